@@ -1,0 +1,2 @@
+//! TODO(ingest)
+fn main() {}

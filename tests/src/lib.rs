@@ -1,0 +1,1 @@
+//! Starts the servers and the services that tests and `make` need.

@@ -1,0 +1,2 @@
+//! TODO(worker)
+fn main() {}
