@@ -1,0 +1,127 @@
+//! The connection to the broker.
+//!
+//! lapin's own recovery stays off: what must happen when a connection is lost
+//! differs between the two services, and each heals by itself.
+
+mod url;
+
+pub use url::AmqpUrl;
+
+use lapin::tcp::AsyncTcpStream;
+use lapin::types::LongString;
+use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::{Connection, ConnectionProperties};
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long connecting may take, from the name look-up to the AMQP handshake,
+/// where `connection_timeout` in the URL says nothing.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Not connected within the timeout.
+    #[error("the broker did not answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// Refused, unreachable, wrong credentials, failed TLS and so on.
+    #[error("cannot connect to the broker")]
+    Failed(#[source] lapin::Error),
+}
+
+/// Cuts a connection's socket at once, where closing it politely would wait
+/// for a broker that no longer answers. Dropping it does nothing.
+#[derive(Debug, Default)]
+pub struct Cutter(Arc<OnceLock<TcpStream>>);
+
+impl Cutter {
+    /// Shuts the socket down both ways; lapin then fails everything that is
+    /// in flight and ends its thread. Does nothing on a connection that has
+    /// no socket any more.
+    pub fn cut(&self) {
+        if let Some(socket) = self.0.get() {
+            let _already_down = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Connects under a name that the broker's operators see.
+///
+/// # Errors
+/// See [`ConnectError`]; no error shows the password.
+pub async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, ConnectError> {
+    let (connection, _cutter) = connect_with_cutter(url, name).await?;
+    Ok(connection)
+}
+
+/// As [`connect`], with the means to cut the connection.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn connect_with_cutter(
+    url: &AmqpUrl,
+    name: &str,
+) -> Result<(Connection, Cutter), ConnectError> {
+    install_crypto();
+    let cutter = Cutter::default();
+    let timeout = url.connect_timeout();
+    match tokio::time::timeout(timeout, handshake(url, name, &cutter)).await {
+        Ok(Ok(connection)) => Ok((connection, cutter)),
+        Ok(Err(error)) => Err(ConnectError::Failed(error)),
+        Err(_elapsed) => {
+            // lapin would wait for the rest of the handshake, with a thread
+            // and its buffers, for as long as the peer keeps the socket open.
+            cutter.cut();
+            Err(ConnectError::Timeout(timeout))
+        }
+    }
+}
+
+async fn handshake(url: &AmqpUrl, name: &str, cutter: &Cutter) -> lapin::Result<Connection> {
+    let properties = ConnectionProperties::default().with_connection_name(LongString::from(name));
+    let socket = Arc::clone(&cutter.0);
+    let tls = url.tls();
+    Connection::connector(
+        url.uri(),
+        lapin::runtime::default_runtime()?,
+        async move |uri: AMQPUri, runtime| {
+            let host = uri.authority.host.as_str();
+            let addresses = tokio::net::lookup_host((host, uri.authority.port)).await?;
+            let addresses: Vec<_> = addresses.collect();
+            let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+            if let AsyncTcpStream::Plain(plain) = &stream {
+                let same = plain.get_ref().as_fd().try_clone_to_owned()?;
+                let _first_dial = socket.set(TcpStream::from(same));
+            }
+            match uri.scheme {
+                AMQPScheme::AMQP => Ok(stream),
+                AMQPScheme::AMQPS => Ok(stream.into_tls(host, tls.as_ref()).await?),
+            }
+        },
+        properties,
+    )
+    .await
+}
+
+/// Makes ring the process's provider of cryptography, once. rustls demands a
+/// choice as soon as two crates in the tree could make different ones.
+fn install_crypto() {
+    let _already_chosen = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Reads a PEM file of certificates.
+fn read_pem(path: &str) -> io::Result<String> {
+    let pem = std::fs::read_to_string(path)?;
+    if pem.contains("-----BEGIN CERTIFICATE-----") {
+        Ok(pem)
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "no certificate in PEM format",
+        ))
+    }
+}
