@@ -1,1 +1,30 @@
-//! Starts the servers and the services that tests and `make` need.
+//! Starts the servers and the services that tests and `make` need, and makes
+//! the sample events they are fed with.
+//!
+//! | module | does |
+//! | --- | --- |
+//! | [`servers`] | private PostgreSQL and RabbitMQ servers: start, kill, start again, stop |
+//! | [`services`] | the `ingest` and `worker` binaries as processes |
+//! | [`test_servers`] | a database and a broker prefix of its own for every test |
+//! | [`stripe`] | signed sample events after Stripe's shapes |
+//! | [`http`] | posts an event to `ingest` over loopback |
+//! | [`process`], [`wait`], [`ports`], [`random`], [`checkout`] | what those are made of |
+//!
+//! The binary `stack` of this package is what the `Makefile` calls.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test support stands where `main` stands: it reads the environment and the clock, and fails loudly"
+)]
+
+pub mod checkout;
+pub mod http;
+pub mod ports;
+pub mod process;
+pub mod random;
+pub mod servers;
+pub mod services;
+pub mod stripe;
+pub mod test_servers;
+pub mod wait;

@@ -1,0 +1,32 @@
+# `make` shows what there is. Every target first makes sure that PostgreSQL,
+# RabbitMQ and a C compiler are there, and builds what it needs.
+#
+#   PROFILE=release          an optimised build
+#   DATABASE_URL, AMQP_URL   use these servers; none is installed or started for them
+
+PROFILE ?= debug
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+STACK := $(TARGET_DIR)/$(PROFILE)/stack
+
+ifeq ($(PROFILE),release)
+CARGO_FLAGS := --release
+else ifeq ($(PROFILE),debug)
+CARGO_FLAGS :=
+else
+$(error PROFILE is "$(PROFILE)": it can be "debug" or "release")
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help servers build test
+
+help: ## Shows this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+servers: ## Installs PostgreSQL, RabbitMQ and a C compiler where they are missing
+	@scripts/install-servers.sh
+
+build: servers ## Builds all programs
+	@cargo build --locked --workspace --bins $(CARGO_FLAGS)
+
+test: build ## Runs all tests against servers of their own
+	@$(STACK) run -- cargo test --locked --workspace $(CARGO_FLAGS)

@@ -1,0 +1,54 @@
+//! `stack`: what the Makefile calls to start servers and services.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this is a `main`: it reads the environment"
+)]
+#![allow(clippy::print_stdout, reason = "it talks to the person who called it")]
+
+mod private;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Starts and stops the servers and services of this checkout.
+///
+/// Where DATABASE_URL or AMQP_URL is set, that server is used and none is
+/// started for it. Nothing that was not started from here is ever stopped.
+#[derive(Debug, Parser)]
+#[command(name = "stack")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a command with DATABASE_URL and AMQP_URL set to servers that live as
+    /// long as the command does; exits with the command's code.
+    Run {
+        /// The command and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match perform(arguments.command).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("stack: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn perform(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Run { command } => run::run(&command).await,
+    }
+}

@@ -1,0 +1,321 @@
+//! Processes that outlive the program that started them.
+//!
+//! A process is known by its number *and* the time it started, and its command
+//! line has to hold a marker of ours (a folder or an address). A number that the
+//! kernel has given to another process since is thus never mistaken for ours.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    checkout,
+    wait::{self, Seen},
+};
+
+/// How long the kernel is given to clear a killed process away.
+const GONE_BOUND: Duration = Duration::from_secs(10);
+
+/// What is written down about a process, so that a later program finds it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// Number of the process.
+    pub pid: i32,
+    /// When it was started, in clock ticks since the machine was.
+    started: u64,
+    /// Text that its command line holds.
+    marker: String,
+}
+
+impl Identity {
+    /// The identity of a process that runs now.
+    #[must_use]
+    pub fn of(pid: i32, marker: &str) -> Option<Self> {
+        let started = Stat::read(pid)?.started;
+        let marker = marker.to_owned();
+        Some(Self {
+            pid,
+            started,
+            marker,
+        })
+    }
+
+    /// Reads a record; `None` where there is none or it is not one.
+    #[must_use]
+    pub fn read(record: &Path) -> Option<Self> {
+        serde_json::from_str(&fs::read_to_string(record).ok()?).ok()
+    }
+
+    /// Writes the record.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, record: &Path) -> Result<()> {
+        checkout::write_private(record, &serde_json::to_string(self)?)
+    }
+
+    /// Whether the process still runs (a zombie does not).
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let Some(stat) = Stat::read(self.pid) else {
+            return false;
+        };
+        let command_line = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let command_line = String::from_utf8_lossy(&command_line).replace('\0', " ");
+        // For a moment while a program is loaded, the line is empty.
+        let is_marked = command_line.is_empty() || command_line.contains(&self.marker);
+        stat.started == self.started && stat.state != 'Z' && is_marked
+    }
+
+    /// Sends a signal to the process, if it still runs.
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = Pid::from_raw(self.pid)
+            && self.is_alive()
+        {
+            // It may end between the look and the signal: then there is nothing to do.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+/// The fields of `/proc/PID/stat` that are needed here.
+struct Stat {
+    state: char,
+    parent: i32,
+    started: u64,
+}
+
+impl Stat {
+    fn read(pid: i32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The second field is the program's name in brackets, with any bytes in it.
+        let fields: Vec<&str> = text
+            .get(text.rfind(')')? + 1..)?
+            .split_whitespace()
+            .collect();
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            parent: fields.get(1)?.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+/// All processes below this one, children before grandchildren.
+fn descendants(pid: i32) -> Vec<Identity> {
+    let everyone: Vec<(i32, Stat)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, Stat::read(pid)?)))
+        .collect();
+    let mut parents = vec![pid];
+    let mut found = Vec::new();
+    while let Some(parent) = parents.pop() {
+        for (pid, stat) in everyone.iter().filter(|(_, stat)| stat.parent == parent) {
+            parents.push(*pid);
+            found.push(Identity {
+                pid: *pid,
+                started: stat.started,
+                marker: String::new(),
+            });
+        }
+    }
+    found
+}
+
+/// A process that was started here, or by an earlier program and found again.
+///
+/// Killed when dropped, unless it is told to [stay](Process::leave_running).
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    identity: Identity,
+    child: Option<Child>,
+    record: PathBuf,
+    log: PathBuf,
+    stays: AtomicBool,
+}
+
+impl Process {
+    /// Starts a program in a process group of its own, so that a ctrl-c in the
+    /// terminal does not reach it, with its output appended to `log`; writes it
+    /// down in the file `record`.
+    ///
+    /// # Errors
+    /// When the program cannot be started or the record cannot be written.
+    pub fn spawn(
+        name: &str,
+        command: &mut Command,
+        marker: &str,
+        record: &Path,
+        log: &Path,
+    ) -> Result<Self> {
+        let output = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("cannot open the log {}", log.display()))?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .process_group(0)
+            .spawn()
+            .with_context(|| {
+                format!("cannot start {name} ({})", command.get_program().display())
+            })?;
+        let identity = i32::try_from(child.id())
+            .ok()
+            .and_then(|pid| Identity::of(pid, marker));
+        let Some(identity) = identity else {
+            let status = child.wait()?;
+            bail!(
+                "{name} ended at once: {status}\n{}",
+                checkout::tail(log, 20)
+            );
+        };
+        let process = Self {
+            name: name.to_owned(),
+            identity,
+            child: Some(child),
+            record: record.to_owned(),
+            log: log.to_owned(),
+            stays: AtomicBool::new(false),
+        };
+        process.identity.write(record)?;
+        Ok(process)
+    }
+
+    /// The process that an earlier program wrote down, where it still runs.
+    #[must_use]
+    pub fn find(name: &str, record: &Path, log: &Path) -> Option<Self> {
+        let identity = Identity::read(record)?;
+        identity.is_alive().then(|| Self {
+            name: name.to_owned(),
+            identity,
+            child: None,
+            record: record.to_owned(),
+            log: log.to_owned(),
+            stays: AtomicBool::new(false),
+        })
+    }
+
+    /// Number of the process.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.identity.pid
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.identity.is_alive()
+    }
+
+    /// How it ended, where it has and was started by this program.
+    pub fn exit_status(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.as_mut()?.try_wait().ok()?
+    }
+
+    /// The last lines of its log.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        checkout::tail(&self.log, 30)
+    }
+
+    /// Why it is not running, with the end of its log; `None` while it runs.
+    pub fn why_dead(&mut self) -> Option<String> {
+        if self.is_alive() {
+            return None;
+        }
+        let status = self
+            .exit_status()
+            .map_or("ended".to_owned(), |status| status.to_string());
+        Some(format!(
+            "{} {status}; its log ends:\n{}",
+            self.name,
+            self.log_tail()
+        ))
+    }
+
+    /// Keeps it running when this value goes.
+    pub fn leave_running(&self) {
+        self.stays.store(true, Ordering::Relaxed);
+    }
+
+    /// Stops its clock (SIGSTOP): it answers nothing, and its connections stay open.
+    pub fn pause(&self) {
+        self.identity.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.identity.signal(Signal::CONT);
+    }
+
+    /// Kills it and all below it (SIGKILL), as a crash would, and waits until it
+    /// is gone.
+    pub fn kill(&mut self) {
+        let below = descendants(self.pid());
+        self.identity.signal(Signal::KILL);
+        for process in &below {
+            process.signal(Signal::KILL);
+        }
+        let everyone = || below.iter().chain([&self.identity]);
+        let start = std::time::Instant::now();
+        while everyone().any(Identity::is_alive) && start.elapsed() < GONE_BOUND {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.clear();
+    }
+
+    /// Asks it to end with `signal` and waits `bound` for it; then kills it.
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    pub async fn terminate(&mut self, signal: Signal, bound: Duration) -> Result<()> {
+        self.identity.signal(signal);
+        let ended = wait::until(format!("the end of {}", self.name), bound, async || {
+            if self.is_alive() {
+                Seen::NotYet("it runs".to_owned())
+            } else {
+                Seen::Reached(())
+            }
+        })
+        .await;
+        if ended.is_err() {
+            self.kill();
+        }
+        self.clear();
+        ended
+    }
+
+    /// Takes the exit status and the record of an ended process away, unless the
+    /// record is another process's by now.
+    fn clear(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.try_wait();
+        }
+        if Identity::read(&self.record).as_ref() == Some(&self.identity) {
+            let _ = fs::remove_file(&self.record);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.stays.load(Ordering::Relaxed) {
+            self.kill();
+        }
+    }
+}

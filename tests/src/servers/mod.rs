@@ -1,0 +1,155 @@
+//! Private PostgreSQL and RabbitMQ servers, on loopback ports of their own.
+//!
+//! Every server keeps all it has in one folder. A folder that holds a server
+//! already is taken up again: its data, its port and its password stay, and a
+//! server that still runs there is used as it is.
+
+pub mod epmd;
+pub mod postgres;
+pub mod rabbitmq;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+pub use self::{
+    postgres::{Postgres, PostgresOptions},
+    rabbitmq::{RabbitMq, RabbitMqOptions},
+};
+use crate::checkout;
+
+/// What a server promises about data that it has confirmed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// As in production: confirmed data survives a power failure.
+    #[default]
+    Durable,
+    /// Confirmed data survives a killed server, but not a power failure: nothing
+    /// waits for the disk. For tests.
+    Fast,
+}
+
+/// Addresses of servers that are there already, so that none is started for them.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// `DATABASE_URL`, where it is set.
+    pub database_url: Option<String>,
+    /// `AMQP_URL`, where it is set.
+    pub amqp_url: Option<String>,
+}
+
+impl Given {
+    /// Reads `DATABASE_URL` and `AMQP_URL`; blank counts as not set.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let read = |name| {
+            std::env::var(name)
+                .ok()
+                .filter(|value: &String| !value.trim().is_empty())
+        };
+        Self {
+            database_url: read("DATABASE_URL"),
+            amqp_url: read("AMQP_URL"),
+        }
+    }
+}
+
+/// A PostgreSQL and a RabbitMQ, each either given or private.
+#[derive(Debug)]
+pub struct Servers {
+    /// The private PostgreSQL, unless one was given.
+    pub postgres: Option<Postgres>,
+    /// The private RabbitMQ, unless one was given.
+    pub rabbitmq: Option<RabbitMq>,
+    given: Given,
+    folder: PathBuf,
+}
+
+impl Servers {
+    /// Starts those that are not given, both at once, with their data below `folder`.
+    ///
+    /// # Errors
+    /// When a server is not installed or does not become ready; what was started
+    /// by then is stopped again.
+    pub async fn start(
+        folder: &Path,
+        given: Given,
+        postgres: PostgresOptions,
+        rabbitmq: RabbitMqOptions,
+    ) -> Result<Self> {
+        checkout::make_folder(folder)?;
+        let postgres_folder = folder.join("postgres");
+        let rabbitmq_folder = folder.join("rabbitmq");
+        let (postgres, rabbitmq) = tokio::join!(
+            async {
+                match given.database_url {
+                    Some(_) => Ok(None),
+                    None => Postgres::start(&postgres_folder, postgres).await.map(Some),
+                }
+            },
+            async {
+                match given.amqp_url {
+                    Some(_) => Ok(None),
+                    None => RabbitMq::start(&rabbitmq_folder, rabbitmq).await.map(Some),
+                }
+            },
+        );
+        Ok(Self {
+            postgres: postgres?,
+            rabbitmq: rabbitmq?,
+            given,
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Address of the database.
+    #[must_use]
+    pub fn database_url(&self) -> String {
+        let given = self.given.database_url.clone().unwrap_or_default();
+        self.postgres.as_ref().map_or(given, Postgres::url)
+    }
+
+    /// Address of the broker.
+    #[must_use]
+    pub fn amqp_url(&self) -> String {
+        let given = self.given.amqp_url.clone().unwrap_or_default();
+        self.rabbitmq.as_ref().map_or(given, RabbitMq::url)
+    }
+
+    /// Keeps the servers running when this value goes.
+    pub fn leave_running(&self) {
+        if let Some(postgres) = &self.postgres {
+            postgres.leave_running();
+        }
+        if let Some(rabbitmq) = &self.rabbitmq {
+            rabbitmq.leave_running();
+        }
+    }
+
+    /// Kills what was started and removes its data: for servers whose data
+    /// nobody wants any more, this is the quickest end.
+    ///
+    /// # Errors
+    /// When the data cannot be removed.
+    pub fn throw_away(mut self) -> Result<()> {
+        if let Some(postgres) = &mut self.postgres {
+            postgres.kill();
+        }
+        if let Some(rabbitmq) = &mut self.rabbitmq {
+            rabbitmq.kill();
+        }
+        drop(self.rabbitmq.take());
+        wipe(&self.folder)
+    }
+}
+
+/// Kills the servers of this folder, if any run, whoever started them, and
+/// removes their data.
+///
+/// # Errors
+/// When the data cannot be removed.
+pub fn wipe(folder: &Path) -> Result<()> {
+    postgres::wipe(&folder.join("postgres"))?;
+    rabbitmq::wipe(&folder.join("rabbitmq"))?;
+    checkout::remove_folder(folder)
+}

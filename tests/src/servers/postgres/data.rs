@@ -1,0 +1,115 @@
+//! The data of a private PostgreSQL server, and what is kept beside it.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    NAME,
+    owner::{self, Owner},
+};
+use crate::{checkout, ports, random, servers::Durability};
+
+/// What is kept beside the data.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct State {
+    /// Folder of the data, which need not lie below the server's own.
+    pub(super) area: PathBuf,
+    pub(super) port: u16,
+    pub(super) password: String,
+}
+
+impl State {
+    /// The state of the server in this folder, where its data is complete.
+    pub(super) fn read(folder: &Path) -> Option<Self> {
+        let text = fs::read_to_string(folder.join("state.json")).ok()?;
+        let state: Self = serde_json::from_str(&text).ok()?;
+        state.area.join("data").is_dir().then_some(state)
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        checkout::write_private(&folder.join("state.json"), &serde_json::to_string(self)?)
+    }
+}
+
+/// Makes the data of a new server. The state is written last: without it the
+/// data counts as half made, and is made again.
+pub(super) async fn make(folder: &Path, programs: &Path, durability: Durability) -> Result<State> {
+    let area = make_area(folder)?;
+    let password = random::hex(16);
+    let password_file = area.join("password");
+    checkout::write_private(&password_file, &password)?;
+    if let Some(owner) = Owner::needed()? {
+        owner.give(&password_file)?;
+    }
+    let mut command = Command::new(programs.join("initdb"));
+    owner::run_as(&mut command, &area)?;
+    command
+        .arg("-D")
+        .arg(area.join("data"))
+        .arg("--username")
+        .arg(NAME);
+    command
+        .arg("--pwfile")
+        .arg(&password_file)
+        .args(["--encoding=UTF8", "--locale=C.UTF-8"]);
+    // The password is asked for in the clear: it does not leave the machine, and
+    // a debug build would take tens of milliseconds for each SCRAM exchange.
+    command.arg("--auth=password");
+    if durability == Durability::Fast {
+        command.arg("--no-sync");
+    }
+    let mut command = tokio::process::Command::from(command);
+    let output = command
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("cannot run initdb")?;
+    ensure!(
+        output.status.success(),
+        "initdb failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    fs::remove_file(&password_file)?;
+    let state = State {
+        area,
+        port: ports::free()?,
+        password,
+    };
+    state.write(folder)?;
+    Ok(state)
+}
+
+/// Makes an empty folder for the data: below `folder` where the server's user
+/// can reach that, else in the folder for temporary files.
+fn make_area(folder: &Path) -> Result<PathBuf> {
+    let owner = Owner::needed()?;
+    let near = folder.join("area");
+    let area = match &owner {
+        Some(_) if !folder.ancestors().all(others_may_pass) => {
+            let name = format!("dialoom-postgres-{}", random::hex(8));
+            let far =
+                std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
+            far.join(name)
+        }
+        _ => near,
+    };
+    checkout::remove_folder(&area)?;
+    fs::create_dir(&area).with_context(|| format!("cannot make {}", area.display()))?;
+    fs::set_permissions(&area, fs::Permissions::from_mode(0o700))?;
+    if let Some(owner) = owner {
+        owner.give(&area)?;
+    }
+    Ok(area)
+}
+
+fn others_may_pass(folder: &Path) -> bool {
+    folder.as_os_str().is_empty()
+        || fs::metadata(folder).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0)
+}

@@ -1,0 +1,240 @@
+//! A private PostgreSQL server.
+
+mod data;
+mod owner;
+mod programs;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+use rustix::process::Signal;
+
+use self::data::State;
+use super::Durability;
+use crate::{
+    checkout, ports,
+    process::Process,
+    wait::{self, Seen},
+};
+
+/// Name of the superuser and of the database that [`Postgres::url`] leads to.
+const NAME: &str = "dialoom";
+/// Bound for becoming ready, a recovery after a crash included.
+const READY_BOUND: Duration = Duration::from_secs(60);
+/// Bound for an orderly stop: connections are cut, so it has only to write its
+/// buffers.
+const STOP_BOUND: Duration = Duration::from_secs(30);
+
+/// How a server is to be started.
+#[derive(Clone, Debug, Default)]
+pub struct PostgresOptions {
+    /// What a commit promises.
+    pub durability: Durability,
+    /// Further settings, such as `("timezone", "UTC")`.
+    pub settings: Vec<(String, String)>,
+}
+
+/// A private PostgreSQL server; killed when dropped, unless told to stay.
+#[derive(Debug)]
+pub struct Postgres {
+    programs: PathBuf,
+    folder: PathBuf,
+    state: State,
+    options: PostgresOptions,
+    process: Option<Process>,
+}
+
+impl Postgres {
+    /// Starts the server of this folder, whose data is made when there is none.
+    /// One that still runs is taken over as it is.
+    ///
+    /// # Errors
+    /// When PostgreSQL is not installed or the server does not become ready.
+    pub async fn start(folder: &Path, options: PostgresOptions) -> Result<Self> {
+        checkout::make_folder(folder)?;
+        let programs = programs::find()?;
+        let running = Process::find("PostgreSQL", &record(folder), &log(folder));
+        let mut state = match State::read(folder) {
+            Some(state) => state,
+            None => data::make(folder, &programs, options.durability).await?,
+        };
+        if running.is_none() && !ports::is_free(state.port) {
+            state.port = ports::free()?;
+            state.write(folder)?;
+        }
+        let folder = folder.to_owned();
+        let mut server = Self {
+            programs,
+            folder,
+            state,
+            options,
+            process: running,
+        };
+        server.start_again().await?;
+        Ok(server)
+    }
+
+    /// Starts it on the same port and the same data, if it does not run, and
+    /// waits until it answers a query.
+    ///
+    /// # Errors
+    /// When it does not become ready; the error holds the end of its log.
+    pub async fn start_again(&mut self) -> Result<()> {
+        if self.pid().is_none() {
+            self.process = None;
+            self.process = Some(self.spawn()?);
+        }
+        let maintenance = self.url_of("postgres");
+        let process = self.process.as_mut();
+        let Some(process) = process else {
+            bail!("PostgreSQL has no process")
+        };
+        let client = wait::until("PostgreSQL to answer", READY_BOUND, async || {
+            if let Some(why) = process.why_dead() {
+                return Seen::Never(why);
+            }
+            match connect(&maintenance).await {
+                Ok(client) => Seen::Reached(client),
+                Err(error) => Seen::NotYet(format!("{error:#}")),
+            }
+        })
+        .await?;
+        let exists = client
+            .query_opt("SELECT FROM pg_database WHERE datname = $1", &[&NAME])
+            .await?;
+        if exists.is_none() {
+            client
+                .batch_execute(&format!("CREATE DATABASE {NAME}"))
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn spawn(&self) -> Result<Process> {
+        let State { area, port, .. } = &self.state;
+        let data = area.join("data");
+        let mut command = Command::new(self.programs.join("postgres"));
+        owner::run_as(&mut command, area)?;
+        command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
+        let mut settings = vec![
+            ("listen_addresses", "127.0.0.1"),
+            // No socket file: the longest path that one may have is 107 bytes,
+            // which a checkout's path can exceed.
+            ("unix_socket_directories", ""),
+            // Every test has services and clients of its own.
+            ("max_connections", "300"),
+        ];
+        if self.options.durability == Durability::Fast {
+            settings.extend([("fsync", "off"), ("full_page_writes", "off")]);
+        }
+        let further = self
+            .options
+            .settings
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in settings.into_iter().chain(further) {
+            command.arg("-c").arg(format!("{name}={value}"));
+        }
+        let marker = data.display().to_string();
+        Process::spawn(
+            "PostgreSQL",
+            &mut command,
+            &marker,
+            &record(&self.folder),
+            &log(&self.folder),
+        )
+    }
+
+    /// Address of its database, for a superuser.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_of(NAME)
+    }
+
+    /// Address of another database of it.
+    #[must_use]
+    pub fn url_of(&self, database: &str) -> String {
+        let State { port, password, .. } = &self.state;
+        format!("postgres://{NAME}:{password}@127.0.0.1:{port}/{database}")
+    }
+
+    /// Its TCP port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.state.port
+    }
+
+    /// Number of its first process, where it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<i32> {
+        self.process
+            .as_ref()
+            .filter(|process| process.is_alive())
+            .map(Process::pid)
+    }
+
+    /// Its first process, to pause or to look at; `None` once stopped.
+    #[must_use]
+    pub fn process(&self) -> Option<&Process> {
+        self.process.as_ref()
+    }
+
+    /// Kills all its processes (SIGKILL), as a crash of the machine would.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Stops it in good order: open connections are cut, nothing is lost.
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    pub async fn stop(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(mut process) => process.terminate(Signal::INT, STOP_BOUND).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps it running when this value goes.
+    pub fn leave_running(&self) {
+        if let Some(process) = &self.process {
+            process.leave_running();
+        }
+    }
+}
+
+/// Kills the server of this folder, if one runs, and removes its data.
+///
+/// # Errors
+/// When the data cannot be removed.
+pub fn wipe(folder: &Path) -> Result<()> {
+    drop(Process::find("PostgreSQL", &record(folder), &log(folder)));
+    if let Some(state) = State::read(folder) {
+        checkout::remove_folder(&state.area)?;
+    }
+    checkout::remove_folder(folder)
+}
+
+/// Opens a connection without TLS; it is served until the client is dropped.
+///
+/// # Errors
+/// When the server cannot be reached or refuses.
+pub async fn connect(url: &str) -> Result<tokio_postgres::Client> {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+fn record(folder: &Path) -> PathBuf {
+    folder.join("process.json")
+}
+
+fn log(folder: &Path) -> PathBuf {
+    folder.join("postgres.log")
+}

@@ -1,0 +1,54 @@
+//! The user that PostgreSQL runs as.
+
+use std::{fs, os::unix::process::CommandExt as _, path::Path, process::Command};
+
+use anyhow::{Context as _, Result};
+
+/// The user that the server runs as when we are root, as which it refuses to run.
+pub(super) struct Owner {
+    uid: u32,
+    gid: u32,
+}
+
+impl Owner {
+    pub(super) fn needed() -> Result<Option<Self>> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        let users = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
+        ["postgres", "nobody"]
+            .iter()
+            .find_map(|name| Self::find(&users, name))
+            .map(Some)
+            .context("PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody")
+    }
+
+    fn find(users: &str, name: &str) -> Option<Self> {
+        let mut fields = users
+            .lines()
+            .map(|line| line.split(':'))
+            .find(|fields| fields.clone().next() == Some(name))?;
+        Some(Self {
+            uid: fields.nth(2)?.parse().ok()?,
+            gid: fields.next()?.parse().ok()?,
+        })
+    }
+
+    pub(super) fn give(&self, path: &Path) -> Result<()> {
+        std::os::unix::fs::chown(path, Some(self.uid), Some(self.gid))
+            .with_context(|| format!("cannot give {} to PostgreSQL's user", path.display()))
+    }
+}
+
+/// Has the command run as the server's user, in a folder that this user can
+/// enter, and untouched by `PG...` variables.
+pub(super) fn run_as(command: &mut Command, area: &Path) -> Result<()> {
+    command
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir(area);
+    if let Some(owner) = Owner::needed()? {
+        command.uid(owner.uid).gid(owner.gid);
+    }
+    Ok(())
+}
