@@ -11,6 +11,8 @@
 //! | [`process`], [`wait`], [`ports`], [`random`], [`checkout`] | what those are made of |
 //!
 //! The binary `stack` of this package is what the `Makefile` calls.
+// The samples are large JSON literals.
+#![recursion_limit = "256"]
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,

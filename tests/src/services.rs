@@ -1,1 +1,292 @@
-//! x
+//! The services' binaries as processes.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::Signal;
+
+use crate::{
+    checkout, http, ports,
+    process::Process,
+    wait::{self, Seen},
+};
+
+/// Bound for becoming ready: connecting twice and migrating an empty database.
+pub const READY_BOUND: Duration = Duration::from_secs(60);
+/// Bound for ending after SIGTERM: the services finish what they have begun.
+pub const END_BOUND: Duration = Duration::from_secs(45);
+
+/// How a service is to be started.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// Name of the binary.
+    pub name: String,
+    /// The binary, where it is not the one that was built beside this program.
+    pub binary: Option<PathBuf>,
+    /// Folder for its log and its record.
+    pub folder: PathBuf,
+    /// Port of its public listener on 127.0.0.1, where it has one.
+    pub port: Option<u16>,
+    /// Port of its admin listener on 127.0.0.1.
+    pub admin_port: u16,
+    /// Its environment.
+    pub environment: Vec<(String, OsString)>,
+    /// Whether it gets this program's environment too. Tests say no, so that a
+    /// developer's settings do not change what they see.
+    pub inherit: bool,
+}
+
+impl ServiceOptions {
+    /// An `ingest` on free ports.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn ingest(folder: &Path) -> Result<Self> {
+        Ok(Self::ingest_on(folder, ports::free()?, ports::free()?))
+    }
+
+    /// An `ingest` on these ports of 127.0.0.1.
+    #[must_use]
+    pub fn ingest_on(folder: &Path, port: u16, admin_port: u16) -> Self {
+        Self::new("ingest", folder, Some(port), admin_port)
+            .env("INGEST_LISTEN", format!("127.0.0.1:{port}"))
+            .env("INGEST_ADMIN_LISTEN", format!("127.0.0.1:{admin_port}"))
+    }
+
+    /// A `worker` on a free port.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn worker(folder: &Path) -> Result<Self> {
+        Ok(Self::worker_on(folder, ports::free()?))
+    }
+
+    /// A `worker` on this port of 127.0.0.1.
+    #[must_use]
+    pub fn worker_on(folder: &Path, admin_port: u16) -> Self {
+        Self::new("worker", folder, None, admin_port)
+            .env("WORKER_ADMIN_LISTEN", format!("127.0.0.1:{admin_port}"))
+    }
+
+    fn new(name: &str, folder: &Path, port: Option<u16>, admin_port: u16) -> Self {
+        let (name, folder) = (name.to_owned(), folder.to_owned());
+        Self {
+            name,
+            binary: None,
+            folder,
+            port,
+            admin_port,
+            environment: Vec::new(),
+            inherit: false,
+        }
+    }
+
+    /// Adds a variable to its environment; the last one of a name counts.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Where its record lies, by which a later program finds it.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.folder.join(format!("{}.json", self.name))
+    }
+
+    /// Where its log lies.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.folder.join(format!("{}.log", self.name))
+    }
+
+    /// The binary that is to be run.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn find_binary(&self) -> Result<PathBuf> {
+        self.binary.clone().map_or_else(|| binary(&self.name), Ok)
+    }
+}
+
+/// A service's process; killed when dropped, unless told to stay.
+#[derive(Debug)]
+pub struct Service {
+    options: ServiceOptions,
+    process: Process,
+}
+
+impl Service {
+    /// Starts it and waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready: the error holds its last answer and the
+    /// end of its log.
+    pub async fn start(options: ServiceOptions) -> Result<Self> {
+        let mut service = Self::spawn(options)?;
+        service.until_ready(READY_BOUND).await?;
+        Ok(service)
+    }
+
+    /// Starts it without waiting.
+    ///
+    /// # Errors
+    /// When the binary is not there or cannot be run.
+    pub fn spawn(options: ServiceOptions) -> Result<Self> {
+        let process = spawn(&options)?;
+        Ok(Self { options, process })
+    }
+
+    /// The one that an earlier program started with these options, where it runs.
+    #[must_use]
+    pub fn find(options: ServiceOptions) -> Option<Self> {
+        let process = Process::find(&options.name, &options.record(), &options.log())?;
+        Some(Self { options, process })
+    }
+
+    /// Waits until `/readyz` of its admin listener answers 200.
+    ///
+    /// # Errors
+    /// When it does not within `bound`.
+    pub async fn until_ready(&mut self, bound: Duration) -> Result<()> {
+        let url = format!("{}/readyz", self.admin_url());
+        let name = self.options.name.clone();
+        let ready = wait::until(format!("{name} to be ready"), bound, async || {
+            if let Some(why) = self.process.why_dead() {
+                return Seen::Never(why);
+            }
+            match http::get(&url).await {
+                Ok(answer) if answer.status.is_success() => Seen::Reached(()),
+                Ok(answer) => Seen::NotYet(format!("{} {}", answer.status, answer.text())),
+                Err(error) => Seen::NotYet(format!("{error:#}")),
+            }
+        });
+        let ready = ready.await;
+        ready.with_context(|| format!("the log of {name} ends:\n{}", self.process.log_tail()))
+    }
+
+    /// Address of its public listener.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let port = self
+            .options
+            .port
+            .expect("this service has a public listener");
+        format!("http://127.0.0.1:{port}")
+    }
+
+    /// Address of its admin listener.
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.options.admin_port)
+    }
+
+    /// What it was started with.
+    #[must_use]
+    pub fn options(&self) -> &ServiceOptions {
+        &self.options
+    }
+
+    /// Its process, to pause or to look at.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// All that it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.options.log()).unwrap_or_default()
+    }
+
+    /// Kills it at once (SIGKILL).
+    pub fn kill9(&mut self) {
+        self.process.kill();
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    pub async fn terminate(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.terminate(Signal::TERM, END_BOUND).await?;
+        Ok(self.process.exit_status())
+    }
+
+    /// Starts it once more with the same options, if it does not run, and waits
+    /// until it is ready.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_again(&mut self) -> Result<()> {
+        if !self.process.is_alive() {
+            self.process = spawn(&self.options)?;
+        }
+        self.until_ready(READY_BOUND).await
+    }
+
+    /// Keeps it running when this value goes.
+    pub fn leave_running(&self) {
+        self.process.leave_running();
+    }
+}
+
+fn spawn(options: &ServiceOptions) -> Result<Process> {
+    checkout::make_folder(&options.folder)?;
+    let binary = options.find_binary()?;
+    let mut command = Command::new(&binary);
+    if !options.inherit {
+        command.env_clear();
+        for name in ["PATH", "HOME", "RUST_BACKTRACE"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+    }
+    command.envs(
+        options
+            .environment
+            .iter()
+            .map(|(name, value)| (name, value)),
+    );
+    let marker = binary.display().to_string();
+    Process::spawn(
+        &options.name,
+        &mut command,
+        &marker,
+        &options.record(),
+        &options.log(),
+    )
+}
+
+/// A binary of this workspace, of the same profile as this program: the one that
+/// `INGEST_BINARY` or `WORKER_BINARY` names, else the one in the folder that
+/// cargo built this program into.
+///
+/// # Errors
+/// When it is not there.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let variable = format!("{}_BINARY", name.to_uppercase());
+    if let Some(path) = std::env::var_os(&variable) {
+        return Ok(PathBuf::from(path));
+    }
+    let here = std::env::current_exe().context("cannot tell where this program lies")?;
+    // Tests lie one folder below the programs.
+    for folder in here.ancestors().skip(1).take(2) {
+        let path = folder.join(name);
+        if path.is_file() {
+            return Ok(path);
+        }
+    }
+    bail!(
+        "there is no program {name} beside {}: run `cargo build --workspace --bins`, or set {variable}",
+        here.display()
+    )
+}

@@ -1,0 +1,87 @@
+//! Private servers start, survive a kill with their data, and leave nothing behind.
+#![allow(clippy::expect_used, reason = "test support")]
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use harness::{
+    checkout, random,
+    servers::{self, Durability, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, rabbitmq},
+};
+use lapin::{options::QueueDeclareOptions, types::FieldTable};
+
+/// A folder for one test, below `.dev`.
+fn folder(label: &str) -> PathBuf {
+    let dev = checkout::dev_folder().expect(".dev can be made");
+    dev.join(format!("test-{label}-{}", random::hex(4)))
+}
+
+#[tokio::test]
+async fn postgres_keeps_its_data_over_a_kill() -> Result<()> {
+    let folder = folder("postgres");
+    let options = PostgresOptions {
+        durability: Durability::Fast,
+        ..PostgresOptions::default()
+    };
+    let mut server = Postgres::start(&folder.join("postgres"), options.clone()).await?;
+    let url = server.url();
+    let client = servers::postgres::connect(&url).await?;
+    client
+        .batch_execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (42)")
+        .await?;
+
+    server.kill();
+    assert_eq!(server.pid(), None);
+    assert!(servers::postgres::connect(&url).await.is_err());
+    server.start_again().await?;
+    assert_eq!(server.url(), url);
+
+    // A later program finds the running server, and its data.
+    let pid = server.pid();
+    server.leave_running();
+    drop(server);
+    let mut server = Postgres::start(&folder.join("postgres"), options).await?;
+    assert_eq!(server.pid(), pid);
+    let row = servers::postgres::connect(&url)
+        .await?
+        .query_one("SELECT n FROM kept", &[])
+        .await?;
+    assert_eq!(row.get::<_, i32>(0), 42);
+
+    server.stop().await?;
+    drop(server);
+    servers::wipe(&folder)?;
+    assert!(!folder.exists());
+    Ok(())
+}
+
+#[tokio::test]
+async fn rabbitmq_keeps_its_queues_over_a_kill() -> Result<()> {
+    let folder = folder("rabbitmq");
+    let options = RabbitMqOptions {
+        durability: Durability::Fast,
+        ..RabbitMqOptions::default()
+    };
+    let mut node = RabbitMq::start(&folder.join("rabbitmq"), options).await?;
+    let url = node.url();
+    let channel = rabbitmq::connect(&url).await?.create_channel().await?;
+    channel
+        .queue_declare(
+            "kept".into(),
+            QueueDeclareOptions::durable(),
+            FieldTable::default(),
+        )
+        .await?;
+
+    node.kill();
+    assert_eq!(node.pid(), None);
+    assert!(rabbitmq::connect(&url).await.is_err());
+    node.start_again().await?;
+    assert_eq!(node.url(), url);
+    assert!(node.ctl(&["list_queues", "name"]).await?.contains("kept"));
+
+    drop(node);
+    servers::wipe(&folder)?;
+    assert!(!folder.exists());
+    Ok(())
+}
