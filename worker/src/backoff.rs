@@ -1,0 +1,40 @@
+//! Waiting longer each time, and not all at once.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+    time::Duration,
+};
+
+/// The first pause.
+const FIRST: Duration = Duration::from_millis(100);
+/// The longest pause: after an outage the worker is back within it.
+const LONGEST: Duration = Duration::from_secs(3);
+
+/// Pauses that double from 100 ms to 3 s, each shortened by up to a half at
+/// random, so that several workers do not come back in step.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: FIRST }
+    }
+}
+
+impl Backoff {
+    /// Waits for the next pause.
+    pub async fn pause(&mut self) {
+        tokio::time::sleep(self.next_pause()).await;
+    }
+
+    /// The next pause.
+    pub fn next_pause(&mut self) -> Duration {
+        let whole = self.next;
+        self.next = (whole * 2).min(LONGEST);
+        let percent = u32::try_from(RandomState::new().build_hasher().finish() % 50).unwrap_or(0);
+        whole - whole * percent / 100
+    }
+}

@@ -1,0 +1,344 @@
+//! Takes deliveries from the queue in sets, has them settled, and answers them.
+//!
+//! A set is what is there: the worker never waits for more. Whatever breaks the
+//! connection to the broker, the deliveries in hand come again, and their
+//! effects are known by then.
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    time::Duration,
+};
+
+use chrono::DateTime;
+use futures_util::{FutureExt, StreamExt};
+use lapin::{
+    Channel, Connection, Consumer,
+    message::Delivery,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions},
+    types::{FieldTable, ShortString},
+};
+use shared::{
+    amqp::{self, AmqpUrl},
+    message::Meta,
+    telemetry::report,
+    topology::{self, Names, TopologyError},
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    backoff::Backoff,
+    dead::{Dead, DeadError},
+    events::{self, Rules},
+    health::Health,
+    metrics::Metrics,
+    process::{Item, Verdict},
+    settle::{Settlement, Settler, Stopped},
+};
+
+/// The most deliveries in one unit. Above some hundred, a transaction's own
+/// cost no longer shows.
+const MAX_UNIT: usize = 500;
+/// The most deliveries in hand: one unit at work, one on its way. At 6 KB each
+/// they hold 6 MB.
+const PREFETCH: u16 = 1000;
+/// The most deliveries set aside; with more the worker takes no new ones.
+const MAX_HELD: usize = 200;
+/// How long a delivery is set aside.
+const HOLD: Duration = Duration::from_secs(2);
+
+/// The worker's end of the queue.
+#[derive(Debug)]
+pub struct Consume {
+    /// The broker.
+    pub amqp: AmqpUrl,
+    /// The names of exchanges and queues.
+    pub names: Names,
+    /// How events are read.
+    pub rules: Rules,
+    /// Gives the verdicts.
+    pub settler: Settler,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What `/readyz` says.
+    pub health: Health,
+}
+
+/// Why a session with the broker ended.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error("the broker cannot be reached")]
+    Connect(#[from] amqp::ConnectError),
+    #[error("the topology could not be declared")]
+    Topology(#[from] TopologyError),
+    #[error("the connection to the broker failed")]
+    Broker(#[from] lapin::Error),
+    #[error("the queue was deleted or the connection closed")]
+    Ended,
+    #[error("a dead letter could not be kept")]
+    Dead(#[from] DeadError),
+}
+
+/// A delivery that something is in the way of.
+struct Held {
+    delivery: Delivery,
+    item: Item,
+    until: Instant,
+}
+
+/// One connection to the broker.
+struct Session {
+    _connection: Connection,
+    channel: Channel,
+    consumer: Consumer,
+    dead: Dead,
+    held: Vec<Held>,
+}
+
+impl Consume {
+    /// Consumes until `stop`, over as many connections as it takes.
+    ///
+    /// # Errors
+    /// A topology that differs from ours: no retry mends it.
+    pub async fn run(&self, stop: &CancellationToken) -> Result<(), TopologyError> {
+        let mut backoff = Backoff::default();
+        while !stop.is_cancelled() {
+            let started = Instant::now();
+            match self.session(stop).await {
+                Ok(()) => break,
+                Err(Lost::Topology(error)) if error.is_mismatch() => return Err(error),
+                Err(lost) => {
+                    self.health.consuming(false);
+                    self.metrics.sessions_lost.inc();
+                    warn!(reason = %report(&lost), "not consuming; trying again");
+                }
+            }
+            if started.elapsed() > Duration::from_secs(10) {
+                backoff = Backoff::default();
+            }
+            tokio::select! {
+                () = backoff.pause() => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn session(&self, stop: &CancellationToken) -> Result<(), Lost> {
+        // Deliveries that nobody can settle would only run into the broker's
+        // time limit for acks, and count as attempts.
+        if self.settler.wait_until_there(stop).await == Err(Stopped) {
+            return Ok(());
+        }
+        let connecting = self.connect();
+        let mut session = tokio::select! {
+            session = connecting => session?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        self.health.consuming(true);
+        info!(queue = %self.names.worker, "consuming");
+        loop {
+            let due = session.next_due();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = at(due) => self.try_held(&mut session, stop).await?,
+                unit = gather(&mut session.consumer), if session.held.len() < MAX_HELD => {
+                    self.take(&mut session, unit?, stop).await?;
+                }
+            }
+        }
+        self.health.consuming(false);
+        // What is in hand but not settled goes back to the queue.
+        if let Err(error) = session.channel.close(200, "stopping".into()).await {
+            warn!(%error, "the channel did not close in order");
+        }
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<Session, Lost> {
+        let connection = amqp::connect(&self.amqp, "dialoom-worker").await?;
+        topology::declare(&connection, &self.names).await?;
+        let dead = Dead::on(
+            connection.create_channel().await?,
+            self.names.dead_exchange.clone(),
+        )
+        .await?;
+        let channel = connection.create_channel().await?;
+        channel
+            .basic_qos(PREFETCH, BasicQosOptions::default())
+            .await?;
+        let consumer = channel
+            .basic_consume(
+                self.names.worker.clone(),
+                ShortString::default(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        Ok(Session {
+            _connection: connection,
+            channel,
+            consumer,
+            dead,
+            held: Vec::new(),
+        })
+    }
+
+    /// One unit, from its deliveries to their answers.
+    async fn take(
+        &self,
+        session: &mut Session,
+        deliveries: Vec<Delivery>,
+        stop: &CancellationToken,
+    ) -> Result<(), Lost> {
+        let started = Instant::now();
+        let mut crashed = Vec::new();
+        let (mut taken, mut items) = (Vec::new(), Vec::new());
+        for delivery in deliveries {
+            match self.read(&delivery) {
+                Some(item) => {
+                    taken.push(delivery);
+                    items.push(item);
+                }
+                None => crashed.push(delivery),
+            }
+        }
+        let Ok(settled) = self.settler.settle(&items, stop).await else {
+            return Ok(());
+        };
+        self.metrics.unit(items.len(), started.elapsed());
+        self.answer(session, taken, items, settled).await?;
+        for delivery in crashed {
+            self.give_back(session, &delivery).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads one delivery; `None` if that panicked.
+    fn read(&self, delivery: &Delivery) -> Option<Item> {
+        let reading = AssertUnwindSafe(|| events::read(&delivery.data, &self.rules));
+        let reading = panic::catch_unwind(reading).ok()?;
+        let meta = Meta::read(&delivery.properties);
+        Some(Item {
+            reading,
+            received_at: meta
+                .received_at_millis
+                .and_then(DateTime::from_timestamp_millis),
+            trace_id: meta.traceparent.as_deref().and_then(trace_id),
+        })
+    }
+
+    async fn answer(
+        &self,
+        session: &mut Session,
+        deliveries: Vec<Delivery>,
+        items: Vec<Item>,
+        settled: Vec<Settlement>,
+    ) -> Result<(), Lost> {
+        let mut done = Vec::with_capacity(deliveries.len());
+        let all = deliveries.len();
+        for ((delivery, item), settlement) in deliveries.into_iter().zip(items).zip(settled) {
+            match settlement {
+                Settlement::Verdict(verdict) => {
+                    self.metrics.verdict(&verdict);
+                    if let Verdict::Dead(why) = &verdict {
+                        session.dead.bury(&delivery, why).await?;
+                        warn!(
+                            event = item.event_id().unwrap_or("unreadable"),
+                            reason = why.code(),
+                            "dead letter: {why}"
+                        );
+                    }
+                    done.push(delivery.delivery_tag);
+                }
+                Settlement::Held => {
+                    self.metrics.held.inc();
+                    let until = Instant::now() + HOLD;
+                    session.held.push(Held {
+                        delivery,
+                        item,
+                        until,
+                    });
+                }
+                Settlement::Crashed => self.give_back(session, &delivery).await?,
+            }
+        }
+        ack(session, &done, done.len() == all).await
+    }
+
+    async fn give_back(&self, session: &Session, delivery: &Delivery) -> Result<(), Lost> {
+        self.metrics.crashes.inc();
+        let event = delivery.properties.message_id().as_ref();
+        error!(event = event.map(ShortString::as_str), "a handler panicked");
+        let options = BasicRejectOptions { requeue: true };
+        let tag = delivery.delivery_tag;
+        Ok(session.channel.basic_reject(tag, options).await?)
+    }
+
+    async fn try_held(&self, session: &mut Session, stop: &CancellationToken) -> Result<(), Lost> {
+        let held = session.held.swap_remove(session.first_held());
+        let items = vec![held.item];
+        let Ok(settled) = self.settler.settle(&items, stop).await else {
+            return Ok(());
+        };
+        self.answer(session, vec![held.delivery], items, settled)
+            .await
+    }
+}
+
+impl Session {
+    /// Which of those set aside is due first.
+    fn first_held(&self) -> usize {
+        let due = self.held.iter().enumerate();
+        due.min_by_key(|(_, held)| held.until)
+            .map_or(0, |(index, _)| index)
+    }
+
+    /// When the first of those set aside is due.
+    fn next_due(&self) -> Option<Instant> {
+        self.held.iter().map(|held| held.until).min()
+    }
+}
+
+/// Waits until then; forever if there is no such moment.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for one delivery and takes what else is there.
+async fn gather(consumer: &mut Consumer) -> Result<Vec<Delivery>, Lost> {
+    let mut deliveries = vec![consumer.next().await.ok_or(Lost::Ended)??];
+    while deliveries.len() < MAX_UNIT {
+        match consumer.next().now_or_never() {
+            Some(Some(delivery)) => deliveries.push(delivery?),
+            // An end is seen again by the next gathering.
+            Some(None) | None => break,
+        }
+    }
+    Ok(deliveries)
+}
+
+/// Acks what is done: in one frame where nothing before it is left open.
+async fn ack(session: &Session, done: &[u64], whole: bool) -> Result<(), Lost> {
+    let multiple = whole && session.held.is_empty();
+    let tags = if multiple {
+        done.last().into_iter().collect()
+    } else {
+        done.iter().collect::<Vec<_>>()
+    };
+    for tag in tags {
+        let options = BasicAckOptions { multiple };
+        session.channel.basic_ack(*tag, options).await?;
+    }
+    Ok(())
+}
+
+/// The trace id of a W3C `traceparent`.
+fn trace_id(traceparent: &str) -> Option<String> {
+    traceparent.split('-').nth(1).map(str::to_owned)
+}

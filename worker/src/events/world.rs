@@ -1,0 +1,410 @@
+//! Whose invoice is a booking's: all that a set of events touches, in memory.
+//!
+//! The caller fills the world with what is [`World::missing`], lets the events
+//! [`World::join`], fills in what turned out to be missing as well, and reads
+//! off the rows as they have to be. Nothing here depends on the order in which
+//! events came.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Event, Fact,
+    account::Account,
+    claim::{BookingId, Claimed, Join, Owner, Owners, Standing},
+    invoice::Invoice,
+    session::Session,
+    snapshot::Snapshot,
+    version::{Change, Version, value},
+};
+
+/// The first event by which an account claims a booking for an object.
+///
+/// The order of the fields is the order of precedence: `created`, then id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FirstClaim {
+    /// The event's `created`, in Unix seconds.
+    pub created: i64,
+    /// The event's id.
+    pub event_id: String,
+}
+
+/// An account and the object by which it claims a booking.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claimant {
+    /// The event's account.
+    pub account: String,
+    /// The kind of the object.
+    pub kind: Kind,
+    /// The object's id.
+    pub object: String,
+}
+
+/// The kinds of object that can claim a booking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// An invoice, by its metadata.
+    Invoice,
+    /// A Checkout Session, by its metadata or `client_reference_id`.
+    Session,
+}
+
+/// What the store knows of one booking.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Booking {
+    /// Whether the main app has the booking.
+    pub exists: bool,
+    /// Who claims it, each by its first event.
+    pub claims: BTreeMap<Claimant, FirstClaim>,
+    /// Whose it is by the deployment's own query, where there is one.
+    pub decreed: Option<Owner>,
+}
+
+/// The keys of what has to be loaded before a step can be taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Invoices, and the sessions that name them.
+    pub invoices: Vec<String>,
+    /// Sessions.
+    pub sessions: Vec<String>,
+    /// Accounts.
+    pub accounts: Vec<String>,
+    /// Bookings.
+    pub bookings: Vec<BookingId>,
+}
+
+impl Missing {
+    /// Whether all is there.
+    pub fn is_empty(&self) -> bool {
+        self.invoices.is_empty()
+            && self.sessions.is_empty()
+            && self.accounts.is_empty()
+            && self.bookings.is_empty()
+    }
+}
+
+/// Why an invoice is not a booking's row although it could become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Neither the invoice nor a session names a booking.
+    NoBooking,
+    /// The main app has no such booking yet.
+    BookingMissing,
+    /// The deployment's owner query does not know the booking yet.
+    OwnerUnknown,
+    /// The booking is another account's.
+    ClaimedByOtherAccount,
+    /// No event gave a total and a currency.
+    AmountUnknown,
+}
+
+impl Waiting {
+    /// As `stripe.invoice` keeps it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NoBooking => "no_booking",
+            Self::BookingMissing => "booking_missing",
+            Self::OwnerUnknown => "owner_unknown",
+            Self::ClaimedByOtherAccount => "booking_claimed_by_other_account",
+            Self::AmountUnknown => "amount_unknown",
+        }
+    }
+}
+
+/// An invoice as it has to be kept and shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// What is shown of it: its accepted parts, or the latest where there are
+    /// none.
+    pub shown: Invoice,
+    /// The account of what is shown.
+    pub account: String,
+    /// The booking that it is of.
+    pub booking: Option<BookingId>,
+    /// Why it is not shown, where it could be.
+    pub waiting: Option<Waiting>,
+}
+
+/// All that a set of events touches.
+#[derive(Debug, Default)]
+pub struct World {
+    /// By invoice id; empty where there is none yet.
+    pub invoices: BTreeMap<String, Claimed<Invoice>>,
+    /// By session id; empty where there is none yet.
+    pub sessions: BTreeMap<String, Claimed<Session>>,
+    /// By account id; default where there is none yet.
+    pub accounts: BTreeMap<String, Account>,
+    /// By booking id.
+    pub bookings: BTreeMap<BookingId, Booking>,
+    wanted_invoices: BTreeSet<String>,
+    wanted_sessions: BTreeSet<String>,
+    wanted_accounts: BTreeSet<String>,
+    wanted_bookings: BTreeSet<BookingId>,
+}
+
+impl World {
+    /// The world of a set of events and of invoices to look at again.
+    pub fn around<'a>(
+        events: impl Iterator<Item = &'a Event>,
+        invoices: impl Iterator<Item = &'a String>,
+    ) -> Self {
+        let mut world = Self::default();
+        world.wanted_invoices.extend(invoices.cloned());
+        for event in events {
+            match &event.fact {
+                Fact::Invoice(fact) => {
+                    world.wanted_invoices.insert(fact.id.clone());
+                    world.wanted_bookings.extend(fact.booking);
+                }
+                Fact::Session(fact) => {
+                    world.wanted_sessions.insert(fact.id.clone());
+                    world
+                        .wanted_invoices
+                        .extend(value(&fact.session.invoice).cloned());
+                    world.wanted_bookings.extend(fact.booking);
+                }
+                Fact::Account(fact) => {
+                    world.wanted_accounts.insert(fact.id.clone());
+                }
+                Fact::Ignored(_) => {}
+            }
+        }
+        world
+    }
+
+    /// The world of one account.
+    pub fn of_account(id: &str) -> Self {
+        let mut world = Self::default();
+        world.wanted_accounts.insert(id.to_owned());
+        world
+    }
+
+    /// Takes what the API said of an account, if its snapshots are still those
+    /// of `before`, when the API was asked.
+    pub fn settle_account(&mut self, id: &str, before: &Self, said: Snapshot) {
+        let asked = before.accounts.get(id).map(|account| &account.standing);
+        if let Some(account) = self.accounts.get_mut(id)
+            && asked == Some(&account.standing)
+            && let Some(standing) = &mut account.standing
+        {
+            standing.settled = Some(said);
+        }
+    }
+
+    /// What has to be loaded before the next step.
+    pub fn missing(&mut self) -> Missing {
+        self.want_what_is_referred_to();
+        Missing {
+            invoices: not_in(&self.wanted_invoices, &self.invoices),
+            sessions: not_in(&self.wanted_sessions, &self.sessions),
+            accounts: not_in(&self.wanted_accounts, &self.accounts),
+            bookings: not_in(&self.wanted_bookings, &self.bookings),
+        }
+    }
+
+    fn want_what_is_referred_to(&mut self) {
+        for invoice in self.invoices.values() {
+            self.wanted_bookings.extend(invoice.bookings());
+        }
+        for session in self.sessions.values() {
+            self.wanted_bookings.extend(session.bookings());
+            for (_, part) in session.parts() {
+                self.wanted_invoices.extend(value(&part.invoice).cloned());
+            }
+        }
+        for booking in self.bookings.values() {
+            for claimant in booking.claims.keys() {
+                match claimant.kind {
+                    Kind::Invoice => self.wanted_invoices.insert(claimant.object.clone()),
+                    Kind::Session => self.wanted_sessions.insert(claimant.object.clone()),
+                };
+            }
+        }
+    }
+
+    /// Takes in what an event says. What it needs must have been loaded.
+    pub fn join(&mut self, event: &Event) -> Change {
+        let change = match (&event.fact, event.claim()) {
+            (Fact::Invoice(fact), Some(claim)) => {
+                let known = self.invoices.entry(fact.id.clone()).or_default();
+                known.join(claim, fact.invoice.clone())
+            }
+            (Fact::Session(fact), Some(claim)) => {
+                let known = self.sessions.entry(fact.id.clone()).or_default();
+                known.join(claim, fact.session.clone())
+            }
+            (Fact::Account(fact), _) => self.accounts.entry(fact.id.clone()).or_default().join(
+                event.header.created,
+                &event.header.id,
+                &fact.sign,
+            ),
+            (Fact::Invoice(_) | Fact::Session(_) | Fact::Ignored(_), _) => Change::Unchanged,
+        };
+        change.or(self.note_claim(event))
+    }
+
+    fn note_claim(&mut self, event: &Event) -> Change {
+        let kind = match &event.fact {
+            Fact::Invoice(_) => Kind::Invoice,
+            Fact::Session(_) => Kind::Session,
+            Fact::Account(_) | Fact::Ignored(_) => return Change::Unchanged,
+        };
+        let (Some(claim), Some(object)) = (event.claim(), event.object_id()) else {
+            return Change::Unchanged;
+        };
+        let Some(booking) = claim.booking else {
+            return Change::Unchanged;
+        };
+        let first = FirstClaim {
+            created: event.header.created,
+            event_id: event.header.id.clone(),
+        };
+        let claims = &mut self.bookings.entry(booking).or_default().claims;
+        let claimant = Claimant {
+            account: claim.account,
+            kind,
+            object: object.to_owned(),
+        };
+        match claims.get_mut(&claimant) {
+            Some(known) if *known <= first => Change::Unchanged,
+            Some(known) => {
+                *known = first;
+                Change::Changed
+            }
+            None => {
+                claims.insert(claimant, first);
+                Change::Changed
+            }
+        }
+    }
+
+    /// Whose each booking is: as the deployment's query says, else the account
+    /// of the earliest claim.
+    pub fn owners(&self) -> Owners {
+        self.bookings
+            .iter()
+            .filter_map(|(id, booking)| {
+                let first = booking.claims.iter().min_by_key(|(_, first)| *first);
+                let claimed = first.map(|(claimant, _)| Owner::Account(claimant.account.clone()));
+                booking
+                    .decreed
+                    .clone()
+                    .or(claimed)
+                    .map(|owner| (*id, owner))
+            })
+            .collect()
+    }
+
+    /// Where each invoice of the world belongs.
+    pub fn place(&self, owners: &Owners) -> BTreeMap<&str, Placed> {
+        let linked = self.linked_bookings(owners);
+        self.invoices
+            .iter()
+            .filter_map(|(id, claimed)| {
+                let placed = self.place_one(claimed, linked.get(id.as_str()).copied(), owners)?;
+                Some((id.as_str(), placed))
+            })
+            .collect()
+    }
+
+    /// The bookings that sessions give to invoices; of several sessions the
+    /// first one counts.
+    fn linked_bookings(&self, owners: &Owners) -> BTreeMap<String, BookingId> {
+        let mut links: BTreeMap<String, (Version, BookingId)> = BTreeMap::new();
+        for session in self.sessions.values() {
+            let resolved = session.resolve(owners);
+            let (Some(state), Some(booking)) = (resolved.state, resolved.booking) else {
+                continue;
+            };
+            if let Some(link) = state.invoice
+                && links
+                    .get(&link.value)
+                    .is_none_or(|(version, _)| link.version < *version)
+            {
+                links.insert(link.value, (link.version, booking));
+            }
+        }
+        links
+            .into_iter()
+            .map(|(invoice, (_, booking))| (invoice, booking))
+            .collect()
+    }
+
+    fn place_one(
+        &self,
+        claimed: &Claimed<Invoice>,
+        linked: Option<BookingId>,
+        owners: &Owners,
+    ) -> Option<Placed> {
+        let (claim, latest) = claimed.latest()?;
+        let resolved = claimed.resolve(owners);
+        let account = claimed
+            .parts()
+            .filter(|(claim, _)| claim.standing(owners) == Standing::Accepted)
+            .max_by(|(_, a), (_, b)| a.version().cmp(b.version()))
+            .map_or(&claim.account, |(claim, _)| &claim.account);
+        let booking = resolved.booking.or(linked);
+        let accepted = resolved.state.is_some();
+        let shown = resolved.state.unwrap_or_else(|| latest.clone());
+        let waiting = self.waiting(&shown, booking, accepted, resolved.worst);
+        Some(Placed {
+            account: account.clone(),
+            booking: booking.filter(|_| accepted),
+            waiting,
+            shown,
+        })
+    }
+
+    fn waiting(
+        &self,
+        shown: &Invoice,
+        booking: Option<BookingId>,
+        accepted: bool,
+        worst: Standing,
+    ) -> Option<Waiting> {
+        let gone = shown.status.value.merit().is_none();
+        let missing = |id: BookingId| self.bookings.get(&id).is_none_or(|known| !known.exists);
+        match (booking, worst) {
+            _ if !accepted && worst == Standing::Refused => Some(Waiting::ClaimedByOtherAccount),
+            _ if !accepted => Some(Waiting::OwnerUnknown),
+            _ if gone => None,
+            (None, Standing::Refused) => Some(Waiting::ClaimedByOtherAccount),
+            (None, Standing::Undecided) => Some(Waiting::OwnerUnknown),
+            (None, Standing::Accepted) => Some(Waiting::NoBooking),
+            (Some(id), _) if missing(id) => Some(Waiting::BookingMissing),
+            (Some(_), _) if shown.total.is_none() || shown.currency.is_none() => {
+                Some(Waiting::AmountUnknown)
+            }
+            (Some(_), _) => None,
+        }
+    }
+}
+
+/// The best invoice of each booking: paid, then open, then draft; then the
+/// newest; then the greatest id. Void and deleted ones are not its invoices.
+pub fn best_of_each<'a>(
+    placed: &'a BTreeMap<&'a str, Placed>,
+) -> BTreeMap<BookingId, (&'a str, &'a Placed)> {
+    let mut best = BTreeMap::new();
+    for (id, invoice) in placed {
+        let merit = invoice.shown.status.value.merit();
+        let (Some(booking), None, Some(merit)) = (invoice.booking, invoice.waiting, merit) else {
+            continue;
+        };
+        let key = (merit, value(&invoice.shown.created).copied(), *id);
+        let entry = best.entry(booking).or_insert((key, invoice));
+        if key > entry.0 {
+            *entry = (key, invoice);
+        }
+    }
+    best.into_iter()
+        .map(|(booking, ((_, _, id), invoice))| (booking, (id, invoice)))
+        .collect()
+}
+
+fn not_in<K: Ord + Clone, V>(wanted: &BTreeSet<K>, loaded: &BTreeMap<K, V>) -> Vec<K> {
+    wanted
+        .iter()
+        .filter(|key| !loaded.contains_key(*key))
+        .cloned()
+        .collect()
+}

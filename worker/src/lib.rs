@@ -1,0 +1,23 @@
+//! Keeps the main app's tables true to Stripe's events.
+//!
+//! One event's way: [`consume`] takes it from the queue, [`settle`] sees that it
+//! gets a verdict, [`process`] takes a set of events in one transaction,
+//! [`events`] decides, [`store`] reads and writes, and [`consume`] acks, by way
+//! of [`dead`] where the event could not be applied.
+
+pub mod backoff;
+pub mod commands;
+pub mod consume;
+pub mod dead;
+pub mod events;
+pub mod failure;
+pub mod health;
+pub mod metrics;
+pub mod process;
+pub mod reread;
+pub mod run;
+pub mod settings;
+pub mod settle;
+pub mod store;
+pub mod stripe_api;
+pub mod waiting;

@@ -1,0 +1,271 @@
+//! One unit of work: a set of events, one transaction, a verdict for each.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+
+use crate::{
+    events::{
+        Event, Fact, Header, Rejected,
+        account::Sign,
+        claim::{Owners, Standing},
+        fields::moment,
+        onboarding::{Status, onboarding},
+        rejection::Rejection,
+        version::Change,
+        world::{Waiting, World},
+    },
+    failure::Failure,
+    store::{
+        account::{self, Transition},
+        ledger::{self, Entry, Outcome},
+        stored::{Bookings, Stored},
+        transaction,
+    },
+};
+
+/// One delivery, read.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// What the event says, or why it cannot be read.
+    pub reading: Result<Event, Rejected>,
+    /// When ingest received it.
+    pub received_at: Option<DateTime<Utc>>,
+    /// The W3C trace id of its delivery.
+    pub trace_id: Option<String>,
+}
+
+impl Item {
+    /// The event's id, where it could be read.
+    pub fn event_id(&self) -> Option<&str> {
+        header(&self.reading).map(|header| header.id.as_str())
+    }
+}
+
+/// What became of one delivery. Each may be acked: its effects are committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The event had its one effect now.
+    Settled(Outcome),
+    /// The event had its effect before.
+    Duplicate,
+    /// The event cannot be applied: it has to go to the dead letters before it
+    /// is acked.
+    Dead(Rejection),
+}
+
+/// A set of deliveries, and invoices to look at again.
+#[derive(Clone, Copy, Debug)]
+pub struct Unit<'a> {
+    /// The deliveries.
+    pub items: &'a [Item],
+    /// Ids of invoices whose missing part may be there now.
+    pub again: &'a [String],
+}
+
+/// Takes a unit: all of its effects and the rows that say so are committed
+/// together, or nothing is.
+///
+/// # Errors
+/// [`Failure`]; nothing was changed.
+pub async fn process(
+    conn: &mut AsyncPgConnection,
+    bookings: Bookings<'_>,
+    unit: Unit<'_>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Verdict>, Failure> {
+    conn.transaction(async |conn| apply(conn, bookings, unit, now).await)
+        .await
+}
+
+async fn apply(
+    conn: &AsyncPgConnection,
+    bookings: Bookings<'_>,
+    unit: Unit<'_>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Verdict>, Failure> {
+    transaction::take_turn(conn).await?;
+    let fresh = fresh(conn, unit.items).await?;
+
+    let mut world = World::around(events(unit.items, &fresh), unit.again.iter());
+    let mut stored = Stored::default();
+    stored.fill(conn, &mut world, bookings).await?;
+    let changes: Vec<Change> = events(unit.items, &fresh)
+        .map(|event| world.join(event))
+        .collect();
+    stored.fill(conn, &mut world, bookings).await?;
+
+    let owners = world.owners();
+    let placed = world.place(&owners);
+    let mut changes = changes.into_iter();
+    let verdicts: Vec<(Verdict, Option<&'static str>)> = unit
+        .items
+        .iter()
+        .zip(&fresh)
+        .map(|(item, fresh)| match (&item.reading, fresh) {
+            (_, Freshness::Duplicate) => (Verdict::Duplicate, None),
+            (Err(rejected), _) => dead(rejected.rejection.clone()),
+            (Ok(event), fresh) => {
+                let change = changes.next().unwrap_or(Change::Unchanged);
+                let waiting = event
+                    .object_id()
+                    .and_then(|id| placed.get(id))
+                    .and_then(|placed| placed.waiting);
+                verdict(event, &owners, waiting, change, *fresh)
+            }
+        })
+        .collect();
+
+    stored.write(conn, &world, &placed, now).await?;
+    account::note(conn, &transitions(events(unit.items, &fresh))).await?;
+    ledger::write(conn, &entries(unit.items, &verdicts)).await?;
+    Ok(verdicts.into_iter().map(|(verdict, _)| verdict).collect())
+}
+
+/// Whether an event still has to have its effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Freshness {
+    /// It is seen for the first time.
+    New,
+    /// It was dead, and is judged again.
+    Again,
+    /// It had its effect, or has it earlier in this unit.
+    Duplicate,
+}
+
+async fn fresh(conn: &AsyncPgConnection, items: &[Item]) -> Result<Vec<Freshness>, Failure> {
+    let ids: Vec<&str> = items
+        .iter()
+        .filter_map(|item| Some(header(&item.reading)?.id.as_str()))
+        .collect();
+    let known = ledger::known(conn, &ids).await?;
+    let mut seen = BTreeSet::new();
+    Ok(items
+        .iter()
+        .map(|item| match header(&item.reading) {
+            None => Freshness::New,
+            Some(header) if !seen.insert(&header.id) => Freshness::Duplicate,
+            Some(header) => match known.get(&header.id) {
+                None => Freshness::New,
+                Some(true) => Freshness::Again,
+                Some(false) => Freshness::Duplicate,
+            },
+        })
+        .collect())
+}
+
+fn header(reading: &Result<Event, Rejected>) -> Option<&Header> {
+    match reading {
+        Ok(event) => Some(&event.header),
+        Err(rejected) => rejected.header.as_ref(),
+    }
+}
+
+/// The events that were read and are not duplicates, in the order of the items.
+fn events<'a>(items: &'a [Item], fresh: &'a [Freshness]) -> impl Iterator<Item = &'a Event> {
+    items
+        .iter()
+        .zip(fresh)
+        .filter(|(_, fresh)| **fresh != Freshness::Duplicate)
+        .filter_map(|(item, _)| item.reading.as_ref().ok())
+}
+
+fn verdict(
+    event: &Event,
+    owners: &Owners,
+    waiting: Option<Waiting>,
+    change: Change,
+    fresh: Freshness,
+) -> (Verdict, Option<&'static str>) {
+    if let Fact::Ignored(ignored) = event.fact {
+        return (Verdict::Settled(Outcome::Ignored), Some(ignored.code()));
+    }
+    let claim = event.claim();
+    if let Some(claim) = claim.filter(|claim| claim.standing(owners) == Standing::Refused)
+        && let Some(booking) = claim.booking
+    {
+        return dead(Rejection::BookingClaimedByOtherAccount { booking });
+    }
+    let outcome = match (waiting, change, fresh) {
+        (Some(waiting), _, _) => {
+            return (Verdict::Settled(Outcome::Waiting), Some(waiting.code()));
+        }
+        // What a dead event said may be known since it was first judged.
+        (None, Change::Changed, _) | (None, _, Freshness::Again) => Outcome::Applied,
+        (None, Change::Unchanged, _) => Outcome::Stale,
+    };
+    (Verdict::Settled(outcome), None)
+}
+
+fn dead(rejection: Rejection) -> (Verdict, Option<&'static str>) {
+    let code = rejection.code();
+    (Verdict::Dead(rejection), Some(code))
+}
+
+fn entries(items: &[Item], verdicts: &[(Verdict, Option<&'static str>)]) -> Vec<Entry> {
+    items
+        .iter()
+        .zip(verdicts)
+        .filter_map(|(item, (verdict, reason))| {
+            let outcome = match verdict {
+                Verdict::Settled(outcome) => *outcome,
+                Verdict::Dead(_) => Outcome::Dead,
+                Verdict::Duplicate => return None,
+            };
+            let header = header(&item.reading)?;
+            let event = item.reading.as_ref().ok();
+            Some(Entry {
+                id: header.id.clone(),
+                event_type: header.event_type.clone(),
+                account: header.account.clone(),
+                api_version: header.api_version.clone(),
+                livemode: header.livemode,
+                created: moment(header.created),
+                object_id: event.and_then(|event| event.object_id().map(str::to_owned)),
+                outcome,
+                reason: *reason,
+                received_at: item.received_at,
+                trace_id: item.trace_id.clone(),
+            })
+        })
+        .collect()
+}
+
+fn transitions<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<Transition> {
+    events
+        .filter_map(|event| {
+            let Fact::Account(fact) = &event.fact else {
+                return None;
+            };
+            let mut transition = Transition {
+                account_id: fact.id.clone(),
+                event_created: moment(event.header.created),
+                event_id: event.header.id.clone(),
+                sign: "authorized",
+                status: None,
+                can_sell: None,
+                disabled_reason: None,
+                deadline: None,
+            };
+            match &fact.sign {
+                Sign::Authorized => {}
+                Sign::Deauthorized => {
+                    transition.sign = "deauthorized";
+                    transition.status = Some(Status::Disconnected.as_str());
+                    transition.can_sell = Some(false);
+                }
+                Sign::Updated(candidate) => {
+                    let shown = onboarding(&Default::default(), &candidate.after);
+                    transition.sign = "updated";
+                    transition.status = Some(shown.status.as_str());
+                    transition.can_sell = Some(shown.can_sell);
+                    transition.disabled_reason =
+                        candidate.after.requirements.disabled_reason.clone();
+                    transition.deadline = shown.deadline.map(moment);
+                }
+            }
+            Some(transition)
+        })
+        .collect()
+}

@@ -1,0 +1,204 @@
+//! The running worker: the queue, the waiting invoices, the undecided accounts
+//! and the admin listener, until it is told to stop.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use diesel_async::{AsyncPgConnection, pooled_connection::bb8::Pool};
+use prometheus_client::registry::Registry;
+use shared::{
+    admin::Admin,
+    config::{ConfigError, Held},
+    telemetry::report,
+    topology::TopologyError,
+};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    backoff::Backoff,
+    consume::Consume,
+    health::Health,
+    metrics::Metrics,
+    reread,
+    settings::Settings,
+    settle::Settler,
+    store::{
+        app,
+        connect::Database,
+        migrate::{self, MigrateError},
+    },
+    stripe_api::Api,
+    waiting,
+};
+
+/// How long the unit in hand may take to finish after a signal.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+/// Why the worker cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A variable whose value the database or the API does not take.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The tables.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The broker's topology differs from ours.
+    #[error("the broker's topology does not fit")]
+    Topology(#[from] TopologyError),
+    /// The admin listener's address is not to be had.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Runs until `stop`. A database or a broker that is away is waited for.
+///
+/// # Errors
+/// [`RunError`]: what no waiting mends.
+pub async fn run(
+    settings: Settings,
+    migrate: bool,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let address = settings.admin_listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| RunError::Listen { address, source })?;
+    let (health, metrics, mut registry) =
+        (Health::default(), Metrics::default(), Registry::default());
+    metrics.register(&mut registry);
+    let pool = settings.database.pool();
+    let admin = Admin::new(registry, {
+        let (pool, health) = (pool.clone(), health.clone());
+        move || ready(pool.clone(), health.clone())
+    });
+    let tasks = TaskTracker::new();
+    let serving = stop.child_token();
+    let admin = tokio::spawn(admin.serve(listener, serving.clone()));
+
+    let result = work(settings, migrate, pool, health, metrics, &tasks, &stop).await;
+
+    stop.cancel();
+    tasks.close();
+    if tokio::time::timeout(STOP_WITHIN, tasks.wait())
+        .await
+        .is_err()
+    {
+        warn!("stopped before all was finished; what is left comes again");
+    }
+    serving.cancel();
+    let _ended = admin.await;
+    info!("stopped");
+    result
+}
+
+async fn work(
+    settings: Settings,
+    migrate: bool,
+    pool: Pool<AsyncPgConnection>,
+    health: Health,
+    metrics: Metrics,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    let api = settings.api.as_ref().map(Api::new).transpose();
+    let api = api.map_err(|_| {
+        let held = settings.api.as_ref().map(|api| Held::value(&api.base));
+        let held = held.unwrap_or(Held::Nothing);
+        ConfigError::new(
+            "STRIPE_API_BASE",
+            held,
+            "a URL such as https://api.stripe.com/",
+        )
+    })?;
+    if !prepare(&settings.database, migrate, stop).await? {
+        return Ok(());
+    }
+    let settler = Settler {
+        pool,
+        owner_query: settings.owner_query,
+    };
+    check_owner_query(&settler).await?;
+    tasks.spawn({
+        let (settler, stop) = (settler.clone(), stop.clone());
+        async move { waiting::run(&settler, &stop).await }
+    });
+    if let Some(api) = api {
+        let (settler, metrics, stop) = (settler.clone(), metrics.clone(), stop.clone());
+        tasks.spawn(async move { reread::run(&settler, &api, &metrics, &stop).await });
+    }
+    let consume = Consume {
+        amqp: settings.amqp,
+        names: settings.names,
+        rules: settings.rules,
+        settler,
+        metrics,
+        health,
+    };
+    Ok(consume.run(stop).await?)
+}
+
+/// Makes or checks the tables as soon as the database is there; `false` if the
+/// worker is to stop before.
+async fn prepare(
+    database: &Database,
+    migrate: bool,
+    stop: &CancellationToken,
+) -> Result<bool, RunError> {
+    let mut backoff = Backoff::default();
+    loop {
+        match database.connect().await {
+            Ok(connection) if migrate => {
+                for name in migrate::up(connection).await? {
+                    info!("migration run: {name}");
+                }
+                return Ok(true);
+            }
+            Ok(connection) => {
+                migrate::check(connection).await?;
+                return Ok(true);
+            }
+            Err(error) => warn!(reason = %report(&error), "the database is away"),
+        }
+        tokio::select! {
+            () = backoff.pause() => {}
+            () = stop.cancelled() => return Ok(false),
+        }
+    }
+}
+
+/// Asks the query for a booking that no one has, so that a wrong one is refused
+/// now and not with the first event.
+async fn check_owner_query(settler: &Settler) -> Result<(), ConfigError> {
+    let (Some(query), Ok(conn)) = (&settler.owner_query, settler.pool.get().await) else {
+        return Ok(());
+    };
+    match app::owner(&conn, query, 0).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ConfigError::new(
+            "BOOKING_OWNER_QUERY",
+            Held::value(query),
+            format!("a query that this database takes: {}", report(&error)),
+        )),
+    }
+}
+
+async fn ready(pool: Pool<AsyncPgConnection>, health: Health) -> Result<(), String> {
+    let conn = pool.get().await;
+    let conn = conn.map_err(|_| "the database cannot be reached".to_owned())?;
+    app::has_bookings(&conn)
+        .await
+        .map_err(|_| "the database does not answer".to_owned())?;
+    if health.is_consuming() {
+        Ok(())
+    } else {
+        Err("the queue is not being consumed".to_owned())
+    }
+}

@@ -1,0 +1,131 @@
+//! The worker's configuration, from the environment alone.
+
+use std::net::SocketAddr;
+
+use shared::{
+    amqp::AmqpUrl,
+    config::{ConfigError, Env, Held},
+    mode::Mode,
+    topology::Names,
+};
+
+use crate::{
+    events::Rules,
+    store::connect::Database,
+    stripe_api::{ApiConfig, DEFAULT_BASE},
+};
+
+/// The metadata key that names the booking, where nothing else is said.
+const DEFAULT_BOOKING_KEY: &str = "bookingId";
+/// Stripe allows metadata keys of 40 characters.
+const MAX_BOOKING_KEY: usize = 40;
+
+/// What the commands that only need the database want to know.
+#[derive(Debug)]
+pub struct DatabaseSettings {
+    /// The database.
+    pub database: Database,
+}
+
+/// What `worker run` wants to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// The database.
+    pub database: Database,
+    /// The broker.
+    pub amqp: AmqpUrl,
+    /// The names of exchanges and queues.
+    pub names: Names,
+    /// How events are read.
+    pub rules: Rules,
+    /// The deployment's query for a booking's account.
+    pub owner_query: Option<String>,
+    /// The admin listener.
+    pub admin_listen: SocketAddr,
+    /// Stripe's API, where a key is configured.
+    pub api: Option<ApiConfig>,
+}
+
+impl DatabaseSettings {
+    /// Reads `DATABASE_URL`.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        const NAME: &str = "DATABASE_URL";
+        let url = env.required(NAME, "a URL postgres://user:password@host:port/database")?;
+        let database = Database::parse(url).map_err(|error| {
+            ConfigError::new(NAME, Held::secret(url), shared::telemetry::report(&error))
+        })?;
+        Ok(Self { database })
+    }
+}
+
+impl Settings {
+    /// Reads and checks every variable.
+    ///
+    /// # Errors
+    /// The first [`ConfigError`].
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        Ok(Self {
+            database: DatabaseSettings::from_env(env)?.database,
+            amqp: AmqpUrl::from_env(env)?,
+            names: Names::from_env(env)?,
+            rules: Rules {
+                mode: Mode::from_env(env)?,
+                booking_key: booking_key(env)?,
+            },
+            owner_query: owner_query(env)?,
+            admin_listen: admin_listen(env)?,
+            api: api(env)?,
+        })
+    }
+}
+
+/// The address of the admin listener, which `worker healthcheck` asks.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn admin_listen(env: &Env) -> Result<SocketAddr, ConfigError> {
+    const EXPECTED: &str = "an address and port, such as 127.0.0.1:8082";
+    let given = env.parsed("WORKER_ADMIN_LISTEN", EXPECTED, |value| value.parse().ok())?;
+    Ok(given.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8082))))
+}
+
+fn booking_key(env: &Env) -> Result<String, ConfigError> {
+    const EXPECTED: &str = "a metadata key of at most 40 characters, without [ and ]";
+    let key = env.parsed("BOOKING_METADATA_KEY", EXPECTED, |value| {
+        let fits = value.chars().count() <= MAX_BOOKING_KEY && !value.contains(['[', ']']);
+        fits.then(|| value.to_owned())
+    })?;
+    Ok(key.unwrap_or_else(|| DEFAULT_BOOKING_KEY.to_owned()))
+}
+
+fn owner_query(env: &Env) -> Result<Option<String>, ConfigError> {
+    const EXPECTED: &str = "one SELECT with $1 for the booking's id, giving its account's id";
+    env.parsed("BOOKING_OWNER_QUERY", EXPECTED, |value| {
+        let query = value.trim().trim_end_matches(';');
+        (query.contains("$1") && !query.contains(';')).then(|| query.to_owned())
+    })
+}
+
+fn api(env: &Env) -> Result<Option<ApiConfig>, ConfigError> {
+    const KEY: &str = "STRIPE_API_KEY";
+    const BASE: &str = "STRIPE_API_BASE";
+    let base = env.parsed(BASE, "a URL such as https://api.stripe.com/", |value| {
+        let known = value.starts_with("https://") || value.starts_with("http://127.0.0.1");
+        known.then(|| value.to_owned())
+    })?;
+    let Some(key) = env.optional(KEY)? else {
+        return Ok(None);
+    };
+    let plain = key.bytes().all(|byte| byte.is_ascii_graphic());
+    if !plain || !(key.starts_with("sk_") || key.starts_with("rk_")) {
+        let expected = "a secret or restricted key, sk_... or rk_...";
+        return Err(ConfigError::new(KEY, Held::secret(key), expected));
+    }
+    Ok(Some(ApiConfig {
+        key: key.to_owned(),
+        base: base.unwrap_or_else(|| DEFAULT_BASE.to_owned()),
+    }))
+}

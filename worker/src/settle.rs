@@ -1,0 +1,178 @@
+//! Sees that every delivery gets a verdict, whatever is in the way.
+//!
+//! A unit that fails is tried again as a whole, because most failures pass.
+//! Then its deliveries are tried one by one, so that one of them cannot hold up
+//! the rest.
+
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use chrono::DateTime;
+use diesel_async::{AsyncPgConnection, pooled_connection::bb8::Pool};
+use futures_util::FutureExt;
+use shared::{clock, telemetry::report};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    backoff::Backoff,
+    events::rejection::Rejection,
+    failure::Failure,
+    process::{Item, Unit, Verdict, process},
+    store::{app, stored::Bookings},
+};
+
+/// How often one delivery is tried in a row before it is set aside.
+const TRIES: u32 = 3;
+/// The pause between them.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What every unit needs.
+#[derive(Clone, Debug)]
+pub struct Settler {
+    /// The database.
+    pub pool: Pool<AsyncPgConnection>,
+    /// The deployment's query for a booking's account.
+    pub owner_query: Option<String>,
+}
+
+/// How a delivery is to be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It has a verdict.
+    Verdict(Verdict),
+    /// Something is in its way: set it aside and try again later.
+    Held,
+    /// Its handler panicked: give it back, so that the delivery limit counts.
+    Crashed,
+}
+
+/// The worker is to stop before a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+impl Settler {
+    /// Settles deliveries. While the database is away it waits, and holds them.
+    ///
+    /// # Errors
+    /// [`Stopped`] if `stop` is cancelled while the database is away.
+    pub async fn settle(
+        &self,
+        items: &[Item],
+        stop: &CancellationToken,
+    ) -> Result<Vec<Settlement>, Stopped> {
+        if let Some(settled) = self.together(items, stop).await? {
+            return Ok(settled);
+        }
+        let mut settled = Vec::with_capacity(items.len());
+        for item in items {
+            settled.push(self.alone(item, stop).await?);
+        }
+        Ok(settled)
+    }
+
+    /// Looks at invoices again whose missing part may be there now.
+    ///
+    /// # Errors
+    /// [`Failure`]; nothing was changed.
+    pub async fn look_again(&self, invoices: &[String]) -> Result<(), Failure> {
+        let unit = Unit {
+            items: &[],
+            again: invoices,
+        };
+        self.once(unit).await.map(drop)
+    }
+
+    /// Waits until the database can be used.
+    ///
+    /// # Errors
+    /// [`Stopped`] if `stop` is cancelled before.
+    pub async fn wait_until_there(&self, stop: &CancellationToken) -> Result<(), Stopped> {
+        let nothing = Unit {
+            items: &[],
+            again: &[],
+        };
+        self.when_there(nothing, stop).await.map(drop)
+    }
+
+    /// `None` if the deliveries have to be tried one by one.
+    async fn together(
+        &self,
+        items: &[Item],
+        stop: &CancellationToken,
+    ) -> Result<Option<Vec<Settlement>>, Stopped> {
+        let unit = Unit { items, again: &[] };
+        for _ in 0..2 {
+            match self.when_there(unit, stop).await? {
+                Some(Ok(verdicts)) => {
+                    return Ok(Some(
+                        verdicts.into_iter().map(Settlement::Verdict).collect(),
+                    ));
+                }
+                Some(Err(failure)) => {
+                    info!(events = items.len(), reason = %report(&failure), "a unit did not commit");
+                }
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn alone(&self, item: &Item, stop: &CancellationToken) -> Result<Settlement, Stopped> {
+        let unit = Unit {
+            items: std::slice::from_ref(item),
+            again: &[],
+        };
+        let mut refused = None;
+        for _ in 0..TRIES {
+            match self.when_there(unit, stop).await? {
+                Some(Ok(mut verdicts)) => {
+                    let verdict = verdicts.pop().unwrap_or(Verdict::Duplicate);
+                    return Ok(Settlement::Verdict(verdict));
+                }
+                Some(Err(Failure::Refused { kind, .. })) => refused = Some(kind),
+                Some(Err(failure)) => {
+                    warn!(reason = %report(&failure), "an event cannot be committed now");
+                }
+                None => return Ok(Settlement::Crashed),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(match refused {
+            Some(kind) => Settlement::Verdict(Verdict::Dead(Rejection::RefusedByDatabase {
+                kind: kind.to_owned(),
+            })),
+            None => Settlement::Held,
+        })
+    }
+
+    /// Tries until the database is there; `None` if the handler panicked.
+    async fn when_there(
+        &self,
+        unit: Unit<'_>,
+        stop: &CancellationToken,
+    ) -> Result<Option<Result<Vec<Verdict>, Failure>>, Stopped> {
+        let mut backoff = Backoff::default();
+        loop {
+            let failure = match AssertUnwindSafe(self.once(unit)).catch_unwind().await {
+                Ok(Err(failure @ Failure::Away(_))) => failure,
+                Ok(done) => return Ok(Some(done)),
+                Err(_panic) => return Ok(None),
+            };
+            warn!(reason = %report(&failure), "the database is away; events wait in the queue");
+            tokio::select! {
+                () = backoff.pause() => {}
+                () = stop.cancelled() => return Err(Stopped),
+            }
+        }
+    }
+
+    async fn once(&self, unit: Unit<'_>) -> Result<Vec<Verdict>, Failure> {
+        let mut conn = self.pool.get().await?;
+        let bookings = Bookings {
+            are_here: app::has_bookings(&conn).await?,
+            owner_query: self.owner_query.as_deref(),
+        };
+        let now = DateTime::from_timestamp_millis(clock::now_unix_millis()).unwrap_or_default();
+        process(&mut conn, bookings, unit, now).await
+    }
+}

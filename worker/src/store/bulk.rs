@@ -1,0 +1,43 @@
+//! Statements over whole columns: one array a column, one statement a table,
+//! however many rows. The text never changes, so Postgres plans it once.
+
+/// Defines a statement `$head unnest($columns...) $tail` and the columns that
+/// it takes. Rows are given as one `Vec` a column, all of the same length.
+macro_rules! bulk {
+    (
+        $(#[$doc:meta])*
+        $name:ident { $($field:ident: $rust:ty => $sql:ty),+ $(,)? }
+        $head:literal $tail:literal
+    ) => {
+        $(#[$doc])*
+        #[derive(Default)]
+        struct $name<'a> { $($field: Vec<$rust>,)+ _rows: std::marker::PhantomData<&'a ()> }
+
+        impl diesel::query_builder::QueryId for $name<'_> {
+            type QueryId = $name<'static>;
+            const HAS_STATIC_QUERY_ID: bool = true;
+        }
+
+        impl diesel::query_builder::QueryFragment<diesel::pg::Pg> for $name<'_> {
+            fn walk_ast<'b>(
+                &'b self,
+                mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
+            ) -> diesel::QueryResult<()> {
+                out.push_sql($head);
+                out.push_sql(" unnest(");
+                let mut comma = "";
+                $(
+                    out.push_sql(comma);
+                    out.push_bind_param::<diesel::sql_types::Array<$sql>, _>(&self.$field)?;
+                    comma = ", ";
+                )+
+                let _ = comma;
+                out.push_sql(") ");
+                out.push_sql($tail);
+                Ok(())
+            }
+        }
+    };
+}
+
+pub(super) use bulk;

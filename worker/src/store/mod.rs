@@ -1,0 +1,19 @@
+//! Postgres: every statement that the worker sends. It knows no Stripe JSON.
+//!
+//! Functions take the connection first. Those that read take it shared, so that
+//! a caller can send several at once; transactions are begun by the caller.
+
+pub mod account;
+pub mod adopt;
+pub mod app;
+mod bulk;
+pub mod claim;
+pub mod connect;
+pub mod invoice;
+pub mod ledger;
+pub mod migrate;
+pub mod schema;
+pub mod session;
+pub mod stored;
+pub mod transaction;
+mod unverified;
