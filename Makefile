@@ -17,7 +17,7 @@ $(error PROFILE is "$(PROFILE)": it can be "debug" or "release")
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help servers build test
+.PHONY: help servers build demo test up down
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,16 @@ servers: ## Installs PostgreSQL, RabbitMQ and a C compiler where they are missin
 
 build: servers ## Builds all programs
 	@cargo build --locked --workspace --bins $(CARGO_FLAGS)
+
+demo: build ## Tells a small story with signed events, and shows the tables it ends in
+	@$(STACK) demo
+
+up: build ## Starts everything in the background; addresses are in .dev/env
+	@$(STACK) up
+
+down: ## Stops what `make up` started and keeps its data; WIPE=1 removes the data too
+	@test -x $(STACK) || cargo build --locked --package harness $(CARGO_FLAGS)
+	@$(STACK) down $(if $(WIPE),--wipe)
 
 test: build ## Runs all tests against servers of their own
 	@$(STACK) run -- cargo test --locked --workspace $(CARGO_FLAGS)

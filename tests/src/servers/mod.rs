@@ -8,15 +8,22 @@ pub mod epmd;
 pub mod postgres;
 pub mod rabbitmq;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use tokio::net::TcpStream;
 
 pub use self::{
     postgres::{Postgres, PostgresOptions},
     rabbitmq::{RabbitMq, RabbitMqOptions},
 };
 use crate::checkout;
+
+/// Bound for a given server to take a connection.
+const GIVEN_BOUND: Duration = Duration::from_secs(10);
 
 /// What a server promises about data that it has confirmed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +84,10 @@ impl Servers {
         postgres: PostgresOptions,
         rabbitmq: RabbitMqOptions,
     ) -> Result<Self> {
+        tokio::try_join!(
+            answers("DATABASE_URL", given.database_url.as_deref(), 5432),
+            answers("AMQP_URL", given.amqp_url.as_deref(), 5672),
+        )?;
         checkout::make_folder(folder)?;
         let postgres_folder = folder.join("postgres");
         let rabbitmq_folder = folder.join("rabbitmq");
@@ -141,6 +152,29 @@ impl Servers {
         drop(self.rabbitmq.take());
         wipe(&self.folder)
     }
+}
+
+/// Finds a given address at which nobody listens, before anything waits for it.
+async fn answers(variable: &str, url: Option<&str>, default_port: u16) -> Result<()> {
+    // Only an address with one host can be tried; the others are let pass.
+    let Some(url) = url.and_then(|url| url::Url::parse(url).ok()) else {
+        return Ok(());
+    };
+    let Some(host) = url.host_str() else {
+        return Ok(());
+    };
+    let port = url.port().unwrap_or(default_port);
+    let connected = tokio::time::timeout(GIVEN_BOUND, TcpStream::connect((host, port))).await;
+    connected
+        .map_err(anyhow::Error::from)
+        .and_then(|result| Ok(result?))
+        .with_context(|| {
+            format!(
+                "{variable} is set, but no server answers at {host}:{port} \
+             (unset it to have one started here)"
+            )
+        })?;
+    Ok(())
 }
 
 /// Kills the servers of this folder, if any run, whoever started them, and

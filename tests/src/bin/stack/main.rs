@@ -5,8 +5,14 @@
 )]
 #![allow(clippy::print_stdout, reason = "it talks to the person who called it")]
 
+mod demo;
+mod down;
 mod private;
 mod run;
+mod settings;
+mod signals;
+mod table;
+mod up;
 
 use std::process::ExitCode;
 
@@ -26,6 +32,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Starts everything in the background and writes .dev/env; what runs
+    /// already is left as it is, unless its binary or its settings have changed.
+    Up,
+    /// Stops what `up` has started; its data is kept for the next `up`.
+    Down {
+        /// Removes the data too.
+        #[arg(long)]
+        wipe: bool,
+    },
     /// Runs a command with DATABASE_URL and AMQP_URL set to servers that live as
     /// long as the command does; exits with the command's code.
     Run {
@@ -33,6 +48,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<std::ffi::OsString>,
     },
+    /// Tells a small story with real servers, services and signed events, shows
+    /// the tables it ends in, and stops everything again.
+    Demo,
 }
 
 #[tokio::main]
@@ -49,6 +67,9 @@ async fn main() -> ExitCode {
 
 async fn perform(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Up => up::up().await.map(|()| ExitCode::SUCCESS),
+        Command::Down { wipe } => down::down(wipe).await.map(|()| ExitCode::SUCCESS),
         Command::Run { command } => run::run(&command).await,
+        Command::Demo => demo::demo().await,
     }
 }

@@ -7,12 +7,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use harness::servers::Given;
-use tokio::{
-    process::{Child, Command},
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::process::{Child, Command};
 
-use crate::private;
+use crate::{private, signals::Stop};
 
 /// How long the command is given to end after a signal, before it is killed.
 const END_BOUND: Duration = Duration::from_secs(10);
@@ -34,7 +31,7 @@ async fn with_servers(folder: &Path, command: &[OsString], stop: &mut Stop) -> R
     }
     let servers = tokio::select! {
         servers = private::servers(folder, given) => servers?,
-        number = stop.wait() => return Ok(signalled(number)),
+        number = stop.wait() => return Ok(Stop::exit_code(number)),
     };
     let (program, arguments) = command.split_first().context("no command given")?;
     let child = Command::new(program)
@@ -60,41 +57,13 @@ async fn wait_for(mut child: Child, stop: &mut Stop) -> Result<ExitCode> {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
             }
             let _ = tokio::time::timeout(END_BOUND, child.wait()).await;
-            return Ok(signalled(number));
+            return Ok(Stop::exit_code(number));
         }
     };
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     let number = status.signal().and_then(|number| u8::try_from(number).ok());
-    Ok(code.map_or_else(|| signalled(number.unwrap_or_default()), ExitCode::from))
-}
-
-fn signalled(number: u8) -> ExitCode {
-    ExitCode::from(128_u8.saturating_add(number))
-}
-
-/// The signals that ask this program to end. Heard from the start on, so that
-/// none of them ends it before its servers are stopped.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-}
-
-impl Stop {
-    fn listen() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Number of the next signal.
-    async fn wait(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => 2,
-            _ = self.terminate.recv() => 15,
-            _ = self.hang_up.recv() => 1,
-        }
-    }
+    Ok(code.map_or_else(
+        || Stop::exit_code(number.unwrap_or_default()),
+        ExitCode::from,
+    ))
 }

@@ -88,7 +88,7 @@ impl Postgres {
             self.process = None;
             self.process = Some(self.spawn()?);
         }
-        let maintenance = self.url_of("postgres");
+        let maintenance = url(&self.state, "postgres");
         let process = self.process.as_mut();
         let Some(process) = process else {
             bail!("PostgreSQL has no process")
@@ -152,14 +152,7 @@ impl Postgres {
     /// Address of its database, for a superuser.
     #[must_use]
     pub fn url(&self) -> String {
-        self.url_of(NAME)
-    }
-
-    /// Address of another database of it.
-    #[must_use]
-    pub fn url_of(&self, database: &str) -> String {
-        let State { port, password, .. } = &self.state;
-        format!("postgres://{NAME}:{password}@127.0.0.1:{port}/{database}")
+        url(&self.state, NAME)
     }
 
     /// Its TCP port on 127.0.0.1.
@@ -209,6 +202,26 @@ impl Postgres {
     }
 }
 
+/// Address of the server of this folder, whether or not it runs; `None` where
+/// none was ever made.
+#[must_use]
+pub fn known_url(folder: &Path) -> Option<String> {
+    Some(url(&State::read(folder)?, NAME))
+}
+
+/// Stops the server of this folder in good order and gives the number of its
+/// process; `None` when none runs.
+///
+/// # Errors
+/// When it had to be killed.
+pub async fn stop(folder: &Path) -> Result<Option<i32>> {
+    let Some(mut process) = Process::find("PostgreSQL", &record(folder), &log(folder)) else {
+        return Ok(None);
+    };
+    process.terminate(Signal::INT, STOP_BOUND).await?;
+    Ok(Some(process.pid()))
+}
+
 /// Kills the server of this folder, if one runs, and removes its data.
 ///
 /// # Errors
@@ -229,6 +242,11 @@ pub async fn connect(url: &str) -> Result<tokio_postgres::Client> {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+fn url(state: &State, database: &str) -> String {
+    let State { port, password, .. } = state;
+    format!("postgres://{NAME}:{password}@127.0.0.1:{port}/{database}")
 }
 
 fn record(folder: &Path) -> PathBuf {

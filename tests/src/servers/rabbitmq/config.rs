@@ -9,7 +9,7 @@ use super::RabbitMqOptions;
 use crate::{checkout, ports, random, servers::Durability};
 
 /// Name of the user with all rights.
-pub(super) const USER: &str = "dialoom";
+const USER: &str = "dialoom";
 
 /// What is kept beside the data.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -23,10 +23,15 @@ pub(super) struct State {
 }
 
 impl State {
+    /// The state of the node in this folder, where there is one.
+    pub(super) fn read(folder: &Path) -> Option<Self> {
+        let text = fs::read_to_string(folder.join("state.json")).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
     /// The state of the node in this folder; that of a new node where there is none.
     pub(super) fn read_or_make(folder: &Path, name: &str) -> Result<Self> {
-        let text = fs::read_to_string(folder.join("state.json"));
-        if let Some(state) = text.ok().and_then(|text| serde_json::from_str(&text).ok()) {
+        if let Some(state) = Self::read(folder) {
             return Ok(state);
         }
         let name = if name.is_empty() { "stack" } else { name };
@@ -38,6 +43,12 @@ impl State {
             password: random::hex(16),
             cookie: random::hex(16),
         })
+    }
+
+    /// Address of the node, for a user with all rights.
+    pub(super) fn url(&self) -> String {
+        let Self { port, password, .. } = self;
+        format!("amqp://{USER}:{password}@127.0.0.1:{port}/%2f")
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use lapin::{Connection, ConnectionProperties};
 use rustix::process::Signal;
 
-use self::config::{State, USER};
+use self::config::State;
 use super::{Durability, epmd::Epmd};
 use crate::{
     checkout,
@@ -221,8 +221,7 @@ impl RabbitMq {
     /// Address of it, for a user with all rights.
     #[must_use]
     pub fn url(&self) -> String {
-        let State { port, password, .. } = &self.state;
-        format!("amqp://{USER}:{password}@127.0.0.1:{port}/%2f")
+        self.state.url()
     }
 
     /// Name of the node, `name@localhost`.
@@ -288,6 +287,28 @@ pub async fn connect(url: &str) -> Result<Connection> {
     Ok(tokio::time::timeout(CONNECT_BOUND, connection)
         .await
         .context("no answer in time")??)
+}
+
+/// Address of the node of this folder, whether or not it runs; `None` where none
+/// was ever made.
+#[must_use]
+pub fn known_url(folder: &Path) -> Option<String> {
+    Some(State::read(folder)?.url())
+}
+
+/// Stops the node of this folder in good order, and its port mapper with it, and
+/// gives the number of its process; `None` when none runs.
+///
+/// # Errors
+/// When it had to be killed.
+pub async fn stop(folder: &Path) -> Result<Option<i32>> {
+    let epmd = Epmd::find(folder);
+    let Some(mut process) = Process::find("RabbitMQ", &record(folder), &log(folder)) else {
+        return Ok(None);
+    };
+    process.terminate(Signal::TERM, STOP_BOUND).await?;
+    drop(epmd);
+    Ok(Some(process.pid()))
 }
 
 /// Kills the node of this folder, if one runs, and removes its data.

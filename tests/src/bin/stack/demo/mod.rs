@@ -1,0 +1,131 @@
+//! `stack demo`: a small story with real servers, services and signed events.
+
+mod deliver;
+mod report;
+mod story;
+
+use std::{path::Path, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use harness::{
+    random,
+    servers::{self, Given},
+    services::{Service, ServiceOptions},
+    test_servers::{TestBroker, TestDatabase},
+    wait::{self, Seen},
+};
+use tokio_postgres::Client;
+
+use self::story::Story;
+use crate::{private, signals::Stop};
+
+/// Bound for the worker to take all events: it takes milliseconds for each.
+const TAKEN_BOUND: Duration = Duration::from_secs(60);
+
+/// The bookings as the main app's own migration makes them, so that
+/// `"Invoice"` gets its foreign key.
+const BOOKINGS: &str = r#"
+    CREATE TABLE "Booking" ("id" SERIAL NOT NULL, CONSTRAINT "Booking_pkey" PRIMARY KEY ("id"));
+    INSERT INTO "Booking" SELECT FROM generate_series(1, 3);
+"#;
+
+/// Tells the story; fails when the tables do not end as it says.
+pub(crate) async fn demo() -> Result<ExitCode> {
+    let mut stop = Stop::listen()?;
+    let folder = private::folder()?;
+    let told = tokio::select! {
+        told = tell(&folder) => told.map(|()| ExitCode::SUCCESS),
+        number = stop.wait() => Ok(Stop::exit_code(number)),
+    };
+    servers::wipe(&folder)?;
+    told
+}
+
+async fn tell(folder: &Path) -> Result<()> {
+    let story = Story::new();
+    println!("{}\n", story::INTRODUCTION);
+    report::step("Starting PostgreSQL and RabbitMQ");
+    let servers = private::servers(folder, Given::from_env()).await?;
+    let database = TestDatabase::empty_on(&servers.database_url(), "demo").await?;
+    let client = database.connect().await?;
+    client
+        .batch_execute(BOOKINGS)
+        .await
+        .context("making the bookings")?;
+    let broker = TestBroker::on(&servers.amqp_url(), "demo");
+    report::step("Starting ingest and worker");
+    let secret = format!("whsec_{}", random::hex(24));
+    let (ingest, worker) = start_services(folder, &database, &broker, &secret).await?;
+
+    report::step("Delivering signed events over HTTP, shuffled, each of them twice");
+    let answers = deliver::all(&story, &ingest.url(), &secret).await?;
+    report::deliveries(&answers);
+    report::step("Waiting until the worker has taken every event");
+    until_taken(&client, &story, &worker).await?;
+
+    let tables = report::Tables::read(&client).await?;
+    tables.print();
+    report::forged(&answers, &story);
+    stop_services(ingest, worker).await?;
+    // The database and the exchanges go before the servers do.
+    drop((client, database, broker));
+    servers.throw_away()?;
+
+    let mut differences = deliver::unexpected(&answers);
+    differences.extend(tables.differences(&story));
+    if !differences.is_empty() {
+        bail!(
+            "the story did not end as it should:\n  {}",
+            differences.join("\n  ")
+        );
+    }
+    println!("\nThe tables are as the story says. Everything that was started is stopped again.");
+    Ok(())
+}
+
+async fn start_services(
+    folder: &Path,
+    database: &TestDatabase,
+    broker: &TestBroker,
+    secret: &str,
+) -> Result<(Service, Service)> {
+    let told = |options: ServiceOptions| {
+        options
+            .env("DATABASE_URL", database.url())
+            .env("AMQP_URL", broker.url())
+            .env("AMQP_PREFIX", broker.prefix())
+            .env("STRIPE_MODE", "test")
+            .env("STRIPE_WEBHOOK_SECRETS", secret)
+    };
+    let ingest = Service::start(told(ServiceOptions::ingest(folder)?));
+    let worker = Service::start(told(ServiceOptions::worker(folder)?));
+    tokio::try_join!(ingest, worker)
+}
+
+async fn stop_services(mut ingest: Service, mut worker: Service) -> Result<()> {
+    let (ingest, worker) = tokio::join!(ingest.terminate(), worker.terminate());
+    ingest?;
+    worker?;
+    Ok(())
+}
+
+/// Waits until the worker's ledger has a row for every event that was delivered.
+async fn until_taken(client: &Client, story: &Story, worker: &Service) -> Result<()> {
+    let wanted = i64::try_from(story.events.len())?;
+    wait::until(
+        format!("{wanted} events to be taken"),
+        TAKEN_BOUND,
+        async || {
+            let count = client
+                .query_one("SELECT count(*) FROM stripe.event", &[])
+                .await;
+            match count.map(|row| row.get::<_, i64>(0)) {
+                Ok(count) if count == wanted => Seen::Reached(()),
+                Ok(count) => Seen::NotYet(format!("{count}")),
+                Err(error) => Seen::Never(format!("{:#}", anyhow::Error::from(error))),
+            }
+        },
+    )
+    .await
+    .with_context(|| format!("the worker's log ends:\n{}", worker.process().log_tail()))
+}

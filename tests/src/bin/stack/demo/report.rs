@@ -1,0 +1,152 @@
+//! What the demo prints.
+
+use anyhow::{Context as _, Result};
+use tokio_postgres::Client;
+
+use super::{
+    deliver::{Answered, Delivery},
+    story::Story,
+};
+use crate::table;
+
+/// The main app's view of the bookings' invoices.
+const INVOICES: &str = r#"
+    SELECT "bookingId"::text, "stripeInvoiceId", trim_scale("amount")::text, "currency", "status"::text,
+           to_char("createdAt", 'YYYY-MM-DD HH24:MI:SS'), "pdfUrl"
+    FROM "Invoice" ORDER BY "bookingId"
+"#;
+
+/// The main app's view of the hosts.
+const HOSTS: &str = r#"
+    SELECT "stripeAccountId", coalesce("hostId", ''), "status"::text, "canSell"::text,
+           array_to_string("currentlyDue", ', ')
+    FROM "HostOnboarding" ORDER BY "stripeAccountId"
+"#;
+
+/// Says what is being done.
+pub(super) fn step(text: &str) {
+    println!("-- {text}");
+}
+
+/// One line for each delivery.
+pub(super) fn deliveries(answers: &[Answered]) {
+    for (number, answered) in answers.iter().enumerate() {
+        let note = match answered.delivery {
+            Delivery::First => "",
+            Delivery::Again => "  again",
+            Delivery::Forged => "  FORGED",
+        };
+        let Answered {
+            kind,
+            about,
+            answer,
+            ..
+        } = answered;
+        println!(
+            "   {:>2}  {kind:<27} {about:<10} {}{note}",
+            number + 1,
+            answer.status.as_u16()
+        );
+    }
+}
+
+/// What the forged event got for an answer.
+pub(super) fn forged(answers: &[Answered], story: &Story) {
+    for answered in answers
+        .iter()
+        .filter(|answered| answered.delivery == Delivery::Forged)
+    {
+        let Answered {
+            kind,
+            about,
+            answer,
+            ..
+        } = answered;
+        println!(
+            "\nThe forged {kind} of {about} ({}) got:",
+            story.forged.event.id
+        );
+        println!("  HTTP {}  {}", answer.status, answer.text().trim_end());
+        println!("It was not published, and no row tells of it.");
+    }
+}
+
+/// The rows of the tables that the main app reads, as text.
+pub(super) struct Tables {
+    invoices: Vec<Vec<String>>,
+    hosts: Vec<Vec<String>>,
+    /// Rows of the worker's ledger for the forged event.
+    forged: i64,
+}
+
+impl Tables {
+    pub(super) async fn read(client: &Client) -> Result<Self> {
+        let forged = "SELECT count(*) FROM stripe.event WHERE id = 'evt_1Forged'";
+        Ok(Self {
+            invoices: read(client, INVOICES)
+                .await
+                .context("reading \"Invoice\"")?,
+            hosts: read(client, HOSTS)
+                .await
+                .context("reading \"HostOnboarding\"")?,
+            forged: client.query_one(forged, &[]).await?.get(0),
+        })
+    }
+
+    pub(super) fn print(&self) {
+        let headings = [
+            "bookingId",
+            "stripeInvoiceId",
+            "amount",
+            "currency",
+            "status",
+            "createdAt",
+            "pdfUrl",
+        ];
+        let mut invoices = table::with_headings(headings);
+        invoices.add_rows(self.invoices.clone());
+        println!("\nThe table \"Invoice\", as the main app reads it:\n{invoices}");
+        let headings = [
+            "stripeAccountId",
+            "hostId",
+            "status",
+            "canSell",
+            "currentlyDue",
+        ];
+        let mut hosts = table::with_headings(headings);
+        hosts.add_rows(self.hosts.clone());
+        println!("\nThe table \"HostOnboarding\":\n{hosts}");
+    }
+
+    /// In what the rows are not as the story says.
+    pub(super) fn differences(&self, story: &Story) -> Vec<String> {
+        let mut differences = Vec::new();
+        let invoices: Vec<Vec<String>> =
+            self.invoices.iter().map(|row| row[..5].to_vec()).collect();
+        if invoices != story.invoices {
+            differences.push(format!("\"Invoice\" should hold {:?}", story.invoices));
+        }
+        if let Some(row) = self
+            .invoices
+            .iter()
+            .find(|row| !row[6].starts_with("https://"))
+        {
+            differences.push(format!("booking {} has no PDF", row[0]));
+        }
+        if self.hosts != story.hosts {
+            differences.push(format!("\"HostOnboarding\" should hold {:?}", story.hosts));
+        }
+        if self.forged != 0 {
+            differences.push("the forged event reached the worker".to_owned());
+        }
+        differences
+    }
+}
+
+async fn read(client: &Client, query: &str) -> Result<Vec<Vec<String>>> {
+    let rows = client.query(query, &[]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| (0..row.len()).map(|column| row.get(column)).collect())
+        .collect())
+}
