@@ -1,0 +1,75 @@
+//! What the service is told by its environment.
+
+use crate::signature::{EXPECTED_SECRETS, Secrets};
+use shared::amqp::AmqpUrl;
+use shared::config::{ConfigError, Env, Held};
+use shared::mode::Mode;
+use shared::topology::Names;
+use std::net::SocketAddr;
+
+const LISTEN: &str = "INGEST_LISTEN";
+const ADMIN_LISTEN: &str = "INGEST_ADMIN_LISTEN";
+const SECRETS: &str = "STRIPE_WEBHOOK_SECRETS";
+const EXPECTED_ADDRESS: &str = "an IP address and a port such as 127.0.0.1:8080 or [::]:8080";
+
+/// The checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address of the public listener (`INGEST_LISTEN`).
+    pub listen: SocketAddr,
+    /// Address of the admin listener (`INGEST_ADMIN_LISTEN`).
+    pub admin_listen: SocketAddr,
+    /// The endpoints' secrets (`STRIPE_WEBHOOK_SECRETS`).
+    pub secrets: Secrets,
+    /// The mode served (`STRIPE_MODE`).
+    pub mode: Mode,
+    /// The broker (`AMQP_URL`).
+    pub amqp: AmqpUrl,
+    /// Names of exchanges and queues (`AMQP_PREFIX`).
+    pub names: Names,
+}
+
+impl Config {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// The first variable that is missing or wrong.
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let listen = address(env, LISTEN, SocketAddr::from(([127, 0, 0, 1], 8080)))?;
+        let admin_listen = admin_address(env)?;
+        if listen == admin_listen && listen.port() != 0 {
+            let held = Held::Value(admin_listen.to_string());
+            let expected = "another address than INGEST_LISTEN";
+            return Err(ConfigError::new(ADMIN_LISTEN, held, expected));
+        }
+        Ok(Self {
+            listen,
+            admin_listen,
+            secrets: secrets(env)?,
+            mode: Mode::from_env(env)?,
+            amqp: AmqpUrl::from_env(env)?,
+            names: Names::from_env(env)?,
+        })
+    }
+}
+
+/// The address of the admin listener, which the health check needs alone.
+///
+/// # Errors
+/// The variable is wrong.
+pub fn admin_address(env: &Env) -> Result<SocketAddr, ConfigError> {
+    address(env, ADMIN_LISTEN, SocketAddr::from(([127, 0, 0, 1], 8081)))
+}
+
+fn address(env: &Env, name: &'static str, default: SocketAddr) -> Result<SocketAddr, ConfigError> {
+    let given = env.parsed(name, EXPECTED_ADDRESS, |value| value.parse().ok())?;
+    Ok(given.unwrap_or(default))
+}
+
+fn secrets(env: &Env) -> Result<Secrets, ConfigError> {
+    let list = env.required(SECRETS, EXPECTED_SECRETS)?;
+    Secrets::parse(list).map_err(|why| {
+        let expected = format!("{EXPECTED_SECRETS}; {why}");
+        ConfigError::new(SECRETS, Held::secret(list), expected)
+    })
+}

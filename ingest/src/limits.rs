@@ -1,0 +1,59 @@
+//! Every bound of the service, with the reason for its number.
+
+use std::time::Duration;
+
+/// The longest body, in bytes. Stripe's events are a few kilobytes, the
+/// largest known a few hundred; 2 MiB leaves room and still fits 32 times into
+/// [`Limits::held_bytes`].
+pub const MAX_BODY: usize = 2 * 1024 * 1024;
+
+/// Bounds in time and number. Tests shorten them; the service runs with the
+/// default.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How long a request's head may take to arrive, and how long a kept
+    /// connection may idle. Stripe sends its head at once.
+    pub head: Duration,
+    /// How long a body may take to arrive.
+    pub body: Duration,
+    /// How long publishing may take, from the first try to the broker's
+    /// confirm. Stripe gives up on an endpoint after 10 s or more, so our own
+    /// 503 comes first.
+    pub publish: Duration,
+    /// How long a request waits for a broker connection that is being made:
+    /// long enough for a healthy broker, short enough to answer soon.
+    pub link_wait: Duration,
+    /// How long what is in flight may take at shutdown: body and publish fit.
+    pub drain: Duration,
+    /// How long one connection may live. It also ends clients that send and
+    /// never read.
+    pub connection_age: Duration,
+    /// Client connections at once. Each is about 12 kB when idle; more than
+    /// this is no webhook sender.
+    pub connections: usize,
+    /// Events between verification and answer at once. More would not be
+    /// confirmed within the deadline on any broker.
+    pub in_flight: usize,
+    /// Broker channels, each with one message in flight. With confirms after
+    /// 10 ms this is 25,600 events a second.
+    pub channels: usize,
+    /// Body bytes held at once, in all requests together.
+    pub held_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(10),
+            publish: Duration::from_secs(5),
+            link_wait: Duration::from_secs(1),
+            drain: Duration::from_secs(10),
+            connection_age: Duration::from_secs(600),
+            connections: 10_000,
+            in_flight: 2_048,
+            channels: 256,
+            held_bytes: 64 * 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The way to the broker: an event is published when the broker has confirmed
+//! that it is on a queue, and not before.
+//!
+//! One AMQP connection, made again by a supervisor whenever it is lost, with a
+//! pool of channels on it. Each channel has one message in flight: the broker
+//! returns an unroutable message without saying which publish it belongs to,
+//! and lapin hands it to whichever confirm on that channel comes next. With
+//! one message in flight it cannot be another's.
+
+mod link;
+mod supervisor;
+
+pub use supervisor::{StartError, Supervisor};
+
+use crate::limits::Limits;
+use crate::metrics::{Counted, Label, Metrics};
+use crate::signature::Verified;
+use lapin::BasicProperties;
+use link::Link;
+use shared::topology::is_handled;
+use std::sync::Arc;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
+
+/// What became of one publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The broker confirmed that the message is on at least one queue.
+    Confirmed,
+    /// The broker confirmed and gave the message back: no queue is bound to
+    /// its type.
+    Returned,
+    /// The broker refused the message, for example because a queue is full.
+    Refused,
+    /// The channel or the connection ended before the confirm.
+    ChannelClosed,
+    /// No confirm within the deadline.
+    TimedOut,
+    /// The broker blocks publishers: it is short of memory or disk.
+    Blocked,
+    /// There is no connection to the broker.
+    NotConnected,
+    /// Too many messages are in flight already.
+    Overloaded,
+}
+
+impl Label for Outcome {
+    const ALL: &'static [Self] = &[
+        Self::Confirmed,
+        Self::Returned,
+        Self::Refused,
+        Self::ChannelClosed,
+        Self::TimedOut,
+        Self::Blocked,
+        Self::NotConnected,
+        Self::Overloaded,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Returned => "returned",
+            Self::Refused => "refused",
+            Self::ChannelClosed => "channel_closed",
+            Self::TimedOut => "timed_out",
+            Self::Blocked => "blocked",
+            Self::NotConnected => "not_connected",
+            Self::Overloaded => "overloaded",
+        }
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// The current connection, as the supervisor sees it.
+#[derive(Debug, Clone)]
+enum State {
+    /// None, and why.
+    Down(Arc<str>),
+    /// This one.
+    Up(Arc<Link>),
+}
+
+/// Publishes events. Dropping it does not end the supervisor.
+#[derive(Debug)]
+pub struct Publisher {
+    state: watch::Receiver<State>,
+    /// Tells the supervisor not to wait before its next try.
+    nudge: Arc<Notify>,
+    in_flight: Semaphore,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+}
+
+impl Publisher {
+    /// Publishes a verified event with its type as the routing key. Takes no
+    /// longer than `limits.publish`. Only [`Outcome::Confirmed`] promises
+    /// that the event is safe.
+    pub async fn publish(
+        &self,
+        event: &Verified,
+        event_type: &str,
+        properties: BasicProperties,
+    ) -> Outcome {
+        let outcome = match self.in_flight.try_acquire() {
+            Ok(_permit) => self.within_deadline(event, event_type, properties).await,
+            Err(_none_left) => Outcome::Overloaded,
+        };
+        self.metrics.outcomes.inc(outcome);
+        outcome
+    }
+
+    async fn within_deadline(
+        &self,
+        event: &Verified,
+        event_type: &str,
+        properties: BasicProperties,
+    ) -> Outcome {
+        let start = Instant::now();
+        let Some(link) = self.link(start).await else {
+            return Outcome::NotConnected;
+        };
+        let answered_before = link.answers();
+        let publish = link.publish(event_type.into(), event.body(), properties);
+        match timeout_at(start + self.limits.publish, publish).await {
+            Ok(outcome) => {
+                let seconds = start.elapsed().as_secs_f64();
+                self.metrics.confirm_seconds.observe(seconds);
+                if outcome == Outcome::Returned && is_handled(event_type) {
+                    link.report_missing();
+                }
+                outcome
+            }
+            Err(_elapsed) => {
+                // Not one answer in all this time: the connection is dead,
+                // and lapin would keep everything that is still in it.
+                if link.answers() == answered_before {
+                    link.lose();
+                }
+                Outcome::TimedOut
+            }
+        }
+    }
+
+    /// The current link, or the one that a nudged supervisor makes soon.
+    async fn link(&self, start: Instant) -> Option<Arc<Link>> {
+        if let Some(link) = self.current() {
+            return Some(link);
+        }
+        self.nudge.notify_one();
+        let mut state = self.state.clone();
+        let up = state.wait_for(|state| matches!(state, State::Up(link) if link.is_alive()));
+        timeout_at(start + self.limits.link_wait, up)
+            .await
+            .ok()?
+            .ok()?;
+        self.current()
+    }
+
+    fn current(&self) -> Option<Arc<Link>> {
+        match &*self.state.borrow() {
+            State::Up(link) if link.is_alive() => Some(Arc::clone(link)),
+            State::Up(dead) => {
+                // The supervisor need not wait until it sees for itself.
+                dead.lose();
+                None
+            }
+            State::Down(_) => None,
+        }
+    }
+
+    /// Whether an event that comes now can be published.
+    ///
+    /// # Errors
+    /// A short reason why not.
+    pub fn ready(&self) -> Result<(), String> {
+        match &*self.state.borrow() {
+            State::Up(link) => link.ready(),
+            State::Down(reason) => Err(reason.to_string()),
+        }
+    }
+
+    /// A request being worked on, for as long as the value lives.
+    pub(crate) fn count(&self) -> Counted<'_> {
+        Counted::new(&self.metrics.in_flight)
+    }
+}

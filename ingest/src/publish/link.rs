@@ -1,0 +1,252 @@
+//! One connection to the broker and its channels.
+
+use super::Outcome;
+use crate::limits::Limits;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use shared::amqp::{AmqpUrl, ConnectError, Cutter, connect_with_cutter};
+use shared::topology::{self, Names, TopologyError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+/// How long the broker may take to say goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why a link could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    #[error("cannot open a channel")]
+    Channel(#[source] lapin::Error),
+    #[error("the topology was not declared within {} ms", .0.as_millis())]
+    Slow(Duration),
+}
+
+/// A connection with its topology declared.
+pub(super) struct Link {
+    connection: Connection,
+    cutter: Cutter,
+    names: Names,
+    /// Channels with nothing in flight. Held only to push or pop.
+    idle: Mutex<Vec<Channel>>,
+    /// One permit for each channel that may be open.
+    slots: Semaphore,
+    /// How often the broker has answered a publish, in whatever way.
+    answers: AtomicU64,
+    /// Whether the broker blocks publishers.
+    blocked: watch::Sender<bool>,
+    /// Whether the topology is there as declared, as far as known.
+    declared: AtomicBool,
+    /// A handled type was returned: its binding or queue is missing.
+    missing: Notify,
+    lost: CancellationToken,
+}
+
+impl Link {
+    /// Connects, declares the topology and opens a first channel.
+    pub(super) async fn open(
+        url: &AmqpUrl,
+        names: &Names,
+        limits: &Limits,
+    ) -> Result<Self, OpenError> {
+        let (connection, cutter) = connect_with_cutter(url, "ingest").await?;
+        let link = Self {
+            connection,
+            cutter,
+            names: names.clone(),
+            idle: Mutex::default(),
+            slots: Semaphore::new(limits.channels),
+            answers: AtomicU64::new(0),
+            blocked: watch::Sender::new(false),
+            declared: AtomicBool::new(true),
+            missing: Notify::new(),
+            lost: CancellationToken::new(),
+        };
+        // A broker that stalls here would stall the supervisor.
+        let prepared = tokio::time::timeout(limits.publish, link.prepare()).await;
+        match prepared {
+            Ok(Ok(())) => Ok(link),
+            Ok(Err(error)) => Err(error),
+            Err(_elapsed) => {
+                link.lose();
+                Err(OpenError::Slow(limits.publish))
+            }
+        }
+    }
+
+    async fn prepare(&self) -> Result<(), OpenError> {
+        topology::declare(&self.connection, &self.names).await?;
+        let channel = self.open_channel().await.map_err(OpenError::Channel)?;
+        self.put_back(channel);
+        Ok(())
+    }
+
+    /// Publishes one message and waits for the broker's answer to it.
+    pub(super) async fn publish(
+        &self,
+        key: ShortString,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> Outcome {
+        let mut blocked = self.blocked.subscribe();
+        tokio::select! {
+            biased;
+            // A blocked broker reads nothing more, not even what it was sent
+            // before it said so.
+            _ = blocked.wait_for(|blocked| *blocked) => Outcome::Blocked,
+            () = self.lost.cancelled() => Outcome::ChannelClosed,
+            outcome = self.publish_unblocked(key, body, properties) => outcome,
+        }
+    }
+
+    async fn publish_unblocked(
+        &self,
+        key: ShortString,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> Outcome {
+        let Ok(_slot) = self.slots.acquire().await else {
+            return Outcome::ChannelClosed;
+        };
+        // A channel goes back only after a clean answer. Dropped at any other
+        // point, it closes, and with it goes whatever would still have come.
+        let Ok(channel) = self.channel().await else {
+            return Outcome::ChannelClosed;
+        };
+        let exchange = self.names.events.clone();
+        let mandatory = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let sent = channel
+            .basic_publish(exchange, key, mandatory, body, properties)
+            .await;
+        let answer = match sent {
+            Ok(confirm) => confirm.await,
+            Err(error) => Err(error),
+        };
+        let outcome = match answer {
+            Ok(Confirmation::Ack(None)) => Outcome::Confirmed,
+            Ok(Confirmation::Ack(Some(_returned))) => Outcome::Returned,
+            Ok(Confirmation::Nack(_)) => Outcome::Refused,
+            // The channel is not in confirm mode: a defect of ours. It must
+            // not be used again, and the message may or may not be safe.
+            Ok(Confirmation::NotRequested) | Err(_) => return Outcome::ChannelClosed,
+        };
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        self.put_back(channel);
+        outcome
+    }
+
+    async fn channel(&self) -> lapin::Result<Channel> {
+        let idle = self.idle().pop();
+        match idle {
+            Some(channel) => Ok(channel),
+            None => self.open_channel().await,
+        }
+    }
+
+    async fn open_channel(&self) -> lapin::Result<Channel> {
+        let channel = self.connection.create_channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        Ok(channel)
+    }
+
+    fn put_back(&self, channel: Channel) {
+        self.idle().push(channel);
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Channel>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often the broker has answered so far.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        !self.lost.is_cancelled() && self.connection.status().connected()
+    }
+
+    pub(super) fn ready(&self) -> Result<(), String> {
+        let reason = if !self.is_alive() {
+            "the broker connection was lost"
+        } else if *self.blocked.borrow() {
+            "the broker blocks publishers"
+        } else if !self.is_declared() {
+            "a queue or binding is missing on the broker"
+        } else {
+            return Ok(());
+        };
+        Err(reason.into())
+    }
+
+    pub(super) fn set_blocked(&self, blocked: bool) {
+        self.blocked.send_replace(blocked);
+    }
+
+    /// Reports that an event of a handled type was returned.
+    pub(super) fn report_missing(&self) {
+        self.declared.store(false, Ordering::Relaxed);
+        self.missing.notify_one();
+    }
+
+    /// Waits until something of the topology is missing.
+    pub(super) async fn missing(&self) {
+        self.missing.notified().await;
+    }
+
+    pub(super) fn is_declared(&self) -> bool {
+        self.declared.load(Ordering::Relaxed)
+    }
+
+    /// Declares the topology again.
+    pub(super) async fn redeclare(&self) -> Result<(), TopologyError> {
+        topology::declare(&self.connection, &self.names).await?;
+        self.declared.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Events of the connection, to be listened to by one.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Gives the link up at once: everything in flight on it fails.
+    pub(super) fn lose(&self) {
+        self.lost.cancel();
+        self.cutter.cut();
+    }
+
+    /// Waits until somebody gave the link up.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+
+    /// Says goodbye to the broker, within a second.
+    pub(super) async fn close(&self) {
+        let goodbye = self.connection.close(200, "shutting down".into());
+        let said = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+        if !matches!(said, Ok(Ok(()))) {
+            self.cutter.cut();
+        }
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link")
+            .field("alive", &self.is_alive())
+            .finish_non_exhaustive()
+    }
+}

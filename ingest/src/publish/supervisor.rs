@@ -1,0 +1,227 @@
+//! Keeps a connection to the broker: makes it, watches it, makes it again.
+
+use super::link::{Link, OpenError};
+use super::{Publisher, State};
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use futures_util::{Stream, StreamExt};
+use lapin::Event;
+use shared::amqp::AmqpUrl;
+use shared::telemetry::report;
+use shared::topology::{Names, TopologyError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// The shortest pause between two tries, however many requests ask for one.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause between two tries when nobody asks.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often a link is looked at. Losses are reported at once; this catches
+/// the one that was not, and retries a missing queue.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long declaring a missing queue may take.
+const REDECLARE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the service cannot start. Waiting would not help.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker's topology does not fit")]
+pub struct StartError(#[from] TopologyError);
+
+/// Owns the connection that a [`Publisher`] publishes on.
+#[derive(Debug)]
+pub struct Supervisor {
+    url: AmqpUrl,
+    names: Names,
+    limits: Limits,
+    state: watch::Sender<State>,
+    nudge: Arc<Notify>,
+    metrics: Arc<Metrics>,
+}
+
+impl Supervisor {
+    /// A supervisor, which connects as soon as it runs, and its publisher.
+    #[must_use]
+    pub fn new(
+        url: AmqpUrl,
+        names: Names,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> (Self, Publisher) {
+        let down = State::Down("not connected to the broker yet".into());
+        let (state, seen) = watch::channel(down);
+        let nudge = Arc::new(Notify::new());
+        let publisher = Publisher {
+            state: seen,
+            nudge: Arc::clone(&nudge),
+            in_flight: Semaphore::new(limits.in_flight),
+            limits: limits.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let supervisor = Self {
+            url,
+            names,
+            limits,
+            state,
+            nudge,
+            metrics,
+        };
+        (supervisor, publisher)
+    }
+
+    /// Runs until `stop`, then closes the connection.
+    ///
+    /// # Errors
+    /// The broker's topology differs from ours on the first connection. Later
+    /// on that is logged, shown by `ready` and tried again.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), StartError> {
+        let mut pause = Pause::new();
+        let mut was_up = false;
+        let mut complaint = String::new();
+        loop {
+            let opening = Link::open(&self.url, &self.names, &self.limits);
+            let opened = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                opened = opening => opened,
+            };
+            match opened {
+                Ok(link) => {
+                    was_up = true;
+                    complaint.clear();
+                    pause = Pause::new();
+                    if self.up(Arc::new(link), &stop).await == Ended::Stopped {
+                        return Ok(());
+                    }
+                }
+                Err(OpenError::Topology(error)) if error.is_mismatch() && !was_up => {
+                    return Err(error.into());
+                }
+                Err(error) => self.complain(&error, &mut complaint),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = pause.wait(&self.nudge) => {}
+            }
+        }
+    }
+
+    /// Serves one link until it ends.
+    async fn up(&self, link: Arc<Link>, stop: &CancellationToken) -> Ended {
+        // Listened to before anybody publishes: nothing is missed.
+        let events = link.connection().events_listener();
+        self.metrics.broker_connects.inc();
+        self.metrics.broker_connected.set(1);
+        self.state.send_replace(State::Up(Arc::clone(&link)));
+        tracing::info!(broker = %self.url, "connected to the broker");
+        let ended = tokio::select! {
+            () = stop.cancelled() => Ended::Stopped,
+            reason = self.watch(&link, events) => Ended::Lost(reason),
+        };
+        let down = match &ended {
+            Ended::Stopped => "shutting down",
+            Ended::Lost(reason) => {
+                tracing::warn!(reason, "lost the broker");
+                "the broker connection was lost"
+            }
+        };
+        self.state.send_replace(State::Down(down.into()));
+        self.metrics.broker_connected.set(0);
+        self.metrics.broker_blocked.set(0);
+        match ended {
+            Ended::Stopped => link.close().await,
+            // Ends what is still in flight on it.
+            Ended::Lost(_) => link.lose(),
+        }
+        ended
+    }
+
+    /// Watches a link until it is lost, and says why it was.
+    async fn watch(&self, link: &Link, events: impl Stream<Item = Event>) -> String {
+        let mut events = std::pin::pin!(events);
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = link.lost() => return "it stopped answering".into(),
+                event = events.next() => match event {
+                    Some(Event::ConnectionBlocked(reason)) => self.blocked(link, Some(&reason)),
+                    Some(Event::ConnectionUnblocked) => self.blocked(link, None),
+                    Some(Event::Error(error)) if !link.is_alive() => return report(&error),
+                    // A channel's error; whoever used it knows.
+                    Some(_) => {}
+                    None => return "its task ended".into(),
+                },
+                () = link.missing() => redeclare(link).await,
+                _ = look.tick() => {
+                    if !link.is_alive() {
+                        return "it was closed".into();
+                    }
+                    if !link.is_declared() {
+                        redeclare(link).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn blocked(&self, link: &Link, reason: Option<&str>) {
+        match reason {
+            Some(reason) => tracing::warn!(reason, "the broker blocks publishers"),
+            None => tracing::info!("the broker no longer blocks publishers"),
+        }
+        link.set_blocked(reason.is_some());
+        self.metrics.broker_blocked.set(i64::from(reason.is_some()));
+    }
+
+    /// Logs a failed try, but not the same complaint again and again.
+    fn complain(&self, error: &OpenError, last: &mut String) {
+        let complaint = report(error);
+        if complaint == *last {
+            tracing::debug!(broker = %self.url, error = complaint, "still no broker");
+        } else {
+            tracing::warn!(broker = %self.url, error = complaint, "no broker");
+        }
+        self.state
+            .send_replace(State::Down(complaint.as_str().into()));
+        *last = complaint;
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    Stopped,
+    Lost(String),
+}
+
+/// Somebody deleted a queue or a binding: puts it back.
+async fn redeclare(link: &Link) {
+    tracing::warn!("a handled event was returned: declaring the topology again");
+    match timeout(REDECLARE_TIMEOUT, link.redeclare()).await {
+        Ok(Ok(())) => tracing::info!("the topology is declared again"),
+        Ok(Err(error)) => tracing::error!(error = report(&error), "cannot declare the topology"),
+        Err(_elapsed) => tracing::error!("declaring the topology took too long"),
+    }
+}
+
+/// The growing pause between two tries.
+struct Pause(Duration);
+
+impl Pause {
+    fn new() -> Self {
+        Self(SHORTEST_PAUSE)
+    }
+
+    /// Waits, with jitter; a nudge cuts it down to the shortest.
+    async fn wait(&mut self, nudge: &Notify) {
+        let jittered = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+        sleep(SHORTEST_PAUSE).await;
+        tokio::select! {
+            () = sleep(jittered.saturating_sub(SHORTEST_PAUSE)) => {}
+            () = nudge.notified() => {}
+        }
+    }
+}

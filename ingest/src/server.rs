@@ -1,0 +1,150 @@
+//! The public listener: connections, their bounds and their end.
+
+use crate::limits::Limits;
+use crate::metrics::{Counted, Metrics};
+use crate::webhook::{Answer, Webhook};
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The longest request head, in bytes, and the read buffer of a connection.
+const READ_BUFFER: usize = 32 * 1024;
+/// The pause after a failed accept, which is mostly "too many open files":
+/// enough for other connections to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long writing the last words to a slow client may take.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
+/// What a client is told that does not get its request's head over.
+const SLOW_HEAD: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\n\
+    content-length: 9\r\nconnection: close\r\n\r\ntoo slow\n";
+
+/// Serves webhooks.
+#[derive(Debug)]
+pub struct Server {
+    webhook: Arc<Webhook>,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    http: Builder,
+}
+
+impl Server {
+    /// A server of `webhook`.
+    #[must_use]
+    pub fn new(webhook: Arc<Webhook>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+        let mut http = Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(limits.head)
+            .max_buf_size(READ_BUFFER);
+        Self {
+            webhook,
+            limits,
+            metrics,
+            http,
+        }
+    }
+
+    /// Accepts connections until `shutdown`, then finishes what is in flight
+    /// within `limits.drain`.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+        let server = Arc::new(self);
+        let permits = Arc::new(Semaphore::new(server.limits.connections));
+        let connections = TaskTracker::new();
+        while let Some(stream) = server.accept(&listener, &shutdown).await {
+            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
+                // Closed unanswered: an answer would cost what is missing.
+                server.metrics.turned_away.inc();
+                continue;
+            };
+            let (server, shutdown) = (Arc::clone(&server), shutdown.clone());
+            connections.spawn(async move {
+                server.connection(stream, shutdown).await;
+                drop(permit);
+            });
+        }
+        drop(listener);
+        connections.close();
+        connections.wait().await;
+    }
+
+    /// The next connection; none after `shutdown`. A failed accept does not
+    /// end the server.
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+        shutdown: &CancellationToken,
+    ) -> Option<TcpStream> {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return None,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _peer)) => return Some(stream),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(&self, stream: TcpStream, shutdown: CancellationToken) {
+        let _open = Counted::new(&self.metrics.connections);
+        // Answers are small and written at once; waiting for more is no use.
+        if stream.set_nodelay(true).is_err() {
+            return; // Closed already.
+        }
+        let webhook = Arc::clone(&self.webhook);
+        let service = service_fn(move |request| {
+            let webhook = Arc::clone(&webhook);
+            async move { Ok::<_, Infallible>(webhook.handle(request).await) }
+        });
+        let mut connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let ended = tokio::select! {
+            ended = &mut connection => Some(ended),
+            () = shutdown.cancelled() => None,
+            () = sleep(self.limits.connection_age) => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                Pin::new(&mut connection).graceful_shutdown();
+                match timeout(self.limits.drain, &mut connection).await {
+                    Ok(ended) => ended,
+                    Err(_elapsed) => return,
+                }
+            }
+        };
+        // Everything else that ends a connection concerns its client alone.
+        if ended.is_err_and(|error| error.is_timeout()) {
+            let parts = connection.into_parts();
+            self.slow_head(parts.io.into_inner(), !parts.read_buf.is_empty())
+                .await;
+        }
+    }
+
+    /// The head of a request did not come in time. A connection that only
+    /// idled between two requests is closed without a word.
+    async fn slow_head(&self, mut stream: TcpStream, begun: bool) {
+        if !begun {
+            return;
+        }
+        self.metrics.answers.inc(Answer::TooSlow);
+        let last_words = async {
+            stream.write_all(SLOW_HEAD).await?;
+            stream.shutdown().await
+        };
+        let _gone = timeout(LAST_WORDS_TIMEOUT, last_words).await;
+    }
+}

@@ -1,0 +1,173 @@
+//! One request, top to bottom.
+
+mod answer;
+
+pub use answer::{Answer, Refused};
+
+use crate::body::{self, BodyError, Room};
+use crate::limits::Limits;
+use crate::metrics::{Accepted, Metrics};
+use crate::publish::{Outcome, Publisher};
+use crate::signature::{self, Secrets, Verified};
+use crate::trace;
+use answer::Verdict;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{EXPECT, HeaderName};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response};
+use shared::clock;
+use shared::envelope::Envelope;
+use shared::message;
+use shared::mode::Mode;
+use shared::topology::is_handled;
+use std::sync::Arc;
+
+/// The one path there is.
+pub const PATH: &str = "/webhooks/stripe";
+
+const SIGNATURE: HeaderName = HeaderName::from_static("stripe-signature");
+
+/// What every request needs.
+#[derive(Debug)]
+pub struct Webhook {
+    secrets: Secrets,
+    mode: Mode,
+    publisher: Publisher,
+    limits: Limits,
+    room: Room,
+    metrics: Arc<Metrics>,
+}
+
+impl Webhook {
+    /// Takes events of `mode` that are signed with one of `secrets`.
+    #[must_use]
+    pub fn new(
+        secrets: Secrets,
+        mode: Mode,
+        publisher: Publisher,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            secrets,
+            mode,
+            publisher,
+            room: Room::new(&limits),
+            limits,
+            metrics,
+        }
+    }
+
+    /// The publisher that events go to.
+    #[must_use]
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// Answers one request.
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let _in_flight = self.publisher.count();
+        let verdict = self.judge(request).await;
+        self.metrics.answers.inc(verdict.answer());
+        match verdict {
+            Verdict::Accepted(accepted) => self.metrics.accepted.inc(accepted),
+            Verdict::Refused(refused) => {
+                tracing::debug!(reason = ?refused, "refused");
+                self.metrics.refused.inc(refused);
+            }
+            // Counted with the publishes, logged with the event.
+            Verdict::NotPublished(_) => {}
+        }
+        verdict.answer().response()
+    }
+
+    async fn judge(&self, request: Request<Incoming>) -> Verdict {
+        let (head, body) = request.into_parts();
+        if let Err(refused) = route(&head) {
+            // A client that waits for "100 Continue" sends nothing yet.
+            if !head.headers.contains_key(EXPECT) {
+                body::discard(body).await;
+            }
+            return Verdict::Refused(refused);
+        }
+        let held = match self.room.read(body, self.limits.body).await {
+            Ok(held) => held,
+            Err(error) => return Verdict::Refused(error.into()),
+        };
+        self.metrics.body_bytes.inc_by(held.bytes.len() as u64);
+        let lines = head.headers.get_all(SIGNATURE).iter();
+        let lines = lines.map(|line| line.as_bytes());
+        let now = clock::now_unix_millis();
+        match signature::verify(lines, held.bytes.clone(), now / 1000, &self.secrets) {
+            Ok(verified) => self.receive(&verified, &head, now).await,
+            Err(refusal) => Verdict::Refused(Refused::Signature(refusal)),
+        }
+    }
+
+    /// Publishes an authentic event, where it is for us.
+    async fn receive(&self, verified: &Verified, head: &Parts, now: i64) -> Verdict {
+        self.metrics.verified(verified.secret());
+        let envelope = match Envelope::read(verified.body()) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                tracing::warn!(%error, "an authentic body is not an event");
+                return Verdict::Refused(Refused::NotAnEvent);
+            }
+        };
+        if !self.mode.accepts(envelope.livemode) {
+            tracing::debug!(event = ?envelope.id, "of the other mode");
+            return Verdict::Accepted(Accepted::OtherMode);
+        }
+        let parent = trace::parent(&head.headers);
+        let properties = message::properties(&envelope, now, Some(&parent));
+        let event_type = envelope.event_type.as_ref();
+        let outcome = self
+            .publisher
+            .publish(verified, event_type, properties)
+            .await;
+        let verdict = match outcome {
+            Outcome::Confirmed => Verdict::Accepted(Accepted::Published),
+            Outcome::Returned if !is_handled(event_type) => Verdict::Accepted(Accepted::Unwanted),
+            outcome => Verdict::NotPublished(outcome),
+        };
+        log(&envelope, &parent, verdict);
+        verdict
+    }
+}
+
+fn route(head: &Parts) -> Result<(), Refused> {
+    if head.uri.path() != PATH {
+        Err(Refused::Path)
+    } else if head.method != Method::POST {
+        Err(Refused::Method)
+    } else {
+        Ok(())
+    }
+}
+
+fn log(envelope: &Envelope<'_>, parent: &str, verdict: Verdict) {
+    let (event, kind) = (&envelope.id, &envelope.event_type);
+    let account = envelope.account.as_deref();
+    match verdict {
+        Verdict::NotPublished(outcome) => {
+            tracing::warn!(?event, r#type = ?kind, account, parent, ?outcome, "not published");
+        }
+        Verdict::Accepted(accepted) => {
+            tracing::debug!(?event, r#type = ?kind, account, parent, ?accepted, "accepted");
+        }
+        Verdict::Refused(_) => {}
+    }
+}
+
+impl From<BodyError> for Refused {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::TooLarge,
+            BodyError::TooSlow => Self::TooSlow,
+            BodyError::Broken => Self::Broken,
+            BodyError::NoRoom => Self::NoRoom,
+        }
+    }
+}
