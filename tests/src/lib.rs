@@ -7,6 +7,7 @@
 //! | [`services`] | the `ingest` and `worker` binaries as processes |
 //! | [`test_servers`] | a database and a broker prefix of its own for every test |
 //! | [`stripe`] | signed sample events after Stripe's shapes |
+//! | [`private`] | folders that go with their process, and all that runs in them |
 //! | [`http`] | posts an event to `ingest` over loopback |
 //! | [`process`], [`wait`], [`ports`], [`random`], [`checkout`] | what those are made of |
 //!
@@ -23,6 +24,7 @@
 pub mod checkout;
 pub mod http;
 pub mod ports;
+pub mod private;
 pub mod process;
 pub mod random;
 pub mod servers;

@@ -1,29 +1,20 @@
 //! Private servers start, survive a kill with their data, and leave nothing behind.
-#![allow(clippy::expect_used, reason = "test support")]
-
-use std::path::PathBuf;
 
 use anyhow::Result;
 use harness::{
-    checkout, random,
+    private::PrivateFolder,
     servers::{self, Durability, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, rabbitmq},
 };
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
 
-/// A folder for one test, below `.dev`.
-fn folder(label: &str) -> PathBuf {
-    let dev = checkout::dev_folder().expect(".dev can be made");
-    dev.join(format!("test-{label}-{}", random::hex(4)))
-}
-
 #[tokio::test]
 async fn postgres_keeps_its_data_over_a_kill() -> Result<()> {
-    let folder = folder("postgres");
+    let folder = PrivateFolder::make("postgres")?;
     let options = PostgresOptions {
         durability: Durability::Fast,
         ..PostgresOptions::default()
     };
-    let mut server = Postgres::start(&folder.join("postgres"), options.clone()).await?;
+    let mut server = Postgres::start(folder.path(), options.clone()).await?;
     let url = server.url();
     let client = servers::postgres::connect(&url).await?;
     client
@@ -40,7 +31,7 @@ async fn postgres_keeps_its_data_over_a_kill() -> Result<()> {
     let pid = server.pid();
     server.leave_running();
     drop(server);
-    let mut server = Postgres::start(&folder.join("postgres"), options).await?;
+    let mut server = Postgres::start(folder.path(), options).await?;
     assert_eq!(server.pid(), pid);
     let row = servers::postgres::connect(&url)
         .await?
@@ -50,19 +41,20 @@ async fn postgres_keeps_its_data_over_a_kill() -> Result<()> {
 
     server.stop().await?;
     drop(server);
-    servers::wipe(&folder)?;
-    assert!(!folder.exists());
+    let path = folder.path().to_owned();
+    drop(folder);
+    assert!(!path.exists());
     Ok(())
 }
 
 #[tokio::test]
 async fn rabbitmq_keeps_its_queues_over_a_kill() -> Result<()> {
-    let folder = folder("rabbitmq");
+    let folder = PrivateFolder::make("rabbitmq")?;
     let options = RabbitMqOptions {
         durability: Durability::Fast,
         ..RabbitMqOptions::default()
     };
-    let mut node = RabbitMq::start(&folder.join("rabbitmq"), options).await?;
+    let mut node = RabbitMq::start(folder.path(), options).await?;
     let url = node.url();
     let channel = rabbitmq::connect(&url).await?.create_channel().await?;
     channel
@@ -81,7 +73,8 @@ async fn rabbitmq_keeps_its_queues_over_a_kill() -> Result<()> {
     assert!(node.ctl(&["list_queues", "name"]).await?.contains("kept"));
 
     drop(node);
-    servers::wipe(&folder)?;
-    assert!(!folder.exists());
+    let path = folder.path().to_owned();
+    drop(folder);
+    assert!(!path.exists());
     Ok(())
 }

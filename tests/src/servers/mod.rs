@@ -8,10 +8,7 @@ pub mod epmd;
 pub mod postgres;
 pub mod rabbitmq;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::net::TcpStream;
@@ -69,7 +66,6 @@ pub struct Servers {
     /// The private RabbitMQ, unless one was given.
     pub rabbitmq: Option<RabbitMq>,
     given: Given,
-    folder: PathBuf,
 }
 
 impl Servers {
@@ -109,7 +105,6 @@ impl Servers {
             postgres: postgres?,
             rabbitmq: rabbitmq?,
             given,
-            folder: folder.to_owned(),
         })
     }
 
@@ -136,22 +131,6 @@ impl Servers {
             rabbitmq.leave_running();
         }
     }
-
-    /// Kills what was started and removes its data: for servers whose data
-    /// nobody wants any more, this is the quickest end.
-    ///
-    /// # Errors
-    /// When the data cannot be removed.
-    pub fn throw_away(mut self) -> Result<()> {
-        if let Some(postgres) = &mut self.postgres {
-            postgres.kill();
-        }
-        if let Some(rabbitmq) = &mut self.rabbitmq {
-            rabbitmq.kill();
-        }
-        drop(self.rabbitmq.take());
-        wipe(&self.folder)
-    }
 }
 
 /// Finds a given address at which nobody listens, before anything waits for it.
@@ -175,15 +154,4 @@ async fn answers(variable: &str, url: Option<&str>, default_port: u16) -> Result
             )
         })?;
     Ok(())
-}
-
-/// Kills the servers of this folder, if any run, whoever started them, and
-/// removes their data.
-///
-/// # Errors
-/// When the data cannot be removed.
-pub fn wipe(folder: &Path) -> Result<()> {
-    postgres::wipe(&folder.join("postgres"))?;
-    rabbitmq::wipe(&folder.join("rabbitmq"))?;
-    checkout::remove_folder(folder)
 }

@@ -4,7 +4,8 @@ use std::fs;
 
 use anyhow::Result;
 use harness::{
-    servers::{self, postgres, rabbitmq},
+    private,
+    servers::{postgres, rabbitmq},
     services::{Service, ServiceOptions},
 };
 
@@ -46,7 +47,7 @@ pub(crate) async fn down(wipe: bool) -> Result<()> {
     }
     let _ = fs::remove_file(settings::env_file()?);
     if wipe {
-        servers::wipe(&folder)?;
+        private::wipe(&folder)?;
         println!("The data is gone.");
     }
     failure.map_or(Ok(()), Err)

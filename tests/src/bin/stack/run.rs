@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use harness::servers::Given;
+use harness::{private::PrivateFolder, servers::Given};
 use tokio::process::{Child, Command};
 
 use crate::{private, signals::Stop};
@@ -18,10 +18,8 @@ const END_BOUND: Duration = Duration::from_secs(10);
 /// ended is 128 and the signal's number, as in a shell.
 pub(crate) async fn run(command: &[OsString]) -> Result<ExitCode> {
     let mut stop = Stop::listen()?;
-    let folder = private::folder()?;
-    let code = with_servers(&folder, command, &mut stop).await;
-    harness::servers::wipe(&folder)?;
-    code
+    let folder = PrivateFolder::make("run")?;
+    with_servers(folder.path(), command, &mut stop).await
 }
 
 async fn with_servers(folder: &Path, command: &[OsString], stop: &mut Stop) -> Result<ExitCode> {
@@ -41,9 +39,7 @@ async fn with_servers(folder: &Path, command: &[OsString], stop: &mut Stop) -> R
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("cannot run {}", program.display()))?;
-    let code = wait_for(child, stop).await;
-    servers.throw_away()?;
-    code
+    wait_for(child, stop).await
 }
 
 async fn wait_for(mut child: Child, stop: &mut Stop) -> Result<ExitCode> {

@@ -28,9 +28,13 @@ pub(super) struct State {
 impl State {
     /// The state of the server in this folder, where its data is complete.
     pub(super) fn read(folder: &Path) -> Option<Self> {
-        let text = fs::read_to_string(folder.join("state.json")).ok()?;
-        let state: Self = serde_json::from_str(&text).ok()?;
+        let state = Self::parse(&folder.join("state.json"))?;
         state.area.join("data").is_dir().then_some(state)
+    }
+
+    /// The state that this file holds.
+    pub(super) fn parse(file: &Path) -> Option<Self> {
+        serde_json::from_str(&fs::read_to_string(file).ok()?).ok()
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {

@@ -222,16 +222,14 @@ pub async fn stop(folder: &Path) -> Result<Option<i32>> {
     Ok(Some(process.pid()))
 }
 
-/// Kills the server of this folder, if one runs, and removes its data.
-///
-/// # Errors
-/// When the data cannot be removed.
-pub fn wipe(folder: &Path) -> Result<()> {
-    drop(Process::find("PostgreSQL", &record(folder), &log(folder)));
-    if let Some(state) = State::read(folder) {
-        checkout::remove_folder(&state.area)?;
+/// Removes the data of the server whose state this file holds, where it does not
+/// lie beside the file; a file that holds none is passed over.
+pub(crate) fn wipe_far_data(state: &Path) -> Result<()> {
+    let beside = state.parent().unwrap_or(state);
+    match State::parse(state) {
+        Some(state) if !state.area.starts_with(beside) => checkout::remove_folder(&state.area),
+        Some(_) | None => Ok(()),
     }
-    checkout::remove_folder(folder)
 }
 
 /// Opens a connection without TLS; it is served until the client is dropped.

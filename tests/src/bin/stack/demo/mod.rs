@@ -8,8 +8,9 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use harness::{
+    private::PrivateFolder,
     random,
-    servers::{self, Given},
+    servers::Given,
     services::{Service, ServiceOptions},
     test_servers::{TestBroker, TestDatabase},
     wait::{self, Seen},
@@ -32,13 +33,11 @@ const BOOKINGS: &str = r#"
 /// Tells the story; fails when the tables do not end as it says.
 pub(crate) async fn demo() -> Result<ExitCode> {
     let mut stop = Stop::listen()?;
-    let folder = private::folder()?;
-    let told = tokio::select! {
-        told = tell(&folder) => told.map(|()| ExitCode::SUCCESS),
+    let folder = PrivateFolder::make("demo")?;
+    tokio::select! {
+        told = tell(folder.path()) => told.map(|()| ExitCode::SUCCESS),
         number = stop.wait() => Ok(Stop::exit_code(number)),
-    };
-    servers::wipe(&folder)?;
-    told
+    }
 }
 
 async fn tell(folder: &Path) -> Result<()> {
@@ -69,7 +68,7 @@ async fn tell(folder: &Path) -> Result<()> {
     stop_services(ingest, worker).await?;
     // The database and the exchanges go before the servers do.
     drop((client, database, broker));
-    servers.throw_away()?;
+    drop(servers);
 
     let mut differences = deliver::unexpected(&answers);
     differences.extend(tables.differences(&story));

@@ -4,6 +4,8 @@
 //! line has to hold a marker of ours (a folder or an address). A number that the
 //! kernel has given to another process since is thus never mistaken for ours.
 
+mod identity;
+
 use std::{
     fs,
     os::unix::process::CommandExt as _,
@@ -14,9 +16,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
-use serde::{Deserialize, Serialize};
+use rustix::process::Signal;
 
+pub use self::identity::Identity;
+use self::identity::descendants;
 use crate::{
     checkout,
     wait::{self, Seen},
@@ -24,114 +27,6 @@ use crate::{
 
 /// How long the kernel is given to clear a killed process away.
 const GONE_BOUND: Duration = Duration::from_secs(10);
-
-/// What is written down about a process, so that a later program finds it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub struct Identity {
-    /// Number of the process.
-    pub pid: i32,
-    /// When it was started, in clock ticks since the machine was.
-    started: u64,
-    /// Text that its command line holds.
-    marker: String,
-}
-
-impl Identity {
-    /// The identity of a process that runs now.
-    #[must_use]
-    pub fn of(pid: i32, marker: &str) -> Option<Self> {
-        let started = Stat::read(pid)?.started;
-        let marker = marker.to_owned();
-        Some(Self {
-            pid,
-            started,
-            marker,
-        })
-    }
-
-    /// Reads a record; `None` where there is none or it is not one.
-    #[must_use]
-    pub fn read(record: &Path) -> Option<Self> {
-        serde_json::from_str(&fs::read_to_string(record).ok()?).ok()
-    }
-
-    /// Writes the record.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, record: &Path) -> Result<()> {
-        checkout::write_private(record, &serde_json::to_string(self)?)
-    }
-
-    /// Whether the process still runs (a zombie does not).
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        let Some(stat) = Stat::read(self.pid) else {
-            return false;
-        };
-        let command_line = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
-        let command_line = String::from_utf8_lossy(&command_line).replace('\0', " ");
-        // For a moment while a program is loaded, the line is empty.
-        let is_marked = command_line.is_empty() || command_line.contains(&self.marker);
-        stat.started == self.started && stat.state != 'Z' && is_marked
-    }
-
-    /// Sends a signal to the process, if it still runs.
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = Pid::from_raw(self.pid)
-            && self.is_alive()
-        {
-            // It may end between the look and the signal: then there is nothing to do.
-            let _ = kill_process(pid, signal);
-        }
-    }
-}
-
-/// The fields of `/proc/PID/stat` that are needed here.
-struct Stat {
-    state: char,
-    parent: i32,
-    started: u64,
-}
-
-impl Stat {
-    fn read(pid: i32) -> Option<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is the program's name in brackets, with any bytes in it.
-        let fields: Vec<&str> = text
-            .get(text.rfind(')')? + 1..)?
-            .split_whitespace()
-            .collect();
-        Some(Self {
-            state: fields.first()?.chars().next()?,
-            parent: fields.get(1)?.parse().ok()?,
-            started: fields.get(19)?.parse().ok()?,
-        })
-    }
-}
-
-/// All processes below this one, children before grandchildren.
-fn descendants(pid: i32) -> Vec<Identity> {
-    let everyone: Vec<(i32, Stat)> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(|pid| Some((pid, Stat::read(pid)?)))
-        .collect();
-    let mut parents = vec![pid];
-    let mut found = Vec::new();
-    while let Some(parent) = parents.pop() {
-        for (pid, stat) in everyone.iter().filter(|(_, stat)| stat.parent == parent) {
-            parents.push(*pid);
-            found.push(Identity {
-                pid: *pid,
-                started: stat.started,
-                marker: String::new(),
-            });
-        }
-    }
-    found
-}
 
 /// A process that was started here, or by an earlier program and found again.
 ///
