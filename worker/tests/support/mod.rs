@@ -1,6 +1,10 @@
 //! What the worker's tests share: a migrated database of their own, the worker's
 //! own functions on it, and the rows that the main app would read.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of it"
+)]
 
 pub mod reference;
 

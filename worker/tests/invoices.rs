@@ -1,0 +1,527 @@
+//! The rules of invoices and sessions, one by one.
+
+mod support;
+
+use harness::stripe::{ApiVersion, CheckoutSession, Event, Invoice};
+use serde_json::{Value, json};
+use support::{APPLIED, IGNORED, Lab, STALE, WAITING, dead_code, without};
+use worker::process::Verdict;
+
+const HOST: &str = "acct_host";
+
+fn invoice(status: &str, booking: Option<&str>) -> Value {
+    Invoice {
+        id: "in_1".into(),
+        status: status.into(),
+        booking: booking.map(str::to_owned),
+        ..Invoice::default()
+    }
+    .value()
+}
+
+fn event(id: &str, kind: &str, object: Value) -> Event {
+    Event::new(id, kind, object).of_account(HOST)
+}
+
+fn paid(id: &str, booking: &str) -> Event {
+    event(id, "invoice.paid", invoice("paid", Some(booking)))
+}
+
+fn session(invoice: Value) -> Value {
+    let mut object = CheckoutSession::default().value();
+    object["invoice"] = invoice;
+    object["metadata"] = json!({ "bookingId": "7" });
+    object["client_reference_id"] = Value::Null;
+    object
+}
+
+/// Booking, invoice and status of the one row of `"Invoice"`.
+async fn row(lab: &Lab) -> String {
+    let rows = lab.invoices().await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    rows[0].splitn(4, ' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_status_of_stripe_is_one_of_the_main_apps() {
+    let lab = Lab::new().await;
+    for (status, kind, shown) in [
+        (json!("draft"), "invoice.created", Some("DRAFT")),
+        (Value::Null, "invoice.created", Some("DRAFT")),
+        (json!("open"), "invoice.finalized", Some("SENT")),
+        (json!("open"), "invoice.payment_failed", Some("SENT")),
+        (
+            json!("uncollectible"),
+            "invoice.marked_uncollectible",
+            Some("SENT"),
+        ),
+        (json!("paid"), "invoice.payment_succeeded", Some("PAID")),
+        (json!("void"), "invoice.voided", None),
+        (json!("draft"), "invoice.deleted", None),
+    ] {
+        lab.wipe().await;
+        let mut object = invoice("draft", Some("7"));
+        object["status"] = status.clone();
+        assert_eq!(lab.take_one(&event("evt_1", kind, object)).await, APPLIED);
+        let rows = lab.invoices().await;
+        match shown {
+            Some(shown) => assert_eq!(row(&lab).await, format!("7 in_1 {shown}"), "{kind}"),
+            None => assert!(rows.is_empty(), "{kind}: {rows:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn amounts_are_in_major_units_by_stripes_own_exponents() {
+    let lab = Lab::new().await;
+    for (currency, total, amount) in [
+        ("eur", 4500, "45"),
+        ("eur", 4599, "45.99"),
+        ("jpy", 4500, "4500"),
+        ("kwd", 4501, "4.501"),
+        ("isk", 4500, "45"),
+        ("ugx", 4500, "45"),
+        ("usd", 0, "0"),
+    ] {
+        lab.wipe().await;
+        let mut object = invoice("paid", Some("7"));
+        object["currency"] = json!(currency);
+        object["total"] = json!(total);
+        lab.take_one(&event("evt_1", "invoice.paid", object)).await;
+        let row = lab.invoices().await.remove(0);
+        let fields: Vec<&str> = row.split(' ').collect();
+        assert_eq!((fields[3], fields[4]), (amount, currency), "{row}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_api_version_is_read() {
+    let lab = Lab::new().await;
+    for version in ApiVersion::ALL {
+        lab.wipe().await;
+        let object = Invoice {
+            id: "in_1".into(),
+            booking: None,
+            version,
+            ..Invoice::default()
+        };
+        let mut paid = event("evt_1", "invoice.paid", object.value());
+        paid.version = version;
+        let completed = CheckoutSession {
+            invoice: Some("in_1".into()),
+            booking: Some("7".into()),
+            version,
+            ..CheckoutSession::default()
+        };
+        let mut completed = event("evt_2", "checkout.session.completed", completed.value());
+        completed.version = version;
+        assert_eq!(lab.take_one(&paid).await, WAITING, "{version:?}");
+        assert_eq!(lab.take_one(&completed).await, APPLIED, "{version:?}");
+        assert_eq!(row(&lab).await, "7 in_1 PAID", "{version:?}");
+        assert_eq!(lab.ledger("evt_1").await.unwrap().0, "applied");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sparse_event_needs_no_more_than_the_ids() {
+    let lab = Lab::new().await;
+    let body = json!({
+        "id": "evt_1", "object": "event", "type": "invoice.paid",
+        "data": { "object": { "id": "in_1" } },
+    });
+    let verdicts = lab.take_bytes(&[body.to_string().into_bytes()]).await;
+    assert_eq!(verdicts, [WAITING]);
+    let full = event("evt_2", "invoice.paid", invoice("paid", Some("7")));
+    let mut nearly = full.clone();
+    for field in [
+        "number",
+        "invoice_pdf",
+        "hosted_invoice_url",
+        "created",
+        "lines",
+    ] {
+        nearly.object = without(nearly.object, field);
+    }
+    assert_eq!(lab.take_one(&nearly).await, APPLIED);
+    assert_eq!(row(&lab).await, "7 in_1 PAID");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_links_its_invoice_as_text_object_or_not_yet() {
+    for link in [json!("in_1"), json!({ "id": "in_1", "object": "invoice" })] {
+        for session_first in [true, false] {
+            let lab = Lab::new().await;
+            let linked = event("evt_s", "checkout.session.completed", session(link.clone()));
+            let paid = event("evt_i", "invoice.paid", invoice("paid", None));
+            let order = if session_first {
+                [&linked, &paid]
+            } else {
+                [&paid, &linked]
+            };
+            for event in order {
+                lab.take_one(event).await;
+            }
+            assert_eq!(row(&lab).await, "7 in_1 PAID");
+        }
+    }
+    let lab = Lab::new().await;
+    let unlinked = event("evt_1", "checkout.session.completed", session(Value::Null));
+    assert_eq!(lab.take_one(&unlinked).await, APPLIED);
+    let paid = event("evt_2", "invoice.paid", invoice("paid", None));
+    assert_eq!(lab.take_one(&paid).await, WAITING);
+    let linked = event(
+        "evt_3",
+        "checkout.session.async_payment_succeeded",
+        session(json!("in_1")),
+    );
+    assert_eq!(lab.take_one(&linked).await, APPLIED);
+    assert_eq!(row(&lab).await, "7 in_1 PAID");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_rank_is_never_taken_back_and_known_texts_stay() {
+    let lab = Lab::new().await;
+    let paid = paid("evt_1", "7");
+    lab.take_one(&paid).await;
+    let before = lab.invoices().await;
+    let mut draft = invoice("draft", Some("7"));
+    draft["invoice_pdf"] = Value::Null;
+    let late = event("evt_2", "invoice.created", draft).at(paid.created + 100);
+    assert_eq!(lab.take_one(&late).await, STALE);
+    assert_eq!(lab.invoices().await, before);
+
+    let mut without_pdf = invoice("paid", Some("7"));
+    without_pdf["invoice_pdf"] = Value::Null;
+    without_pdf["number"] = Value::Null;
+    let later = event("evt_3", "invoice.updated", without_pdf).at(paid.created + 200);
+    assert_eq!(lab.take_one(&later).await, APPLIED);
+    assert_eq!(lab.invoices().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_has_an_empty_pdf_until_it_is_finalised() {
+    let lab = Lab::new().await;
+    let created = event("evt_1", "invoice.created", invoice("draft", Some("7")));
+    lab.take_one(&created).await;
+    assert_eq!(lab.rows(r#"SELECT "pdfUrl" FROM "Invoice""#).await, [""]);
+    let finalized = event("evt_2", "invoice.finalized", invoice("open", Some("7")));
+    lab.take_one(&finalized).await;
+    assert!(lab.rows(r#"SELECT "pdfUrl" FROM "Invoice""#).await[0].ends_with("/pdf"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voided_invoice_leaves_its_booking_to_the_next_best() {
+    let lab = Lab::new().await;
+    let mut other = invoice("open", Some("7"));
+    other["id"] = json!("in_0");
+    lab.take_one(&event("evt_1", "invoice.finalized", other))
+        .await;
+    lab.take_one(&event(
+        "evt_2",
+        "invoice.finalized",
+        invoice("open", Some("7")),
+    ))
+    .await;
+    assert_eq!(row(&lab).await, "7 in_1 SENT");
+    lab.take_one(&event(
+        "evt_3",
+        "invoice.voided",
+        invoice("void", Some("7")),
+    ))
+    .await;
+    assert_eq!(row(&lab).await, "7 in_0 SENT");
+    assert_eq!(
+        lab.rows("SELECT status FROM stripe.invoice WHERE id = 'in_1'")
+            .await,
+        ["void"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_delivery_has_one_effect_however_often_it_comes() {
+    let lab = Lab::new().await;
+    let once = paid("evt_1", "7");
+    let mut again = once.clone();
+    again.pending_webhooks = 0;
+    let verdicts = lab.take(&[once.clone(), again.clone()]).await;
+    assert_eq!(verdicts, [APPLIED, Verdict::Duplicate]);
+    let state = lab.state().await;
+    assert_eq!(lab.take_one(&again).await, Verdict::Duplicate);
+    assert_eq!(lab.state().await, state);
+    assert_eq!(
+        lab.ledger("evt_1").await.unwrap(),
+        ("applied".into(), None, 1)
+    );
+    let beside = event(
+        "evt_2",
+        "invoice.payment_succeeded",
+        invoice("paid", Some("7")),
+    );
+    assert_eq!(lab.take_one(&beside).await, APPLIED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_waits_for_its_bookings_row() {
+    let lab = Lab::with_bookings(&[]).await;
+    assert_eq!(lab.take_one(&paid("evt_1", "7")).await, WAITING);
+    assert_eq!(
+        lab.ledger("evt_1").await.unwrap().1.as_deref(),
+        Some("booking_missing")
+    );
+    assert!(lab.invoices().await.is_empty());
+    assert_eq!(worker::waiting::join(&lab.settler).await.unwrap(), 0);
+
+    lab.book(7).await;
+    assert_eq!(worker::waiting::join(&lab.settler).await.unwrap(), 1);
+    assert_eq!(row(&lab).await, "7 in_1 PAID");
+    assert_eq!(
+        lab.ledger("evt_1").await.unwrap(),
+        ("applied".into(), None, 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_key_that_comes_later_is_respected() {
+    let lab = Lab::new().await;
+    assert_eq!(lab.take_one(&paid("evt_1", "1")).await, APPLIED);
+    lab.client
+        .batch_execute(
+            r#"CREATE TABLE "Booking" ("id" SERIAL PRIMARY KEY); INSERT INTO "Booking" VALUES (1);
+               ALTER TABLE "Invoice" ADD CONSTRAINT "Invoice_bookingId_fkey" FOREIGN KEY ("bookingId")
+               REFERENCES "Booking"("id") ON DELETE RESTRICT ON UPDATE CASCADE"#,
+        )
+        .await
+        .unwrap();
+    let mut other = paid("evt_2", "2");
+    other.object["id"] = json!("in_2");
+    assert_eq!(lab.take_one(&other).await, WAITING);
+    lab.book(2).await;
+    worker::waiting::join(&lab.settler).await.unwrap();
+    assert_eq!(lab.invoices().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_on_another_accounts_booking_is_dead_and_changes_nothing() {
+    let lab = Lab::new().await;
+    lab.take_one(&paid("evt_1", "7")).await;
+    let before = lab.invoices().await;
+    let mut theirs = paid("evt_2", "7").at(paid("", "7").created + 5);
+    theirs.account = Some("acct_thief".into());
+    theirs.object["id"] = json!("in_9");
+    theirs.object["created"] = json!(1_900_000_000);
+    let verdict = lab.take_one(&theirs).await;
+    assert_eq!(dead_code(&verdict), "booking_claimed_by_other_account");
+    assert_eq!(lab.invoices().await, before);
+
+    // Without an account it is the platform's, which is one more account.
+    theirs.account = None;
+    theirs.id = "evt_3".into();
+    assert_eq!(
+        dead_code(&lab.take_one(&theirs).await),
+        "booking_claimed_by_other_account"
+    );
+    assert_eq!(lab.invoices().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_claim_that_arrives_later_wins() {
+    let lab = Lab::new().await;
+    let late = paid("evt_1", "7");
+    assert_eq!(lab.take_one(&late).await, APPLIED);
+    let mut early = paid("evt_2", "7").at(late.created - 5);
+    early.account = Some("acct_first".into());
+    early.object["id"] = json!("in_9");
+    assert_eq!(lab.take_one(&early).await, APPLIED);
+    assert_eq!(row(&lab).await, "7 in_9 PAID");
+    let waiting = "SELECT id || ' ' || waiting FROM stripe.invoice WHERE waiting IS NOT NULL";
+    assert_eq!(
+        lab.rows(waiting).await,
+        ["in_1 booking_claimed_by_other_account"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deployments_own_query_decides_whose_a_booking_is() {
+    let mut lab = Lab::with_bookings(&[]).await;
+    lab.client
+        .batch_execute(r#"ALTER TABLE "Booking" ADD "account" TEXT"#)
+        .await
+        .unwrap();
+    lab.settler.owner_query = Some(r#"SELECT "account" FROM "Booking" WHERE "id" = $1"#.into());
+    let mine = paid("evt_1", "7");
+    assert_eq!(lab.take_one(&mine).await, WAITING);
+    lab.client
+        .batch_execute(
+            r#"INSERT INTO "Booking" VALUES (7, 'acct_host'), (8, 'acct_other'), (9, NULL)"#,
+        )
+        .await
+        .unwrap();
+    worker::waiting::join(&lab.settler).await.unwrap();
+    assert_eq!(row(&lab).await, "7 in_1 PAID");
+
+    let mut theirs = paid("evt_2", "8");
+    theirs.object["id"] = json!("in_2");
+    assert_eq!(
+        dead_code(&lab.take_one(&theirs).await),
+        "booking_claimed_by_other_account"
+    );
+    // It is put right, and judged again.
+    lab.client
+        .batch_execute(r#"UPDATE "Booking" SET "account" = 'acct_host' WHERE "id" = 8"#)
+        .await
+        .unwrap();
+    assert_eq!(lab.take_one(&theirs).await, APPLIED);
+    assert_eq!(lab.invoices().await.len(), 2);
+    assert_eq!(
+        lab.ledger("evt_2").await.unwrap(),
+        ("applied".into(), None, 2)
+    );
+
+    let mut platforms = paid("evt_3", "9");
+    platforms.object["id"] = json!("in_3");
+    platforms.account = None;
+    assert_eq!(lab.take_one(&platforms).await, APPLIED);
+    assert_eq!(lab.invoices().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_dead_with_its_reason_and_costs_nobody_else() {
+    let lab = Lab::new().await;
+    let base = paid("evt_x", "7");
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut value = base.value();
+        change(&mut value);
+        value.to_string().into_bytes()
+    };
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("unreadable_event", b"not json".to_vec()),
+        ("unreadable_event", b"{}".to_vec()),
+        (
+            "unreadable_object",
+            with(&|event| event["data"] = json!({})),
+        ),
+        (
+            "unreadable_object",
+            with(&|event| event["data"]["object"]["id"] = json!(5)),
+        ),
+        (
+            "unreadable_object",
+            with(&|event| event["data"]["object"]["id"] = json!("")),
+        ),
+        (
+            "unreadable_object",
+            with(&|event| event["data"]["object"]["total"] = json!("45")),
+        ),
+        (
+            "other_object",
+            with(&|event| event["data"]["object"]["object"] = json!("charge")),
+        ),
+        (
+            "nul_in_text",
+            with(&|event| event["data"]["object"]["number"] = json!("a\0b")),
+        ),
+        ("nul_in_text", with(&|event| event["id"] = json!("evt_\0"))),
+        (
+            "text_too_long",
+            with(&|event| event["data"]["object"]["invoice_pdf"] = json!("x".repeat(9000))),
+        ),
+        (
+            "invalid_booking_id",
+            with(&|event| event["data"]["object"]["metadata"]["bookingId"] = json!("7a")),
+        ),
+        (
+            "invalid_booking_id",
+            with(&|event| event["data"]["object"]["metadata"]["bookingId"] = json!("2147483648")),
+        ),
+        (
+            "unknown_status",
+            with(&|event| event["data"]["object"]["status"] = json!("melted")),
+        ),
+        (
+            "time_out_of_range",
+            with(&|event| event["created"] = json!(-1)),
+        ),
+        (
+            "time_out_of_range",
+            with(&|event| event["data"]["object"]["created"] = json!(1_000_000_000_000_000_i64)),
+        ),
+    ];
+    let mut bodies: Vec<Vec<u8>> = cases.iter().map(|(_, body)| body.clone()).collect();
+    for (index, body) in bodies.iter_mut().enumerate() {
+        let text = String::from_utf8_lossy(body).replace("evt_x", &format!("evt_{index}"));
+        *body = text.into_bytes();
+    }
+    bodies.push(paid("evt_good", "7").bytes());
+    let mut verdicts = lab.take_bytes(&bodies).await;
+    assert_eq!(verdicts.pop(), Some(APPLIED));
+    for ((reason, body), verdict) in cases.iter().zip(&verdicts) {
+        assert_eq!(
+            dead_code(verdict),
+            *reason,
+            "{}",
+            String::from_utf8_lossy(body)
+        );
+    }
+    assert_eq!(row(&lab).await, "7 in_1 PAID");
+    assert_eq!(lab.ledger("evt_2").await.unwrap().0, "dead");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_for_us_is_ignored_and_says_why() {
+    let lab = Lab::new().await;
+    let mut live = paid("evt_1", "7");
+    live.livemode = true;
+    assert_eq!(lab.take_one(&live).await, IGNORED);
+    let unknown = event(
+        "evt_2",
+        "charge.succeeded",
+        json!({ "id": "ch_1", "object": "charge" }),
+    );
+    assert_eq!(lab.take_one(&unknown).await, IGNORED);
+    let thin = harness::stripe::thin_event("evt_3", "v2.core.account[requirements].updated", HOST);
+    assert_eq!(lab.take_bytes(&[thin]).await, [IGNORED]);
+    assert_eq!(
+        lab.ledger("evt_1").await.unwrap().1.as_deref(),
+        Some("other_mode")
+    );
+    assert_eq!(
+        lab.ledger("evt_2").await.unwrap().1.as_deref(),
+        Some("unhandled_type")
+    );
+    assert!(lab.rows("SELECT id FROM stripe.invoice").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reference_that_is_no_booking_is_not_ours() {
+    let lab = Lab::new().await;
+    let mut object = session(Value::Null);
+    object["metadata"] = json!({});
+    object["client_reference_id"] = json!("order-77");
+    let other = event("evt_1", "checkout.session.completed", object);
+    assert_eq!(lab.take_one(&other).await, APPLIED);
+    assert!(
+        lab.rows("SELECT account FROM stripe.booking_claim")
+            .await
+            .is_empty()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paid_session_is_not_unpaid_again() {
+    let lab = Lab::new().await;
+    let with = |id: &str, status: &str, at: i64| {
+        let mut object = session(json!("in_1"));
+        object["payment_status"] = json!(status);
+        event(id, "checkout.session.completed", object).at(at)
+    };
+    lab.take(&[
+        with("evt_1", "paid", 1_760_000_000),
+        with("evt_2", "unpaid", 1_760_000_100),
+    ])
+    .await;
+    assert_eq!(
+        lab.rows("SELECT payment_status FROM stripe.checkout_session")
+            .await,
+        ["paid"]
+    );
+}
