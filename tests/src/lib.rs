@@ -26,6 +26,7 @@ pub mod http;
 pub mod ports;
 pub mod private;
 pub mod process;
+pub mod proxy;
 pub mod random;
 pub mod servers;
 pub mod services;

@@ -5,6 +5,7 @@ use harness::{
     http::{self, Answer},
     stripe::{Event, now, sign},
 };
+use lapin::message::Delivery as Message;
 
 use super::story::{Story, Told};
 
@@ -74,8 +75,12 @@ async fn deliver(event: &Event, delivery: Delivery, url: &str, secret: &str) -> 
     http::post_event(url, &sign(secret, now(), &body), body).await
 }
 
-/// The deliveries that were not answered as they should be.
-pub(super) fn unexpected(answers: &[Answered]) -> Vec<String> {
+/// In what the answers and the published messages are not as they should be.
+pub(super) fn unexpected(
+    answers: &[Answered],
+    published: &[Message],
+    story: &Story,
+) -> Vec<String> {
     let wanted = |delivery| {
         if delivery == Delivery::Forged {
             400
@@ -83,14 +88,38 @@ pub(super) fn unexpected(answers: &[Answered]) -> Vec<String> {
             200
         }
     };
-    answers
+    let wrong = answers
         .iter()
-        .filter(|answered| answered.answer.status.as_u16() != wanted(answered.delivery))
+        .filter(|answered| answered.answer.status.as_u16() != wanted(answered.delivery));
+    let mut found: Vec<String> = wrong
         .map(|answered| {
             format!(
                 "{} of {} got {}",
                 answered.kind, answered.about, answered.answer.status
             )
         })
-        .collect()
+        .collect();
+    let genuine = answers
+        .iter()
+        .filter(|answered| answered.delivery != Delivery::Forged)
+        .count();
+    if published.len() != genuine {
+        found.push(format!(
+            "{} messages were published for {genuine} deliveries",
+            published.len()
+        ));
+    }
+    if is_published(&story.forged, published) {
+        found.push("the forged event was published".to_owned());
+    }
+    found
+}
+
+/// Whether a message of this event is among those published.
+pub(super) fn is_published(told: &Told, published: &[Message]) -> bool {
+    let is_its = |message: &Message| {
+        let id = message.properties.message_id();
+        id.as_ref().is_some_and(|id| id.as_str() == told.event.id)
+    };
+    published.iter().any(is_its)
 }

@@ -52,6 +52,8 @@ async fn tell(folder: &Path) -> Result<()> {
         .await
         .context("making the bookings")?;
     let broker = TestBroker::on(&servers.amqp_url(), "demo");
+    // Gets a copy of all that ingest publishes.
+    let spy = broker.spy().await?;
     report::step("Starting ingest and worker");
     let secret = format!("whsec_{}", random::hex(24));
     let (ingest, worker) = start_services(folder, &database, &broker, &secret).await?;
@@ -63,14 +65,15 @@ async fn tell(folder: &Path) -> Result<()> {
     until_taken(&client, &story, &worker).await?;
 
     let tables = report::Tables::read(&client).await?;
+    let published = broker.take_all(&spy).await?;
     tables.print();
-    report::forged(&answers, &story);
+    report::forged(&answers, &story, &published);
     stop_services(ingest, worker).await?;
     // The database and the exchanges go before the servers do.
     drop((client, database, broker));
     drop(servers);
 
-    let mut differences = deliver::unexpected(&answers);
+    let mut differences = deliver::unexpected(&answers, &published, &story);
     differences.extend(tables.differences(&story));
     if !differences.is_empty() {
         bail!(

@@ -25,6 +25,8 @@ struct Sale {
     currency: &'static str,
     /// `total` as the main app reads it.
     amount: &'static str,
+    /// When the invoice is made, in UTC.
+    created: &'static str,
     /// Whether the invoice's own metadata names the booking.
     is_named: bool,
 }
@@ -35,6 +37,7 @@ const SALES: [Sale; 3] = [
         total: 4500,
         currency: "eur",
         amount: "45",
+        created: "2025-10-09 09:53:20",
         is_named: true,
     },
     Sale {
@@ -42,6 +45,7 @@ const SALES: [Sale; 3] = [
         total: 6000,
         currency: "eur",
         amount: "60",
+        created: "2025-10-09 10:53:20",
         is_named: false,
     },
     Sale {
@@ -49,6 +53,7 @@ const SALES: [Sale; 3] = [
         total: 7500,
         currency: "jpy",
         amount: "7500",
+        created: "2025-10-09 11:53:20",
         is_named: true,
     },
 ];
@@ -65,7 +70,7 @@ pub(super) struct Story {
     pub(super) events: Vec<Told>,
     /// The one that is not Stripe's.
     pub(super) forged: Told,
-    /// The rows of `"Invoice"`: booking, invoice, amount, currency, status.
+    /// The rows of `"Invoice"`: booking, invoice, amount, currency, status, time.
     pub(super) invoices: Vec<Vec<String>>,
     /// The rows of `"HostOnboarding"`: account, host, status, sells, currently due.
     pub(super) hosts: Vec<Vec<String>>,
@@ -197,12 +202,14 @@ impl Sale {
     }
 
     fn row(&self) -> Vec<String> {
+        let (booking, id) = (self.booking.to_string(), self.id());
         texts([
-            &self.booking.to_string(),
-            &self.id(),
+            &booking,
+            &id,
             self.amount,
             self.currency,
             "PAID",
+            self.created,
         ])
     }
 }
