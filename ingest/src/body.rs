@@ -4,7 +4,7 @@
 use crate::limits::{Limits, MAX_BODY};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
@@ -51,11 +51,6 @@ impl Room {
         body: Incoming,
         within: Duration,
     ) -> Result<Held<'_>, BodyError> {
-        let most = u64::try_from(MAX_BODY).unwrap_or(u64::MAX);
-        if body.size_hint().lower() > most {
-            discard(body).await;
-            return Err(BodyError::TooLarge);
-        }
         match timeout(within, self.collect(body)).await {
             Ok(result) => result,
             Err(_elapsed) => Err(BodyError::TooSlow),

@@ -5,7 +5,7 @@ mod answer;
 pub use answer::{Answer, Refused};
 
 use crate::body::{self, BodyError, Room};
-use crate::limits::Limits;
+use crate::limits::{Limits, MAX_BODY};
 use crate::metrics::{Accepted, Metrics};
 use crate::publish::{Outcome, Publisher};
 use crate::signature::{self, Secrets, Verified};
@@ -13,7 +13,7 @@ use crate::trace;
 use answer::Verdict;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{EXPECT, HeaderName};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
@@ -85,7 +85,7 @@ impl Webhook {
 
     async fn judge(&self, request: Request<Incoming>) -> Verdict {
         let (head, body) = request.into_parts();
-        if let Err(refused) = route(&head) {
+        if let Err(refused) = route(&head).and_then(|()| fits(&body)) {
             // A client that waits for "100 Continue" sends nothing yet.
             if !head.headers.contains_key(EXPECT) {
                 body::discard(body).await;
@@ -144,6 +144,14 @@ fn route(head: &Parts) -> Result<(), Refused> {
         Err(Refused::Method)
     } else {
         Ok(())
+    }
+}
+
+/// Refuses a body that is announced as too long before it is sent.
+fn fits(body: &Incoming) -> Result<(), Refused> {
+    match usize::try_from(body.size_hint().lower()) {
+        Ok(announced) if announced <= MAX_BODY => Ok(()),
+        Ok(_) | Err(_) => Err(Refused::TooLarge),
     }
 }
 
