@@ -121,10 +121,7 @@ async fn work(
     if !prepare(&settings.database, migrate, stop).await? {
         return Ok(());
     }
-    let settler = Settler {
-        pool,
-        owner_query: settings.owner_query,
-    };
+    let settler = Settler::new(pool, settings.owner_query);
     check_owner_query(&settler).await?;
     tasks.spawn({
         let (settler, stop) = (settler.clone(), stop.clone());

@@ -4,9 +4,13 @@
 //! Then its deliveries are tried one by one, so that one of them cannot hold up
 //! the rest.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use chrono::DateTime;
+use diesel::QueryResult;
 use diesel_async::{AsyncPgConnection, pooled_connection::bb8::Pool};
 use futures_util::FutureExt;
 use shared::{clock, telemetry::report};
@@ -21,11 +25,6 @@ use crate::{
     store::{app, stored::Bookings},
 };
 
-/// How often one delivery is tried in a row before it is set aside.
-const TRIES: u32 = 3;
-/// The pause between them.
-const PAUSE: Duration = Duration::from_millis(50);
-
 /// What every unit needs.
 #[derive(Clone, Debug)]
 pub struct Settler {
@@ -33,6 +32,8 @@ pub struct Settler {
     pub pool: Pool<AsyncPgConnection>,
     /// The deployment's query for a booking's account.
     pub owner_query: Option<String>,
+    /// Whether the main app's bookings are in this database, as last seen.
+    has_bookings: Arc<Mutex<Option<bool>>>,
 }
 
 /// How a delivery is to be answered.
@@ -51,6 +52,15 @@ pub enum Settlement {
 pub struct Stopped;
 
 impl Settler {
+    /// A settler on this database.
+    pub fn new(pool: Pool<AsyncPgConnection>, owner_query: Option<String>) -> Self {
+        Self {
+            pool,
+            owner_query,
+            has_bookings: Arc::default(),
+        }
+    }
+
     /// Settles deliveries. While the database is away it waits, and holds them.
     ///
     /// # Errors
@@ -122,26 +132,18 @@ impl Settler {
             items: std::slice::from_ref(item),
             again: &[],
         };
-        let mut refused = None;
-        for _ in 0..TRIES {
-            match self.when_there(unit, stop).await? {
-                Some(Ok(mut verdicts)) => {
-                    let verdict = verdicts.pop().unwrap_or(Verdict::Duplicate);
-                    return Ok(Settlement::Verdict(verdict));
-                }
-                Some(Err(Failure::Refused { kind, .. })) => refused = Some(kind),
-                Some(Err(failure)) => {
-                    warn!(reason = %report(&failure), "an event cannot be committed now");
-                }
-                None => return Ok(Settlement::Crashed),
+        Ok(match self.when_there(unit, stop).await? {
+            Some(Ok(mut verdicts)) => {
+                Settlement::Verdict(verdicts.pop().unwrap_or(Verdict::Duplicate))
             }
-            tokio::time::sleep(PAUSE).await;
-        }
-        Ok(match refused {
-            Some(kind) => Settlement::Verdict(Verdict::Dead(Rejection::RefusedByDatabase {
-                kind: kind.to_owned(),
-            })),
-            None => Settlement::Held,
+            Some(Err(Failure::Refused { kind, .. })) => {
+                Settlement::Verdict(Verdict::Dead(Rejection::RefusedByDatabase { kind }))
+            }
+            Some(Err(failure)) => {
+                warn!(reason = %report(&failure), "an event cannot be committed now");
+                Settlement::Held
+            }
+            None => Settlement::Crashed,
         })
     }
 
@@ -168,11 +170,37 @@ impl Settler {
 
     async fn once(&self, unit: Unit<'_>) -> Result<Vec<Verdict>, Failure> {
         let mut conn = self.pool.get().await?;
+        let seen = *self.seen();
+        let are_here = match seen {
+            Some(are_here) => are_here,
+            None => self.look_for_bookings(&conn).await?,
+        };
         let bookings = Bookings {
-            are_here: app::has_bookings(&conn).await?,
+            are_here,
             owner_query: self.owner_query.as_deref(),
         };
         let now = DateTime::from_timestamp_millis(clock::now_unix_millis()).unwrap_or_default();
-        process(&mut conn, bookings, unit, now).await
+        let done = process(&mut conn, bookings, unit, now).await;
+        if done.is_err() {
+            // The main app's tables may have come or gone.
+            *self.seen() = None;
+        }
+        done
+    }
+
+    /// Looks whether the main app's bookings are in this database.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn look_for_bookings(&self, conn: &AsyncPgConnection) -> QueryResult<bool> {
+        let are_here = app::has_bookings(conn).await?;
+        *self.seen() = Some(are_here);
+        Ok(are_here)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<bool>> {
+        self.has_bookings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

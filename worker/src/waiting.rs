@@ -9,11 +9,7 @@ use shared::telemetry::report;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{
-    failure::Failure,
-    settle::Settler,
-    store::{app, invoice},
-};
+use crate::{failure::Failure, settle::Settler, store::invoice};
 
 /// How often bookings are looked for.
 const EVERY: Duration = Duration::from_secs(1);
@@ -45,7 +41,7 @@ pub async fn join(settler: &Settler) -> Result<usize, Failure> {
     loop {
         let due = {
             let conn = settler.pool.get().await?;
-            let has_bookings = app::has_bookings(&conn).await?;
+            let has_bookings = settler.look_for_bookings(&conn).await?;
             invoice::due(&conn, has_bookings, &after, AT_ONCE).await?
         };
         let Some(last) = due.last() else {

@@ -40,10 +40,7 @@ impl Worker {
             amqp: AmqpUrl::parse(amqp_url).unwrap(),
             names: Names::new(broker.prefix()).unwrap(),
             rules: rules(),
-            settler: Settler {
-                pool: Database::parse(database_url).unwrap().pool(),
-                owner_query: None,
-            },
+            settler: Settler::new(Database::parse(database_url).unwrap().pool(), None),
             metrics: Metrics::default(),
             health: health.clone(),
         };

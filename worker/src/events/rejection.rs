@@ -59,8 +59,8 @@ pub enum Rejection {
     },
     /// Postgres refused the event's values.
     RefusedByDatabase {
-        /// The SQLSTATE's class in words.
-        kind: String,
+        /// The rule in words.
+        kind: &'static str,
     },
 }
 

@@ -12,7 +12,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{bulk::bulk, schema::account};
+use super::{schema::account, statement::bulk};
 use crate::events::{
     account::{Account, Standing},
     fields::moment,

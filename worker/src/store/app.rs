@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::{
     OptionalExtension, QueryResult, QueryableByName,
-    sql_types::{Array, Bool, Integer, Nullable, Text, Timestamp},
+    sql_types::{Bool, Integer, Nullable, Text, Timestamp},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::bulk::bulk;
+use super::statement::{bulk, lookup};
 use crate::events::{
     amount,
     claim::{BookingId, Owner, PLATFORM},
@@ -97,6 +97,11 @@ pub async fn has_bookings(mut conn: &AsyncPgConnection) -> QueryResult<bool> {
     Ok(row.yes)
 }
 
+lookup! {
+    Existing { BookingId => Integer }
+    "SELECT \"id\" AS id FROM \"Booking\" WHERE \"id\" = ANY(" ")"
+}
+
 /// Which of the bookings the main app has.
 ///
 /// # Errors
@@ -108,11 +113,7 @@ pub async fn existing(
     if bookings.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let rows: Vec<Number> =
-        diesel::sql_query(r#"SELECT "id" AS id FROM "Booking" WHERE "id" = ANY($1)"#)
-            .bind::<Array<Integer>, _>(bookings)
-            .load(&mut conn)
-            .await?;
+    let rows: Vec<Number> = Existing(bookings).load(&mut conn).await?;
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
@@ -138,6 +139,14 @@ pub async fn owner(
     })
 }
 
+lookup! {
+    Current { BookingId => Integer }
+    "SELECT \"bookingId\" AS booking_id, \"stripeInvoiceId\" AS stripe_invoice_id, \
+        \"pdfUrl\" AS pdf_url, trim_scale(\"amount\")::text AS amount, \"currency\" AS currency, \
+        \"status\"::text AS status, \"createdAt\" AS created_at \
+     FROM \"Invoice\" WHERE \"bookingId\" = ANY(" ")"
+}
+
 /// The rows of the bookings named.
 ///
 /// # Errors
@@ -149,15 +158,7 @@ pub async fn shown(
     if bookings.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let rows: Vec<Shown> = diesel::sql_query(
-        r#"SELECT "bookingId" AS booking_id, "stripeInvoiceId" AS stripe_invoice_id,
-            "pdfUrl" AS pdf_url, trim_scale("amount")::text AS amount, "currency" AS currency,
-            "status"::text AS status, "createdAt" AS created_at
-           FROM "Invoice" WHERE "bookingId" = ANY($1)"#,
-    )
-    .bind::<Array<Integer>, _>(bookings)
-    .load(&mut conn)
-    .await?;
+    let rows: Vec<Shown> = Current(bookings).load(&mut conn).await?;
     Ok(rows.into_iter().map(|row| (row.booking_id, row)).collect())
 }
 
@@ -231,6 +232,11 @@ pub async fn replace(mut conn: &AsyncPgConnection, rows: &[Shown]) -> QueryResul
     columns!(Replace, rows).execute(&mut conn).await.map(drop)
 }
 
+lookup! {
+    Remove { BookingId => Integer }
+    "DELETE FROM \"Invoice\" WHERE \"bookingId\" = ANY(" ")"
+}
+
 /// Removes the rows of bookings that have no invoice any more.
 ///
 /// # Errors
@@ -239,11 +245,7 @@ pub async fn remove(mut conn: &AsyncPgConnection, bookings: &[BookingId]) -> Que
     if bookings.is_empty() {
         return Ok(());
     }
-    diesel::sql_query(r#"DELETE FROM "Invoice" WHERE "bookingId" = ANY($1)"#)
-        .bind::<Array<Integer>, _>(bookings)
-        .execute(&mut conn)
-        .await
-        .map(drop)
+    Remove(bookings).execute(&mut conn).await.map(drop)
 }
 
 /// A row of `"HostOnboarding"`; the columns are described in the README.

@@ -9,7 +9,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::{bulk::bulk, schema::booking_claim};
+use super::{schema::booking_claim, statement::bulk};
 use crate::events::{
     claim::BookingId,
     fields::moment,

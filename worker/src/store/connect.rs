@@ -34,7 +34,7 @@ const POOL_SIZE: u32 = 4;
 /// What each connection is set to. A statement that waits for another's row
 /// gives up before it holds back everything else; a transaction whose client
 /// is gone gives its locks back.
-const SESSION: &str = "SET lock_timeout = '2s'; \
+const SESSION: &str = "SET lock_timeout = '500ms'; \
      SET statement_timeout = '30s'; \
      SET idle_in_transaction_session_timeout = '10s'";
 

@@ -11,7 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{bulk::bulk, schema::invoice};
+use super::{schema::invoice, statement::bulk};
 use crate::events::{
     claim::{BookingId, Claim, Claimed},
     fields::moment,

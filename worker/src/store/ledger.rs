@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods, QueryDsl, QueryResult,
-    sql_types::{Array, Bool, Nullable, Text, Timestamptz},
+    sql_types::{Bool, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::{bulk::bulk, schema::event};
+use super::{
+    schema::event,
+    statement::{bulk, lookup},
+};
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +131,12 @@ pub async fn write(mut conn: &AsyncPgConnection, entries: &[Entry]) -> QueryResu
     write.execute(&mut conn).await.map(drop)
 }
 
+lookup! {
+    NoLongerWaiting { &'a str => Text }
+    "UPDATE stripe.event SET outcome = 'applied', reason = NULL, processed_at = now() \
+     WHERE outcome = 'waiting' AND object_id = ANY(" ")"
+}
+
 /// The events of invoices that no longer wait have been applied after all.
 ///
 /// # Errors
@@ -136,12 +145,5 @@ pub async fn no_longer_waiting(mut conn: &AsyncPgConnection, invoices: &[&str]) 
     if invoices.is_empty() {
         return Ok(());
     }
-    diesel::sql_query(
-        "UPDATE stripe.event SET outcome = 'applied', reason = NULL, processed_at = now() \
-         WHERE outcome = 'waiting' AND object_id = ANY($1)",
-    )
-    .bind::<Array<Text>, _>(invoices)
-    .execute(&mut conn)
-    .await
-    .map(drop)
+    NoLongerWaiting(invoices).execute(&mut conn).await.map(drop)
 }

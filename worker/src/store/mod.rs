@@ -6,7 +6,6 @@
 pub mod account;
 pub mod adopt;
 pub mod app;
-mod bulk;
 pub mod claim;
 pub mod connect;
 pub mod invoice;
@@ -14,6 +13,7 @@ pub mod ledger;
 pub mod migrate;
 pub mod schema;
 pub mod session;
+mod statement;
 pub mod stored;
 pub mod transaction;
 mod unverified;

@@ -12,7 +12,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{bulk::bulk, schema::checkout_session};
+use super::{schema::checkout_session, statement::bulk};
 use crate::events::{
     claim::{BookingId, Claim, Claimed, Join},
     fields::moment,

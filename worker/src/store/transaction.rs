@@ -1,7 +1,7 @@
 //! The one place where writers meet.
 
 use diesel::QueryResult;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 /// Writers take turns, by this lock, which an end of the transaction gives
 /// back. So what a transaction has read stays true until it commits: no
@@ -18,11 +18,9 @@ const WRITERS: i64 = 0x5354_5249_5045_0002;
 /// # Errors
 /// As Postgres says.
 pub async fn take_turn(mut conn: &AsyncPgConnection) -> QueryResult<()> {
-    diesel::sql_query(format!(
-        "SELECT set_config('lock_timeout', '0', true), pg_advisory_xact_lock({WRITERS}), \
-         set_config('lock_timeout', '2s', true)"
+    conn.batch_execute(&format!(
+        "SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({WRITERS}); \
+         SET LOCAL lock_timeout = '500ms'"
     ))
-    .execute(&mut conn)
     .await
-    .map(drop)
 }

@@ -63,10 +63,7 @@ impl Lab {
     /// A worker on a database that is there already.
     pub async fn on(database: TestDatabase) -> Self {
         let client = database.connect().await.unwrap();
-        let settler = Settler {
-            pool: Database::parse(database.url()).unwrap().pool(),
-            owner_query: None,
-        };
+        let settler = Settler::new(Database::parse(database.url()).unwrap().pool(), None);
         Self {
             database,
             client,

@@ -1,8 +1,9 @@
-//! Statements over whole columns: one array a column, one statement a table,
-//! however many rows. The text never changes, so Postgres plans it once.
+//! Statements whose text never changes, so that Postgres plans each once a
+//! connection. Diesel's own `sql_query` is planned anew every time.
 
 /// Defines a statement `$head unnest($columns...) $tail` and the columns that
-/// it takes. Rows are given as one `Vec` a column, all of the same length.
+/// it takes. Rows are given as one `Vec` a column, all of the same length: one
+/// statement a table, however many rows.
 macro_rules! bulk {
     (
         $(#[$doc:meta])*
@@ -40,4 +41,32 @@ macro_rules! bulk {
     };
 }
 
-pub(super) use bulk;
+/// Defines a statement `$head $1 $tail` about the rows that one array names.
+macro_rules! lookup {
+    ($name:ident { $rust:ty => $sql:ty } $head:literal $tail:literal) => {
+        struct $name<'a>(&'a [$rust]);
+
+        impl diesel::query_builder::QueryId for $name<'_> {
+            type QueryId = $name<'static>;
+            const HAS_STATIC_QUERY_ID: bool = true;
+        }
+
+        impl diesel::query_builder::Query for $name<'_> {
+            type SqlType = diesel::sql_types::Untyped;
+        }
+
+        impl diesel::query_builder::QueryFragment<diesel::pg::Pg> for $name<'_> {
+            fn walk_ast<'b>(
+                &'b self,
+                mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
+            ) -> diesel::QueryResult<()> {
+                out.push_sql($head);
+                out.push_bind_param::<diesel::sql_types::Array<$sql>, _>(&self.0)?;
+                out.push_sql($tail);
+                Ok(())
+            }
+        }
+    };
+}
+
+pub(super) use {bulk, lookup};
