@@ -64,6 +64,7 @@ if [ ! -e "$policy" ]; then
     trap '$as_root rm -f "$policy"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
+    # shellcheck disable=SC2016 # $0 is for the policy to read
     printf '#!/bin/sh\n[ -d /proc/%s ] && exit 101\nrm -f "$0"\nexit 0\n' "$$" | $as_root tee "$policy" >/dev/null
     $as_root chmod 755 "$policy"
 fi
