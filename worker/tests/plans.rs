@@ -1,0 +1,125 @@
+//! Every hot statement goes by an index, and every index is there for one.
+
+mod support;
+
+use std::time::Duration;
+
+use harness::{
+    stripe::{Account, CheckoutSession, Event, Invoice},
+    wait::{self, Seen},
+};
+use support::Lab;
+
+/// Enough rows that reading a whole table is never the better plan.
+const ROWS: &str = r#"
+    INSERT INTO "Booking" SELECT generate_series(1, 20000);
+    INSERT INTO "Invoice" ("bookingId", "stripeInvoiceId", "pdfUrl", "amount", "currency", "status")
+        SELECT i, 'in_old' || i, '', 45, 'eur', 'PAID' FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.event (id, type, created, outcome, object_id)
+        SELECT 'evt_old' || i, 'invoice.paid', now(), CASE WHEN i % 20 = 0 THEN 'waiting' ELSE 'applied' END,
+            'in_old' || i FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.invoice (id, account, booking_id, status, event_created, event_id, waiting)
+        SELECT 'in_old' || i, 'acct_a', 30000 + i, 'paid', now(), 'evt_old' || i,
+            CASE WHEN i % 20 = 0 THEN 'no_booking' END FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.checkout_session (id, account, invoice_id, event_created, event_id)
+        SELECT 'cs_old' || i, 'acct_a', 'in_old' || i, now(), 'evt_old' || i FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.booking_claim
+        SELECT 30000 + i, 'acct_a', 'invoice', 'in_old' || i, now(), 'evt_old' || i FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.account (id, undecided) SELECT 'acct_old' || i, i % 100 = 0 FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.account_transition
+        SELECT 'acct_old' || i, now(), 'evt_old' || i, 'authorized' FROM generate_series(1, 20000) i;
+    INSERT INTO "HostOnboarding" SELECT 'acct_old' || i, NULL, 'ENABLED', true, true, true, true, '{}', '{}',
+        '{}', '{}', NULL, NULL, NULL, NULL, NULL, now(), now(), now() FROM generate_series(1, 20000) i;
+    ANALYZE;
+"#;
+
+const SCANS: &str = r#"
+    SELECT coalesce(string_agg(relname || ' ' || seq_scan, ', ' ORDER BY relname), '')
+    FROM pg_stat_user_tables
+    WHERE seq_scan > 0 AND (schemaname = 'stripe' OR relname IN ('Invoice', 'HostOnboarding', 'Booking'))"#;
+
+const UNUSED: &str = r#"
+    SELECT coalesce(string_agg(indexrelname, ', ' ORDER BY indexrelname), '')
+    FROM pg_stat_user_indexes
+    WHERE idx_scan = 0 AND (schemaname = 'stripe' OR relname IN ('Invoice', 'HostOnboarding'))
+      AND indexrelname NOT IN (__EXPECTED__)"#;
+
+fn events(index: usize) -> Vec<Event> {
+    let invoice = Invoice {
+        id: format!("in_{index}"),
+        booking: None,
+        ..Invoice::default()
+    };
+    let session = CheckoutSession {
+        id: format!("cs_{index}"),
+        invoice: Some(invoice.id.clone()),
+        booking: Some((index + 1).to_string()),
+        ..CheckoutSession::default()
+    };
+    let account = Account {
+        id: format!("acct_{}", index % 5),
+        ..Account::default()
+    };
+    vec![
+        Event::new(&format!("evt_i{index}"), "invoice.paid", invoice.value()).of_account("acct_a"),
+        Event::new(
+            &format!("evt_s{index}"),
+            "checkout.session.completed",
+            session.value(),
+        )
+        .of_account("acct_a"),
+        Event::new(&format!("evt_a{index}"), "account.updated", account.value()),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
+    let lab = Lab::with_bookings(&[]).await;
+    lab.client.batch_execute(ROWS).await.unwrap();
+    lab.client
+        .batch_execute("SELECT pg_stat_reset()")
+        .await
+        .unwrap();
+    for index in 0..10 {
+        for event in events(index) {
+            lab.take_one(&event).await;
+        }
+    }
+    let all: Vec<Event> = (10..20).flat_map(events).collect();
+    lab.take(&all).await;
+    lab.take(&all).await;
+    worker::waiting::join(&lab.settler).await.unwrap();
+    {
+        let conn = lab.settler.pool.get().await.unwrap();
+        worker::store::account::undecided(&conn, "").await.unwrap();
+    }
+
+    // A connection hands its counts over at the latest when it ends.
+    let Lab {
+        database, settler, ..
+    } = lab;
+    drop(settler);
+    let client = database.connect().await.unwrap();
+    // Made for keys only: never read by.
+    let unused = UNUSED.replace(
+        "__EXPECTED__",
+        "'Invoice_pkey', 'made_here_pkey', '__diesel_schema_migrations_pkey'",
+    );
+    wait::until(
+        "all indexes used",
+        Duration::from_secs(20),
+        async || match client
+            .query_one(&unused, &[])
+            .await
+            .unwrap()
+            .get::<_, String>(0)
+        {
+            none if none.is_empty() => Seen::Reached(()),
+            unused => Seen::NotYet(unused),
+        },
+    )
+    .await
+    .unwrap();
+    let scans: String = client.query_one(SCANS, &[]).await.unwrap().get(0);
+    assert_eq!(scans, "", "whole tables were read");
+}
