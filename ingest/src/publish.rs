@@ -8,6 +8,7 @@
 //! one message in flight it cannot be another's.
 
 mod link;
+mod pool;
 mod supervisor;
 
 pub use supervisor::{StartError, Supervisor};
@@ -128,7 +129,7 @@ impl Publisher {
             Ok(outcome) => {
                 let seconds = start.elapsed().as_secs_f64();
                 self.metrics.confirm_seconds.observe(seconds);
-                if outcome == Outcome::Returned && is_handled(event_type) {
+                if hints_at_missing(outcome, event_type, &link) {
                     link.report_missing();
                 }
                 outcome
@@ -185,5 +186,20 @@ impl Publisher {
     /// A request being worked on, for as long as the value lives.
     pub(crate) fn count(&self) -> Counted<'_> {
         Counted::new(&self.metrics.in_flight)
+    }
+}
+
+/// Whether an exchange, a queue or a binding seems to be missing.
+fn hints_at_missing(outcome: Outcome, event_type: &str, link: &Link) -> bool {
+    match outcome {
+        Outcome::Returned => is_handled(event_type),
+        // For want of an exchange the broker closes the channel alone.
+        Outcome::ChannelClosed => link.is_alive(),
+        Outcome::Confirmed
+        | Outcome::Refused
+        | Outcome::TimedOut
+        | Outcome::Blocked
+        | Outcome::NotConnected
+        | Outcome::Overloaded => false,
     }
 }

@@ -175,6 +175,22 @@ async fn a_queue_that_was_deleted_is_put_back() {
     app.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn an_exchange_that_was_deleted_is_put_back() {
+    let broker = TestBroker::new("exchange");
+    let app = App::start(&broker, Limits::default()).await;
+    ok(&app, "evt_1").await;
+    let (_connection, channel) = channel(&broker).await;
+    let exchange = broker.events_exchange();
+    let deleted = channel.exchange_delete(exchange.as_str().into(), Default::default());
+    deleted.await.unwrap();
+    unavailable(&app, "evt_2").await;
+    app.until_ready().await;
+    ok(&app, "evt_2").await;
+    assert_eq!(broker.depth(&broker.worker_queue()).await.unwrap(), 2);
+    app.stop().await.unwrap();
+}
+
 /// Many events at once, half of them unroutable: each answer must be its own
 /// event's. Returned messages carry no tag that says whose they are.
 #[tokio::test]

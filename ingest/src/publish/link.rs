@@ -1,16 +1,16 @@
 //! One connection to the broker and its channels.
 
 use super::Outcome;
+use super::pool::{LeaseError, Pool};
 use crate::limits::Limits;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use lapin::{BasicProperties, Confirmation, Connection};
 use shared::amqp::{AmqpUrl, ConnectError, Cutter, connect_with_cutter};
 use shared::topology::{self, Names, TopologyError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How long the broker may take to say goodbye.
@@ -23,8 +23,8 @@ pub(super) enum OpenError {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Topology(#[from] TopologyError),
-    #[error("cannot open a channel")]
-    Channel(#[source] lapin::Error),
+    #[error(transparent)]
+    Channel(#[from] LeaseError),
     #[error("the topology was not declared within {} ms", .0.as_millis())]
     Slow(Duration),
 }
@@ -34,17 +34,14 @@ pub(super) struct Link {
     connection: Connection,
     cutter: Cutter,
     names: Names,
-    /// Channels with nothing in flight. Held only to push or pop.
-    idle: Mutex<Vec<Channel>>,
-    /// One permit for each channel that may be open.
-    slots: Semaphore,
+    pool: Pool,
     /// How often the broker has answered a publish, in whatever way.
     answers: AtomicU64,
     /// Whether the broker blocks publishers.
     blocked: watch::Sender<bool>,
     /// Whether the topology is there as declared, as far as known.
     declared: AtomicBool,
-    /// A handled type was returned: its binding or queue is missing.
+    /// The exchange, a queue or a binding seems to be missing.
     missing: Notify,
     lost: CancellationToken,
 }
@@ -61,8 +58,7 @@ impl Link {
             connection,
             cutter,
             names: names.clone(),
-            idle: Mutex::default(),
-            slots: Semaphore::new(limits.channels),
+            pool: Pool::new(limits.channels),
             answers: AtomicU64::new(0),
             blocked: watch::Sender::new(false),
             declared: AtomicBool::new(true),
@@ -83,8 +79,8 @@ impl Link {
 
     async fn prepare(&self) -> Result<(), OpenError> {
         topology::declare(&self.connection, &self.names).await?;
-        let channel = self.open_channel().await.map_err(OpenError::Channel)?;
-        self.put_back(channel);
+        let lease = self.pool.lease(&self.connection).await?;
+        self.pool.give_back(lease);
         Ok(())
     }
 
@@ -112,12 +108,8 @@ impl Link {
         body: &[u8],
         properties: BasicProperties,
     ) -> Outcome {
-        let Ok(_slot) = self.slots.acquire().await else {
-            return Outcome::ChannelClosed;
-        };
-        // A channel goes back only after a clean answer. Dropped at any other
-        // point, it closes, and with it goes whatever would still have come.
-        let Ok(channel) = self.channel().await else {
+        // Given back only after a clean answer.
+        let Ok(lease) = self.pool.lease(&self.connection).await else {
             return Outcome::ChannelClosed;
         };
         let exchange = self.names.events.clone();
@@ -125,7 +117,8 @@ impl Link {
             mandatory: true,
             ..BasicPublishOptions::default()
         };
-        let sent = channel
+        let sent = lease
+            .channel
             .basic_publish(exchange, key, mandatory, body, properties)
             .await;
         let answer = match sent {
@@ -141,32 +134,8 @@ impl Link {
             Ok(Confirmation::NotRequested) | Err(_) => return Outcome::ChannelClosed,
         };
         self.answers.fetch_add(1, Ordering::Relaxed);
-        self.put_back(channel);
+        self.pool.give_back(lease);
         outcome
-    }
-
-    async fn channel(&self) -> lapin::Result<Channel> {
-        let idle = self.idle().pop();
-        match idle {
-            Some(channel) => Ok(channel),
-            None => self.open_channel().await,
-        }
-    }
-
-    async fn open_channel(&self) -> lapin::Result<Channel> {
-        let channel = self.connection.create_channel().await?;
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await?;
-        Ok(channel)
-    }
-
-    fn put_back(&self, channel: Channel) {
-        self.idle().push(channel);
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Channel>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often the broker has answered so far.
@@ -184,7 +153,7 @@ impl Link {
         } else if *self.blocked.borrow() {
             "the broker blocks publishers"
         } else if !self.is_declared() {
-            "a queue or binding is missing on the broker"
+            "an exchange, a queue or a binding is missing on the broker"
         } else {
             return Ok(());
         };
@@ -195,7 +164,8 @@ impl Link {
         self.blocked.send_replace(blocked);
     }
 
-    /// Reports that an event of a handled type was returned.
+    /// Reports that something of the topology seems to be missing: an event of
+    /// a handled type was returned, or the broker closed a channel.
     pub(super) fn report_missing(&self) {
         self.declared.store(false, Ordering::Relaxed);
         self.missing.notify_one();

@@ -145,7 +145,8 @@ impl Supervisor {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = link.lost() => return "it stopped answering".into(),
+                // What the broker said comes before what others made of it.
+                biased;
                 event = events.next() => match event {
                     Some(Event::ConnectionBlocked(reason)) => self.blocked(link, Some(&reason)),
                     Some(Event::ConnectionUnblocked) => self.blocked(link, None),
@@ -154,6 +155,7 @@ impl Supervisor {
                     Some(_) => {}
                     None => return "its task ended".into(),
                 },
+                () = link.lost() => return "it stopped answering".into(),
                 () = link.missing() => redeclare(link).await,
                 _ = look.tick() => {
                     if !link.is_alive() {
@@ -196,9 +198,9 @@ enum Ended {
     Lost(String),
 }
 
-/// Somebody deleted a queue or a binding: puts it back.
+/// Somebody deleted an exchange, a queue or a binding: puts it back.
 async fn redeclare(link: &Link) {
-    tracing::warn!("a handled event was returned: declaring the topology again");
+    tracing::warn!("something is missing on the broker: declaring the topology again");
     match timeout(REDECLARE_TIMEOUT, link.redeclare()).await {
         Ok(Ok(())) => tracing::info!("the topology is declared again"),
         Ok(Err(error)) => tracing::error!(error = report(&error), "cannot declare the topology"),
