@@ -30,11 +30,13 @@ use tracing::{error, info, warn};
 use crate::{
     backoff::Backoff,
     dead::{Dead, DeadError},
-    events::{self, Rules},
+    events::{Event, Rejected, Rules},
     health::Health,
+    keep::Keep,
     metrics::Metrics,
     process::{Item, Verdict},
     settle::{Settlement, Settler, Stopped},
+    ticket,
 };
 
 /// The most deliveries in one unit. Above some hundred, a transaction's own
@@ -48,6 +50,9 @@ const MAX_HELD: usize = 200;
 /// How long a delivery is set aside.
 const HOLD: Duration = Duration::from_secs(2);
 
+/// What reads an event from its bytes.
+pub type Reader = fn(&[u8], &Rules) -> Result<Event, Rejected>;
+
 /// The worker's end of the queue.
 #[derive(Debug)]
 pub struct Consume {
@@ -57,6 +62,11 @@ pub struct Consume {
     pub names: Names,
     /// How events are read.
     pub rules: Rules,
+    /// What reads them: [`read`](crate::events::read), or what a test wants to
+    /// see break.
+    pub reader: Reader,
+    /// Whether the bytes of applied events are kept.
+    pub keep: Keep,
     /// Gives the verdicts.
     pub settler: Settler,
     /// What is counted.
@@ -218,7 +228,7 @@ impl Consume {
 
     /// Reads one delivery; `None` if that panicked.
     fn read(&self, delivery: &Delivery) -> Option<Item> {
-        let reading = AssertUnwindSafe(|| events::read(&delivery.data, &self.rules));
+        let reading = AssertUnwindSafe(|| (self.reader)(&delivery.data, &self.rules));
         let reading = panic::catch_unwind(reading).ok()?;
         let meta = Meta::read(&delivery.properties);
         Some(Item {
@@ -227,6 +237,8 @@ impl Consume {
                 .received_at_millis
                 .and_then(DateTime::from_timestamp_millis),
             trace_id: meta.traceparent.as_deref().and_then(trace_id),
+            ticket: ticket::read(&delivery.properties),
+            packed: self.keep.pack(&delivery.data),
         })
     }
 

@@ -8,12 +8,16 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
+use shared::clock;
+
 use crate::events::rejection::Rejection;
 
 /// The header with the reason's code.
 pub const REASON: &str = "dead_reason";
 /// The header with the reason in a sentence.
 pub const DETAIL: &str = "dead_detail";
+/// The header with the time of the verdict, in milliseconds since 1970, long.
+pub const AT: &str = "dead_at";
 
 /// Why a dead letter was not kept by the broker.
 #[derive(Debug, thiserror::Error)]
@@ -82,5 +86,6 @@ fn properties(original: &BasicProperties, why: &Rejection) -> BasicProperties {
     let text = |text: String| AMQPValue::LongString(text.into());
     headers.insert(REASON.into(), text(why.code().to_owned()));
     headers.insert(DETAIL.into(), text(why.to_string()));
+    headers.insert(AT.into(), AMQPValue::LongLongInt(clock::now_unix_millis()));
     original.clone().with_headers(headers)
 }

@@ -6,18 +6,23 @@
 //! of [`dead`] where the event could not be applied.
 
 pub mod backoff;
+pub mod burial;
 pub mod commands;
 pub mod consume;
 pub mod dead;
 pub mod events;
 pub mod failure;
+mod hands;
 pub mod health;
+pub mod keep;
 pub mod metrics;
 pub mod process;
+pub mod properties;
 pub mod reread;
 pub mod run;
 pub mod settings;
 pub mod settle;
 pub mod store;
 pub mod stripe_api;
+pub mod ticket;
 pub mod waiting;

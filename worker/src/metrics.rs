@@ -35,6 +35,8 @@ pub struct Metrics {
     pub held: Counter,
     /// Handlers that panicked.
     pub crashes: Counter,
+    /// Dead letters written down.
+    pub buried: Counter,
     /// Connections to the broker that were lost or not made.
     pub sessions_lost: Counter,
     /// Accounts settled by asking the API.
@@ -50,6 +52,7 @@ impl Default for Metrics {
             unit_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             held: Counter::default(),
             crashes: Counter::default(),
+            buried: Counter::default(),
             sessions_lost: Counter::default(),
             rereads: Counter::default(),
         }
@@ -63,6 +66,7 @@ impl Metrics {
         let counters = [
             ("held", "Deliveries set aside to be tried later", &self.held),
             ("crashes", "Handlers that panicked", &self.crashes),
+            ("buried", "Dead letters written down", &self.buried),
             (
                 "sessions_lost",
                 "Broker connections lost or not made",

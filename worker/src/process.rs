@@ -17,9 +17,11 @@ use crate::{
         world::{Waiting, World},
     },
     failure::Failure,
+    hands,
     store::{
         account::{self, Transition},
-        ledger::{self, Entry, Outcome},
+        ledger::{self, Entry, Outcome, Source},
+        replay::{self, Ticket},
         stored::{Bookings, Stored},
         transaction,
     },
@@ -34,6 +36,10 @@ pub struct Item {
     pub received_at: Option<DateTime<Utc>>,
     /// The W3C trace id of its delivery.
     pub trace_id: Option<String>,
+    /// What an operator's replay has marked it with.
+    pub ticket: Option<Ticket>,
+    /// Its bytes, compressed, where they are to be kept.
+    pub packed: Option<Vec<u8>>,
 }
 
 impl Item {
@@ -120,15 +126,16 @@ async fn apply(
     stored.write(conn, &world, &placed, now).await?;
     account::note(conn, &transitions(events(unit.items, &fresh))).await?;
     ledger::write(conn, &entries(unit.items, &verdicts)).await?;
+    hands::note(conn, unit.items, &fresh, &verdicts).await?;
     Ok(verdicts.into_iter().map(|(verdict, _)| verdict).collect())
 }
 
 /// Whether an event still has to have its effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Freshness {
+pub(crate) enum Freshness {
     /// It is seen for the first time.
     New,
-    /// It was dead, and is judged again.
+    /// It was dead, or an operator wants it so, and is judged again.
     Again,
     /// It had its effect, or has it earlier in this unit.
     Duplicate,
@@ -139,23 +146,39 @@ async fn fresh(conn: &AsyncPgConnection, items: &[Item]) -> Result<Vec<Freshness
         .iter()
         .filter_map(|item| Some(header(&item.reading)?.id.as_str()))
         .collect();
+    let tickets: Vec<&Ticket> = items
+        .iter()
+        .filter_map(|item| item.ticket.as_ref())
+        .collect();
     let known = ledger::known(conn, &ids).await?;
-    let mut seen = BTreeSet::new();
+    let unused = replay::unused(conn, &tickets).await?;
+    let mut judged = BTreeSet::new();
     Ok(items
         .iter()
-        .map(|item| match header(&item.reading) {
-            None => Freshness::New,
-            Some(header) if !seen.insert(&header.id) => Freshness::Duplicate,
-            Some(header) => match known.get(&header.id) {
+        .map(|item| {
+            let Some(header) = header(&item.reading) else {
+                return Freshness::New;
+            };
+            let asked = item
+                .ticket
+                .as_ref()
+                .is_some_and(|ticket| unused.contains(ticket));
+            let freshness = match known.get(&header.id) {
                 None => Freshness::New,
-                Some(true) => Freshness::Again,
-                Some(false) => Freshness::Duplicate,
-            },
+                Some(false) if !asked => Freshness::Duplicate,
+                Some(_) => Freshness::Again,
+            };
+            match freshness {
+                Freshness::New | Freshness::Again if !judged.insert(&header.id) => {
+                    Freshness::Duplicate
+                }
+                freshness => freshness,
+            }
         })
         .collect())
 }
 
-fn header(reading: &Result<Event, Rejected>) -> Option<&Header> {
+pub(crate) fn header(reading: &Result<Event, Rejected>) -> Option<&Header> {
     match reading {
         Ok(event) => Some(&event.header),
         Err(rejected) => rejected.header.as_ref(),
@@ -227,6 +250,10 @@ fn entries(items: &[Item], verdicts: &[(Verdict, Option<&'static str>)]) -> Vec<
                 reason: *reason,
                 received_at: item.received_at,
                 trace_id: item.trace_id.clone(),
+                source: match item.ticket {
+                    Some(_) => Source::Replay,
+                    None => Source::Webhook,
+                },
             })
         })
         .collect()

@@ -17,7 +17,9 @@ use tracing::{info, warn};
 
 use crate::{
     backoff::Backoff,
+    burial::Burial,
     consume::Consume,
+    events,
     health::Health,
     metrics::Metrics,
     reread,
@@ -131,10 +133,22 @@ async fn work(
         let (settler, metrics, stop) = (settler.clone(), metrics.clone(), stop.clone());
         tasks.spawn(async move { reread::run(&settler, &api, &metrics, &stop).await });
     }
+    let burial = Burial {
+        amqp: settings.amqp.clone(),
+        names: settings.names.clone(),
+        pool: settler.pool.clone(),
+        metrics: metrics.clone(),
+    };
+    tasks.spawn({
+        let stop = stop.clone();
+        async move { burial.run(&stop).await }
+    });
     let consume = Consume {
         amqp: settings.amqp,
         names: settings.names,
         rules: settings.rules,
+        reader: events::read,
+        keep: settings.retention.keep(),
         settler,
         metrics,
         health,

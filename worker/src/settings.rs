@@ -11,6 +11,7 @@ use shared::{
 
 use crate::{
     events::Rules,
+    keep::Keep,
     store::connect::Database,
     stripe_api::{ApiConfig, DEFAULT_BASE},
 };
@@ -44,6 +45,49 @@ pub struct Settings {
     pub admin_listen: SocketAddr,
     /// Stripe's API, where a key is configured.
     pub api: Option<ApiConfig>,
+    /// How long what was settled is kept.
+    pub retention: Retention,
+}
+
+/// How long what was settled is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Days that the bytes of applied events are kept; 0 is never.
+    pub events_days: u16,
+    /// Days that the ledger and what is resolved or discarded is kept.
+    pub ledger_days: u16,
+}
+
+/// Stripe delivers an event for three days, and can be asked for it for thirty.
+/// An event that came again after its row was gone would be applied again.
+const MIN_LEDGER_DAYS: u16 = 35;
+
+impl Retention {
+    /// Reads `KEEP_EVENTS_DAYS` and `KEEP_LEDGER_DAYS`.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        const EVENTS: &str = "a whole number of days, 0 to keep none";
+        const LEDGER: &str = "a whole number of days, 35 at least";
+        let days = |value: &str| value.parse::<u16>().ok();
+        Ok(Self {
+            events_days: env.parsed("KEEP_EVENTS_DAYS", EVENTS, days)?.unwrap_or(30),
+            ledger_days: env
+                .parsed("KEEP_LEDGER_DAYS", LEDGER, |value| {
+                    days(value).filter(|days| *days >= MIN_LEDGER_DAYS)
+                })?
+                .unwrap_or(40),
+        })
+    }
+
+    /// Whether the bytes of applied events are kept.
+    pub fn keep(self) -> Keep {
+        match self.events_days {
+            0 => Keep::Never,
+            _ => Keep::Compressed,
+        }
+    }
 }
 
 impl DatabaseSettings {
@@ -78,6 +122,7 @@ impl Settings {
             owner_query: owner_query(env)?,
             admin_listen: admin_listen(env)?,
             api: api(env)?,
+            retention: Retention::from_env(env)?,
         })
     }
 }

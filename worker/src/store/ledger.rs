@@ -42,6 +42,25 @@ impl Outcome {
     }
 }
 
+/// What brought the delivery that gave an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Stripe delivered it.
+    Webhook,
+    /// An operator sent it again.
+    Replay,
+}
+
+impl Source {
+    /// As the ledger keeps it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Replay => "replay",
+        }
+    }
+}
+
 /// One row to write.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -67,7 +86,12 @@ pub struct Entry {
     pub received_at: Option<DateTime<Utc>>,
     /// The W3C trace id of its delivery.
     pub trace_id: Option<String>,
+    /// What brought the delivery.
+    pub source: Source,
 }
+
+/// A dead event, and one that an operator has sent again, are judged once more.
+const JUDGED_AGAIN: [&str; 2] = ["dead", "replayed"];
 
 /// Which of the events named are in the ledger, and whether as dead ones, which
 /// are judged again.
@@ -80,7 +104,7 @@ pub async fn known(
 ) -> QueryResult<BTreeMap<String, bool>> {
     let rows: Vec<(String, bool)> = event::table
         .filter(event::id.eq_any(ids))
-        .select((event::id, event::outcome.eq(Outcome::Dead.as_str())))
+        .select((event::id, event::outcome.eq_any(JUDGED_AGAIN)))
         .load(&mut conn)
         .await?;
     Ok(rows.into_iter().collect())
@@ -99,11 +123,13 @@ bulk! {
         reason: Option<&'a str> => Nullable<Text>,
         received_at: Option<DateTime<Utc>> => Nullable<Timestamptz>,
         trace_id: Option<&'a str> => Nullable<Text>,
+        source: &'a str => Text,
     }
     "INSERT INTO stripe.event (id, type, account, api_version, livemode, created, object_id, \
-        outcome, reason, received_at, trace_id) SELECT * FROM"
+        outcome, reason, received_at, trace_id, source) SELECT * FROM"
     "ON CONFLICT (id) DO UPDATE SET object_id = excluded.object_id, outcome = excluded.outcome, \
-        reason = excluded.reason, processed_at = now(), attempts = event.attempts + 1"
+        reason = excluded.reason, source = excluded.source, processed_at = now(), \
+        attempts = event.attempts + 1"
 }
 
 /// Writes the outcomes of new events, and of dead ones that were judged again.
@@ -127,6 +153,7 @@ pub async fn write(mut conn: &AsyncPgConnection, entries: &[Entry]) -> QueryResu
         write.reason.push(entry.reason);
         write.received_at.push(entry.received_at);
         write.trace_id.push(entry.trace_id.as_deref());
+        write.source.push(entry.source.as_str());
     }
     write.execute(&mut conn).await.map(drop)
 }

@@ -6,11 +6,18 @@
 pub mod account;
 pub mod adopt;
 pub mod app;
+pub mod body;
+pub mod burial;
 pub mod claim;
 pub mod connect;
+pub mod dead_letter;
+pub mod history;
 pub mod invoice;
 pub mod ledger;
 pub mod migrate;
+pub mod page;
+pub mod replay;
+pub mod replay_run;
 pub mod schema;
 pub mod session;
 mod statement;

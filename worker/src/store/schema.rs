@@ -22,6 +22,8 @@ diesel::table! {
         processed_at -> Timestamptz,
         attempts -> Integer,
         trace_id -> Nullable<Text>,
+        source -> Text,
+        first_seen_at -> Timestamptz,
     }
 }
 
@@ -89,3 +91,58 @@ diesel::table! {
         updated_at -> Timestamptz,
     }
 }
+
+diesel::table! {
+    /// The record of every message that could not be applied: what it is
+    /// looked for by. The rest is read whole, by SQL.
+    stripe.dead_letter (id) {
+        id -> Text,
+        #[sql_name = "type"]
+        event_type -> Nullable<Text>,
+        account -> Nullable<Text>,
+        reason -> Text,
+        first_at -> Timestamptz,
+        last_at -> Timestamptz,
+        attempts -> Integer,
+        state -> Text,
+        changed_at -> Timestamptz,
+        changed_by -> Text,
+    }
+}
+
+diesel::table! {
+    /// Each time that an operator sent events again.
+    stripe.replay (id) {
+        id -> BigInt,
+        kind -> Text,
+        replayed_by -> Text,
+        selection -> Text,
+        started_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+        published -> BigInt,
+    }
+}
+
+diesel::table! {
+    /// One event of one replay, and what came of it.
+    stripe.replay_item (replay_id, item_id) {
+        replay_id -> BigInt,
+        item_id -> Text,
+        published_at -> Nullable<Timestamptz>,
+        outcome -> Nullable<Text>,
+        reason -> Nullable<Text>,
+        judged_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// The bytes of applied events.
+    stripe.event_body (event_id) {
+        event_id -> Text,
+        stored_at -> Timestamptz,
+        body -> Binary,
+    }
+}
+
+diesel::joinable!(replay_item -> replay (replay_id));
+diesel::allow_tables_to_appear_in_same_query!(replay, replay_item, event, event_body);

@@ -201,6 +201,8 @@ pub fn item(body: &[u8]) -> Item {
         reading: events::read(body, &rules()),
         received_at: None,
         trace_id: None,
+        ticket: None,
+        packed: None,
     }
 }
 

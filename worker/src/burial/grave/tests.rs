@@ -1,0 +1,75 @@
+use super::*;
+
+fn now() -> DateTime<Utc> {
+    fields::moment(2_000_000_000)
+}
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}
+
+fn headers(pairs: &[(&str, AMQPValue)]) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    for (name, value) in pairs {
+        headers.insert((*name).into(), value.clone());
+    }
+    BasicProperties::default().with_headers(headers)
+}
+
+fn x_death(reason: &str, at: u64, count: i64) -> AMQPValue {
+    let mut death = FieldTable::default();
+    death.insert("reason".into(), text(reason));
+    death.insert("time".into(), AMQPValue::Timestamp(at));
+    death.insert("count".into(), AMQPValue::LongLongInt(count));
+    death.insert("queue".into(), text("stripe.events.worker"));
+    AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into())
+}
+
+#[test]
+fn the_broker_tells_its_reason_in_every_version() {
+    // RabbitMQ 3.10, and 4.x beside the same x-death.
+    let old = headers(&[
+        ("x-death", x_death("delivery_limit", 1_760_000_000, 1)),
+        ("x-first-death-reason", text("delivery_limit")),
+    ]);
+    let new = headers(&[
+        ("x-death", x_death("delivery_limit", 1_760_000_000, 1)),
+        ("x-first-death-reason", text("expired")),
+        ("x-last-death-reason", text("delivery_limit")),
+    ]);
+    for properties in [old, new] {
+        let death = death(&properties, now());
+        assert_eq!(death.reason, "delivery_limit");
+        assert_eq!(death.origin, "delivery_limit");
+        assert_eq!(death.mark, "delivery_limit:1:1760000000");
+        assert_eq!(death.at, fields::moment(1_760_000_000));
+    }
+    for reason in ["rejected", "expired", "maxlen", "brand-new"] {
+        let death = death(&headers(&[("x-first-death-reason", text(reason))]), now());
+        assert_eq!((death.reason.as_str(), death.origin), (reason, "broker"));
+        assert_eq!(death.at, now());
+    }
+}
+
+#[test]
+fn the_latest_death_counts() {
+    let with = |verdict_at: i64, broker_at: u64| {
+        let properties = headers(&[
+            (dead::REASON, text("unknown_status")),
+            (dead::DETAIL, text("A sentence.")),
+            (dead::AT, AMQPValue::LongLongInt(verdict_at)),
+            ("x-death", x_death("delivery_limit", broker_at, 2)),
+        ]);
+        death(&properties, now()).reason
+    };
+    assert_eq!(with(1_760_000_000_500, 1_760_000_000), "unknown_status");
+    assert_eq!(with(1_760_000_000_500, 1_760_000_009), "delivery_limit");
+}
+
+#[test]
+fn a_message_without_a_reason_is_kept_too() {
+    let death = death(&BasicProperties::default(), now());
+    assert_eq!((death.reason.as_str(), death.at), ("unknown", now()));
+    let nul = headers(&[(dead::REASON, text("a\0b")), ("x-death", AMQPValue::Void)]);
+    assert_eq!(super::death(&nul, now()).reason, "a\u{fffd}b");
+}

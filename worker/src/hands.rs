@@ -1,0 +1,69 @@
+//! What operators see of a unit: what came of their replays, which dead letters
+//! are resolved, and the bytes for later. Written in the unit's transaction.
+
+use diesel_async::AsyncPgConnection;
+
+use crate::{
+    failure::Failure,
+    process::{Freshness, Item, Verdict, header},
+    store::{
+        body, dead_letter,
+        ledger::Outcome,
+        replay::{self, Note},
+    },
+};
+
+/// Notes it. Costs one statement for the bytes, and none more where nothing was
+/// replayed and nothing was dead.
+///
+/// # Errors
+/// [`Failure`].
+pub(crate) async fn note(
+    conn: &AsyncPgConnection,
+    items: &[Item],
+    fresh: &[Freshness],
+    verdicts: &[(Verdict, Option<&'static str>)],
+) -> Result<(), Failure> {
+    let mut notes = Vec::new();
+    let mut resolved = Vec::new();
+    let mut bodies = Vec::new();
+    for ((item, fresh), (verdict, reason)) in items.iter().zip(fresh).zip(verdicts) {
+        let outcome = match verdict {
+            // The burial notes it, together with the dead letter.
+            Verdict::Dead(_) => continue,
+            Verdict::Duplicate => "duplicate",
+            Verdict::Settled(outcome) => outcome.as_str(),
+        };
+        let event = header(&item.reading).map(|header| header.id.as_str());
+        if let Some(ticket) = &item.ticket {
+            notes.push(Note {
+                ticket,
+                outcome,
+                reason: *reason,
+            });
+            // Where the bytes were unreadable, the dead letter's id is not the
+            // event's.
+            resolved.push((ticket.item.as_str(), Some(ticket.run)));
+        }
+        if let (Some(event), Freshness::Again) = (event, fresh) {
+            let run = item.ticket.as_ref().map(|ticket| ticket.run);
+            resolved.push((event, run));
+        }
+        if let (Some(event), Some(packed), true) = (event, &item.packed, is_kept(verdict)) {
+            bodies.push((event, packed.as_slice()));
+        }
+    }
+    replay::note(conn, &notes).await?;
+    dead_letter::resolve(conn, &resolved).await?;
+    Ok(body::keep(conn, &bodies).await?)
+}
+
+/// Nobody asks again for what is not for us.
+fn is_kept(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Settled(Outcome::Applied | Outcome::Stale | Outcome::Waiting) => true,
+        Verdict::Settled(Outcome::Ignored | Outcome::Dead)
+        | Verdict::Duplicate
+        | Verdict::Dead(_) => false,
+    }
+}
