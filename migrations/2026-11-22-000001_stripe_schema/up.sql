@@ -4,6 +4,10 @@
 -- The schema itself is made before the first migration runs: the list of
 -- migrations lives in it.
 
+COMMENT ON TABLE stripe.__diesel_schema_migrations IS 'Which migrations have run.';
+COMMENT ON COLUMN stripe.__diesel_schema_migrations.version IS 'The migration''s date and number.';
+COMMENT ON COLUMN stripe.__diesel_schema_migrations.run_on IS 'When it ran.';
+
 CREATE TABLE stripe.event (
     id text PRIMARY KEY,
     type text NOT NULL,

@@ -1,18 +1,20 @@
--- What the app's own migrations made stays.
+-- What the app's own migrations made stays, also where it has taken the place of
+-- what these made.
 DO $$
 DECLARE
-    app text := current_setting('stripe_sync.app_schema');
-    made text;
+    made record;
 BEGIN
-    FOREACH made IN ARRAY ARRAY['HostOnboarding', 'Invoice'] LOOP
-        IF EXISTS (SELECT FROM stripe.made_here WHERE name = made) THEN
-            EXECUTE format('DROP TABLE IF EXISTS %I.%I', app, made);
-        END IF;
+    FOR made IN
+        SELECT c.oid::regclass AS name FROM stripe.made_here m
+        JOIN pg_class c ON c.oid = m.object AND c.relname = m.name
+    LOOP
+        EXECUTE format('DROP TABLE %s', made.name);
     END LOOP;
-    FOREACH made IN ARRAY ARRAY['HostOnboardingStatus', 'InvoiceStatus'] LOOP
-        IF EXISTS (SELECT FROM stripe.made_here WHERE name = made) THEN
-            EXECUTE format('DROP TYPE IF EXISTS %I.%I', app, made);
-        END IF;
+    FOR made IN
+        SELECT t.oid::regtype AS name FROM stripe.made_here m
+        JOIN pg_type t ON t.oid = m.object AND t.typname = m.name
+    LOOP
+        EXECUTE format('DROP TYPE %s', made.name);
     END LOOP;
 END
 $$;

@@ -4,10 +4,12 @@
 -- it. Whether a table that is there fits is checked by the worker at each start.
 
 CREATE TABLE stripe.made_here (
-    name text PRIMARY KEY
+    name text PRIMARY KEY,
+    object oid NOT NULL
 );
 COMMENT ON TABLE stripe.made_here IS 'Which of the main app''s tables and types these migrations made. Only those are dropped on the way back.';
 COMMENT ON COLUMN stripe.made_here.name IS 'The name of the table or type.';
+COMMENT ON COLUMN stripe.made_here.object IS 'Its oid: a table of that name that the app made since is not ours.';
 
 DO $$
 DECLARE
@@ -15,7 +17,7 @@ DECLARE
 BEGIN
     IF to_regtype(format('%I."InvoiceStatus"', app)) IS NULL THEN
         EXECUTE format('CREATE TYPE %I."InvoiceStatus" AS ENUM (''DRAFT'', ''SENT'', ''PAID'')', app);
-        INSERT INTO stripe.made_here VALUES ('InvoiceStatus');
+        INSERT INTO stripe.made_here VALUES ('InvoiceStatus', to_regtype(format('%I."InvoiceStatus"', app)));
     END IF;
 
     IF to_regclass(format('%I."Invoice"', app)) IS NULL THEN
@@ -32,20 +34,22 @@ BEGIN
                 CONSTRAINT "Invoice_pkey" PRIMARY KEY ("id")
             )', app);
         EXECUTE format('CREATE UNIQUE INDEX "Invoice_bookingId_key" ON %I."Invoice"("bookingId")', app);
-        IF to_regclass(format('%I."Booking"', app)) IS NOT NULL THEN
+        -- A view cannot be pointed at.
+        IF EXISTS (SELECT FROM pg_class WHERE relkind IN ('r', 'p')
+                AND oid = to_regclass(format('%I."Booking"', app))) THEN
             EXECUTE format(
                 'ALTER TABLE %1$I."Invoice" ADD CONSTRAINT "Invoice_bookingId_fkey"
                     FOREIGN KEY ("bookingId") REFERENCES %1$I."Booking"("id")
                     ON DELETE RESTRICT ON UPDATE CASCADE', app);
         END IF;
-        INSERT INTO stripe.made_here VALUES ('Invoice');
+        INSERT INTO stripe.made_here VALUES ('Invoice', to_regclass(format('%I."Invoice"', app)));
     END IF;
 
     IF to_regtype(format('%I."HostOnboardingStatus"', app)) IS NULL THEN
         EXECUTE format(
             'CREATE TYPE %I."HostOnboardingStatus" AS ENUM (''INCOMPLETE'', ''IN_REVIEW'', ''ENABLED'',
                 ''RESTRICTED_SOON'', ''RESTRICTED'', ''PAUSED'', ''REJECTED'', ''DISCONNECTED'')', app);
-        INSERT INTO stripe.made_here VALUES ('HostOnboardingStatus');
+        INSERT INTO stripe.made_here VALUES ('HostOnboardingStatus', to_regtype(format('%I."HostOnboardingStatus"', app)));
     END IF;
 
     IF to_regclass(format('%I."HostOnboarding"', app)) IS NULL THEN
@@ -72,7 +76,7 @@ BEGIN
                 "createdAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
                 CONSTRAINT "HostOnboarding_pkey" PRIMARY KEY ("stripeAccountId")
             )', app);
-        INSERT INTO stripe.made_here VALUES ('HostOnboarding');
+        INSERT INTO stripe.made_here VALUES ('HostOnboarding', to_regclass(format('%I."HostOnboarding"', app)));
     END IF;
 END
 $$;

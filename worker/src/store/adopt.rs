@@ -1,12 +1,12 @@
 //! Whether the main app's tables are as Prisma makes them from the README's
-//! models. One that is not is refused at start, by name and difference, before
-//! anything is written.
+//! models, and its `"Booking"` such that they can point at it. One that is not is
+//! refused at start, by name and difference, before anything is written.
 
 use std::fmt;
 
 use diesel::{
     QueryResult, QueryableByName,
-    sql_types::{Array, Bool, Text},
+    sql_types::{Array, Bool, Nullable, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -28,15 +28,32 @@ impl fmt::Display for Misfit {
     }
 }
 
+/// Whether a table may not be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It may: it will be made.
+    Allowed,
+    /// It may not.
+    Refused,
+}
+
 struct Table {
     name: &'static str,
     /// Name, type as Postgres writes it, and whether null is allowed.
     columns: &'static [(&'static str, &'static str, bool)],
     /// The column that must be unique alone.
     key: &'static str,
-    enumeration: &'static str,
-    values: &'static [&'static str],
+    /// The enum of its status, and its values. The app's own table has none: we
+    /// do not write it, so it may have any further columns, or not be there.
+    status: Option<(&'static str, &'static [&'static str])>,
 }
+
+const BOOKING: Table = Table {
+    name: "Booking",
+    columns: &[("id", "integer", false)],
+    key: "id",
+    status: None,
+};
 
 const INVOICE: Table = Table {
     name: "Invoice",
@@ -51,8 +68,7 @@ const INVOICE: Table = Table {
         ("createdAt", "timestamp(3) without time zone", false),
     ],
     key: "bookingId",
-    enumeration: "InvoiceStatus",
-    values: &["DRAFT", "SENT", "PAID"],
+    status: Some(("InvoiceStatus", &["DRAFT", "SENT", "PAID"])),
 };
 
 const HOST_ONBOARDING: Table = Table {
@@ -79,17 +95,19 @@ const HOST_ONBOARDING: Table = Table {
         ("createdAt", "timestamp(3) without time zone", false),
     ],
     key: "stripeAccountId",
-    enumeration: "HostOnboardingStatus",
-    values: &[
-        "INCOMPLETE",
-        "IN_REVIEW",
-        "ENABLED",
-        "RESTRICTED_SOON",
-        "RESTRICTED",
-        "PAUSED",
-        "REJECTED",
-        "DISCONNECTED",
-    ],
+    status: Some((
+        "HostOnboardingStatus",
+        &[
+            "INCOMPLETE",
+            "IN_REVIEW",
+            "ENABLED",
+            "RESTRICTED_SOON",
+            "RESTRICTED",
+            "PAUSED",
+            "REJECTED",
+            "DISCONNECTED",
+        ],
+    )),
 };
 
 #[derive(QueryableByName)]
@@ -106,19 +124,29 @@ struct Column {
 
 #[derive(QueryableByName)]
 struct Rest {
+    /// What is there by the table's name, as `pg_class` has it.
+    #[diesel(sql_type = Nullable<Text>)]
+    relation: Option<String>,
     #[diesel(sql_type = Bool)]
     is_unique: bool,
-    #[diesel(sql_type = Array<Text>)]
-    values: Vec<String>,
+    /// The enum's values; null where there is no such type.
+    #[diesel(sql_type = Nullable<Array<Text>>)]
+    values: Option<Vec<String>>,
 }
 
 /// The first table that does not fit, if any.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn misfit(conn: &AsyncPgConnection, schema: &str) -> QueryResult<Option<Misfit>> {
-    for table in [&INVOICE, &HOST_ONBOARDING] {
-        let differences = differences(conn, schema, table).await?;
+pub async fn misfit(
+    conn: &AsyncPgConnection,
+    schema: &str,
+    missing: Missing,
+) -> QueryResult<Option<Misfit>> {
+    for table in [&BOOKING, &INVOICE, &HOST_ONBOARDING] {
+        let columns = columns(conn, schema, table).await?;
+        let rest = rest(conn, schema, table).await?;
+        let differences = compare(table, &columns, &rest, missing);
         if !differences.is_empty() {
             return Ok(Some(Misfit {
                 table: table.name,
@@ -129,13 +157,13 @@ pub async fn misfit(conn: &AsyncPgConnection, schema: &str) -> QueryResult<Optio
     Ok(None)
 }
 
-async fn differences(
+async fn columns(
     mut conn: &AsyncPgConnection,
     schema: &str,
     table: &Table,
-) -> QueryResult<Vec<String>> {
-    // A type of the same schema is written without it, as in the table above.
-    let found: Vec<Column> = diesel::sql_query(
+) -> QueryResult<Vec<Column>> {
+    // A type of the same schema is written without it, as in the tables above.
+    diesel::sql_query(
         "SELECT a.attname::text AS name, \
             CASE WHEN t.typnamespace = c.relnamespace THEN quote_ident(t.typname) \
                  ELSE format_type(a.atttypid, a.atttypmod) END AS kind, \
@@ -152,33 +180,67 @@ async fn differences(
     .bind::<Text, _>(schema)
     .bind::<Text, _>(table.name)
     .load(&mut conn)
-    .await?;
-    if found.is_empty() {
-        return Ok(vec!["there is no such table (was it migrated?)".into()]);
-    }
-    let rest: Rest = diesel::sql_query(
-        "SELECT EXISTS (SELECT FROM pg_index i \
-            JOIN pg_class c ON c.oid = i.indrelid \
-            JOIN pg_namespace n ON n.oid = c.relnamespace \
-            JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
-            WHERE n.nspname = $1 AND c.relname = $2 AND a.attname = $3 \
-                AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1 \
-                AND i.indpred IS NULL AND i.indexprs IS NULL) AS is_unique, \
-            ARRAY(SELECT e.enumlabel::text FROM pg_enum e \
-                JOIN pg_type t ON t.oid = e.enumtypid \
-                JOIN pg_namespace n ON n.oid = t.typnamespace \
+    .await
+}
+
+async fn rest(mut conn: &AsyncPgConnection, schema: &str, table: &Table) -> QueryResult<Rest> {
+    // A deferrable constraint does not serve ON CONFLICT.
+    diesel::sql_query(
+        "SELECT (SELECT c.relkind::text FROM pg_class c \
+                JOIN pg_namespace n ON n.oid = c.relnamespace \
+                WHERE n.nspname = $1 AND c.relname = $2) AS relation, \
+            EXISTS (SELECT FROM pg_index i \
+                JOIN pg_class c ON c.oid = i.indrelid \
+                JOIN pg_namespace n ON n.oid = c.relnamespace \
+                JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
+                WHERE n.nspname = $1 AND c.relname = $2 AND a.attname = $3 \
+                    AND i.indisunique AND i.indisvalid AND i.indimmediate \
+                    AND i.indnkeyatts = 1 AND i.indpred IS NULL) AS is_unique, \
+            (SELECT ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = t.oid) \
+                FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace \
                 WHERE n.nspname = $1 AND t.typname = $4) AS values",
     )
     .bind::<Text, _>(schema)
     .bind::<Text, _>(table.name)
     .bind::<Text, _>(table.key)
-    .bind::<Text, _>(table.enumeration)
+    .bind::<Nullable<Text>, _>(table.status.map(|(name, _)| name))
     .get_result(&mut conn)
-    .await?;
-    Ok(compare(table, &found, &rest))
+    .await
 }
 
-fn compare(table: &Table, found: &[Column], rest: &Rest) -> Vec<String> {
+fn compare(table: &Table, found: &[Column], rest: &Rest, missing: Missing) -> Vec<String> {
+    let mut differences = lacking_values(table, rest);
+    match rest.relation.as_deref() {
+        Some("r" | "p") => {
+            differences.extend(wrong_columns(table, found));
+            if !rest.is_unique {
+                differences.push(format!("column \"{}\" has no unique index", table.key));
+            }
+        }
+        None if table.status.is_some() && missing == Missing::Refused => differences
+            .push("there is no such table (was it migrated, or dropped since?)".to_owned()),
+        Some(_) if table.status.is_some() => {
+            differences.push("something else than a table has that name".to_owned());
+        }
+        // The worker does without bookings, and reads a view of them.
+        Some(_) | None => {}
+    }
+    differences
+}
+
+fn lacking_values(table: &Table, rest: &Rest) -> Vec<String> {
+    let (Some((name, expected)), Some(found)) = (table.status, &rest.values) else {
+        return Vec::new();
+    };
+    let lacks = expected
+        .iter()
+        .filter(|value| !found.iter().any(|found| found == *value));
+    lacks
+        .map(|value| format!("enum \"{name}\" lacks {value}"))
+        .collect()
+}
+
+fn wrong_columns(table: &Table, found: &[Column]) -> Vec<String> {
     let mut differences = Vec::new();
     for (name, kind, nullable) in table.columns {
         let null = |yes| if yes { "NULL" } else { "NOT NULL" };
@@ -196,32 +258,16 @@ fn compare(table: &Table, found: &[Column], rest: &Rest) -> Vec<String> {
             Some(_) => {}
         }
     }
-    for column in found {
-        let known = table
-            .columns
-            .iter()
-            .any(|(name, _, _)| column.name == *name);
-        // The worker cannot fill what it does not know.
-        if !known && !column.nullable && !column.filled {
-            differences.push(format!(
-                "column \"{}\" is NOT NULL without a default",
-                column.name
-            ));
-        }
-    }
-    if found
+    // The worker fills every column of its tables but "id", and none that it
+    // does not know.
+    let filled_by_us = |name: &str| name != "id" && table.columns.iter().any(|(n, ..)| *n == name);
+    let stuck = found
         .iter()
-        .any(|column| column.name == "id" && !column.filled)
-    {
-        differences.push("column \"id\" has no default".into());
-    }
-    if !rest.is_unique {
-        differences.push(format!("column \"{}\" has no unique index", table.key));
-    }
-    for value in table.values {
-        if !rest.values.iter().any(|found| found == value) {
-            differences.push(format!("enum \"{}\" lacks {value}", table.enumeration));
-        }
+        .filter(|column| !column.nullable && !column.filled && !filled_by_us(&column.name));
+    if table.status.is_some() {
+        differences.extend(
+            stuck.map(|column| format!("column \"{}\" is NOT NULL without a default", column.name)),
+        );
     }
     differences
 }

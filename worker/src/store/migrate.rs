@@ -5,20 +5,41 @@
 
 use diesel::{
     QueryableByName,
+    migration::MigrationVersion,
     pg::Pg,
     sql_types::{Nullable, Text},
 };
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::adopt::{self, Misfit};
+use super::adopt::{self, Misfit, Missing};
 
 /// The migrations, in order.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
 
+/// The schema of the worker's own tables.
+const OWN: &str = "stripe";
+
 /// One at a time, whichever worker comes first: an arbitrary number that only
 /// this project's migrations lock.
 const LOCK: i64 = 0x5354_5249_5045_0001;
+
+/// Makes the schema of the worker's own tables where there is none, which not
+/// every role may that may migrate.
+const MAKE_SCHEMA: &str = "DO $$ BEGIN \
+     IF to_regnamespace('stripe') IS NULL THEN \
+         CREATE SCHEMA stripe; \
+         COMMENT ON SCHEMA stripe IS 'What the worker keeps besides the main app''s tables.'; \
+     END IF; \
+ END $$";
+
+/// Drops what `MAKE_SCHEMA` and Diesel made. A schema that holds something of
+/// somebody else stays.
+const DROP_SCHEMA: &str = "DROP TABLE IF EXISTS stripe.__diesel_schema_migrations; \
+ DO $$ BEGIN \
+     DROP SCHEMA stripe; \
+ EXCEPTION WHEN dependent_objects_still_exist THEN NULL; \
+ END $$";
 
 /// Why the tables could not be made or adopted.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +51,16 @@ pub enum MigrateError {
     #[error("a migration failed: {0}")]
     Migration(String),
     /// No schema to make the main app's tables in.
-    #[error("the database has no default schema (is the schema in search_path missing?)")]
-    NoSchema,
+    #[error(
+        "there is no schema for the main app's tables: none in the search path ({0}) exists or \
+         may be used; make it, or name another with ?schema= in DATABASE_URL"
+    )]
+    NoSchema(String),
+    /// The main app's tables would be among the worker's own.
+    #[error(
+        "the schema {OWN} is the worker's own: name the main app's with ?schema= in DATABASE_URL"
+    )]
+    OwnSchema,
     /// A table of the main app does not fit.
     #[error("{0}")]
     Misfit(Misfit),
@@ -41,46 +70,53 @@ pub enum MigrateError {
 struct Schema {
     #[diesel(sql_type = Nullable<Text>)]
     name: Option<String>,
+    #[diesel(sql_type = Text)]
+    path: String,
 }
 
 /// Runs what is pending and checks that the main app's tables fit. Gives back
 /// the names of the migrations that ran.
 ///
 /// # Errors
-/// [`MigrateError`]; nothing of a failed migration stays.
-pub async fn up(connection: AsyncPgConnection) -> Result<Vec<String>, MigrateError> {
-    let (connection, schema) = prepare(connection).await?;
+/// [`MigrateError`]; nothing of a failed migration stays, and nothing at all is
+/// written where a table does not fit.
+pub async fn up(mut connection: AsyncPgConnection) -> Result<Vec<String>, MigrateError> {
+    let schema = lock(&mut connection).await?;
+    fits(&connection, &schema, Missing::Allowed).await?;
+    prepare(&mut connection, &schema).await?;
     let mut harness = AsyncMigrationHarness::new(connection);
-    let ran: Vec<String> = harness
-        .run_pending_migrations(MIGRATIONS)
-        .map_err(|error| MigrateError::Migration(error.to_string()))?
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    let connection = harness.into_inner();
-    match adopt::misfit(&connection, &schema).await? {
-        None => Ok(ran),
-        Some(misfit) => Err(MigrateError::Misfit(misfit)),
-    }
+    let ran = names(harness.run_pending_migrations(MIGRATIONS))?;
+    fits(&harness.into_inner(), &schema, Missing::Refused).await?;
+    Ok(ran)
 }
 
-/// Undoes all migrations. The main app's own tables stay.
+/// Undoes all migrations. The main app's own tables stay, and a schema `stripe`
+/// that somebody else uses too.
 ///
 /// # Errors
 /// [`MigrateError`].
-pub async fn down(connection: AsyncPgConnection) -> Result<Vec<String>, MigrateError> {
-    let (connection, _) = prepare(connection).await?;
+pub async fn down(mut connection: AsyncPgConnection) -> Result<Vec<String>, MigrateError> {
+    let schema = lock(&mut connection).await?;
+    prepare(&mut connection, &schema).await?;
     let mut harness = AsyncMigrationHarness::new(connection);
-    let undone = MigrationHarness::<Pg>::revert_all_migrations(&mut harness, MIGRATIONS)
-        .map_err(|error| MigrateError::Migration(error.to_string()))?
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    harness
-        .into_inner()
-        .batch_execute("DROP SCHEMA stripe CASCADE")
-        .await?;
+    let undone = names(MigrationHarness::<Pg>::revert_all_migrations(
+        &mut harness,
+        MIGRATIONS,
+    ))?;
+    harness.into_inner().batch_execute(DROP_SCHEMA).await?;
     Ok(undone)
+}
+
+/// Undoes the migration that ran last, and no other.
+///
+/// # Errors
+/// [`MigrateError`], also where none has run.
+pub async fn down_last(mut connection: AsyncPgConnection) -> Result<String, MigrateError> {
+    let schema = lock(&mut connection).await?;
+    prepare(&mut connection, &schema).await?;
+    let mut harness = AsyncMigrationHarness::new(connection);
+    let undone = MigrationHarness::<Pg>::revert_last_migration(&mut harness, MIGRATIONS);
+    Ok(names(undone.map(|name| vec![name]))?.concat())
 }
 
 /// Checks only that the main app's tables fit, for a worker that was told not
@@ -90,32 +126,57 @@ pub async fn down(connection: AsyncPgConnection) -> Result<Vec<String>, MigrateE
 /// [`MigrateError`].
 pub async fn check(mut connection: AsyncPgConnection) -> Result<(), MigrateError> {
     let schema = default_schema(&mut connection).await?;
-    match adopt::misfit(&connection, &schema).await? {
+    fits(&connection, &schema, Missing::Refused).await
+}
+
+async fn fits(
+    connection: &AsyncPgConnection,
+    schema: &str,
+    missing: Missing,
+) -> Result<(), MigrateError> {
+    match adopt::misfit(connection, schema, missing).await? {
         None => Ok(()),
         Some(misfit) => Err(MigrateError::Misfit(misfit)),
     }
 }
 
-async fn prepare(
-    mut connection: AsyncPgConnection,
-) -> Result<(AsyncPgConnection, String), MigrateError> {
-    let schema = default_schema(&mut connection).await?;
+/// Waits until no one else migrates; the lock goes with the connection. Gives
+/// the main app's schema.
+async fn lock(connection: &mut AsyncPgConnection) -> Result<String, MigrateError> {
+    let schema = default_schema(connection).await?;
+    let wait =
+        format!("SET lock_timeout = 0; SET statement_timeout = 0; SELECT pg_advisory_lock({LOCK})");
+    connection.batch_execute(&wait).await?;
+    Ok(schema)
+}
+
+/// Makes the connection one that migrations can run on.
+async fn prepare(connection: &mut AsyncPgConnection, schema: &str) -> Result<(), MigrateError> {
     let quoted = schema.replace('\'', "''");
     let settings = format!(
-        "SET lock_timeout = 0; SET statement_timeout = 0; \
-         SELECT pg_advisory_lock({LOCK}); \
+        "{MAKE_SCHEMA}; \
          SELECT set_config('stripe_sync.app_schema', '{quoted}', false); \
-         CREATE SCHEMA IF NOT EXISTS stripe; \
-         COMMENT ON SCHEMA stripe IS 'What the worker keeps besides the main app''s tables.'; \
-         SET search_path = stripe, public"
+         SET search_path = {OWN}"
     );
-    connection.batch_execute(&settings).await?;
-    Ok((connection, schema))
+    Ok(connection.batch_execute(&settings).await?)
 }
 
 async fn default_schema(connection: &mut AsyncPgConnection) -> Result<String, MigrateError> {
-    let row: Schema = diesel::sql_query("SELECT current_schema()::text AS name")
-        .get_result(connection)
-        .await?;
-    row.name.ok_or(MigrateError::NoSchema)
+    let row: Schema = diesel::sql_query(
+        "SELECT current_schema()::text AS name, current_setting('search_path') AS path",
+    )
+    .get_result(connection)
+    .await?;
+    match row.name {
+        None => Err(MigrateError::NoSchema(row.path)),
+        Some(name) if name == OWN => Err(MigrateError::OwnSchema),
+        Some(name) => Ok(name),
+    }
+}
+
+fn names(
+    done: diesel::migration::Result<Vec<MigrationVersion<'_>>>,
+) -> Result<Vec<String>, MigrateError> {
+    let done = done.map_err(|error| MigrateError::Migration(error.to_string()))?;
+    Ok(done.iter().map(ToString::to_string).collect())
 }

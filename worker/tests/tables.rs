@@ -1,0 +1,740 @@
+//! The tables: made as Prisma makes them, or adopted as the app made them, or
+//! refused; and the way back.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
+
+mod prisma;
+mod support;
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+use harness::stripe::{Account, Event, Invoice};
+use prisma::Place;
+use support::{APPLIED, Lab};
+use worker::{
+    settle::Settler,
+    store::{connect::Database, migrate},
+};
+
+const BOOKING: &[&str] = &["Booking"];
+
+/// Rows of the main app.
+const ROWS: &str = r#"
+    INSERT INTO "Booking" SELECT FROM generate_series(1, 2);
+    INSERT INTO "Invoice" ("bookingId", "stripeInvoiceId", "pdfUrl", "amount", "currency", "status")
+        VALUES (2, 'in_app', '', 12.34, 'eur', 'SENT');
+    INSERT INTO "HostOnboarding" ("stripeAccountId", "status", "canSell", "chargesEnabled",
+        "payoutsEnabled", "detailsSubmitted", "lastEventAt", "updatedAt")
+        VALUES ('acct_app', 'PAUSED', false, false, true, true, now(), now());
+"#;
+
+fn database(url: &str) -> Database {
+    Database::parse(url).unwrap()
+}
+
+/// The names of the migrations that ran, or the line that says why not.
+async fn up(url: &str) -> Result<Vec<String>, String> {
+    let connection = database(url).connect().await.unwrap();
+    let done = migrate::up(connection).await;
+    done.map_err(|error| shared::telemetry::report(&error))
+}
+
+async fn down(url: &str) -> Result<Vec<String>, String> {
+    let connection = database(url).connect().await.unwrap();
+    let done = migrate::down(connection).await;
+    done.map_err(|error| shared::telemetry::report(&error))
+}
+
+async fn down_last(url: &str) -> Result<String, String> {
+    let connection = database(url).connect().await.unwrap();
+    let done = migrate::down_last(connection).await;
+    done.map_err(|error| shared::telemetry::report(&error))
+}
+
+async fn check(url: &str) -> Result<(), String> {
+    let connection = database(url).connect().await.unwrap();
+    let done = migrate::check(connection).await;
+    done.map_err(|error| shared::telemetry::report(&error))
+}
+
+/// How many there are. A worker built before the newest one has fewer.
+fn migrations() -> usize {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+    fs::read_dir(folder).unwrap().count()
+}
+
+/// What Prisma alone leaves in the main app's schema.
+async fn prismas(models: &[&str]) -> BTreeSet<String> {
+    let place = Place::after(&prisma::statements(models)).await;
+    place.listing_of("public").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_database_gets_what_prisma_makes_and_nothing_else() {
+    let place = Place::new().await;
+    assert_eq!(up(place.database.url()).await.unwrap().len(), migrations());
+
+    let public = place.listing_of("public").await;
+    assert_eq!(public, prismas(&["Invoice", "HostOnboarding"]).await);
+    // The facts in words, should the file of Prisma's statements ever be wrong.
+    for fact in [
+        "public.Invoice: column 1 id integer not null default nextval('\"Invoice_id_seq\"'::regclass)",
+        "public.Invoice: column 5 amount numeric(65,30) not null default ",
+        "public.Invoice: column 8 createdAt timestamp(3) without time zone not null default CURRENT_TIMESTAMP",
+        "public.Invoice: constraint Invoice_pkey PRIMARY KEY (id)",
+        "public.Invoice_bookingId_key: index CREATE UNIQUE INDEX \"Invoice_bookingId_key\" ON public.\"Invoice\" USING btree (\"bookingId\")",
+        "public.InvoiceStatus: enum DRAFT SENT PAID",
+        "public.HostOnboarding: column 8 currentlyDue text[] null default ",
+        "public.HostOnboardingStatus: enum INCOMPLETE IN_REVIEW ENABLED RESTRICTED_SOON RESTRICTED PAUSED REJECTED DISCONNECTED",
+    ] {
+        assert!(public.contains(fact), "{fact}\n{public:#?}");
+    }
+    assert!(!public.iter().any(|line| line.contains("FOREIGN KEY")));
+
+    let mut elsewhere = place.listing().await;
+    elsewhere.retain(|line| !line.starts_with("public.") && !line.starts_with("stripe."));
+    assert_eq!(elsewhere, BTreeSet::new());
+    let migrations = "stripe.__diesel_schema_migrations: relation r";
+    assert!(place.listing().await.contains(migrations));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_bookings_came_first_invoices_point_at_them_as_prismas_do() {
+    let place = Place::after(&prisma::statements(BOOKING)).await;
+    up(place.database.url()).await.unwrap();
+    let public = place.listing_of("public").await;
+    assert_eq!(
+        public,
+        prismas(&["Booking", "Invoice", "HostOnboarding"]).await
+    );
+    let key = "public.Invoice: constraint Invoice_bookingId_fkey FOREIGN KEY (\"bookingId\") \
+               REFERENCES \"Booking\"(id) ON UPDATE CASCADE ON DELETE RESTRICT";
+    assert!(public.contains(key), "{public:#?}");
+
+    // A view of bookings cannot be pointed at, and is no obstacle.
+    let view =
+        r#"CREATE TABLE reservation (id integer); CREATE VIEW "Booking" AS TABLE reservation"#;
+    let place = Place::after(view).await;
+    up(place.database.url()).await.unwrap();
+    let public = place.listing_of("public").await;
+    assert!(public.contains("public.Invoice: relation r"), "{public:#?}");
+    assert!(!public.iter().any(|line| line.contains("FOREIGN KEY")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_app_made_is_adopted_untouched_and_stays_on_the_way_back() {
+    let place = Place::after(prisma::all()).await;
+    place.run(ROWS).await;
+    let (before, rows) = (place.listing().await, place.rows().await);
+    assert_eq!(rows.len(), 4);
+
+    up(place.database.url()).await.unwrap();
+    let mut after = place.listing().await;
+    after.retain(|line| !line.starts_with("stripe."));
+    assert_eq!(after, before);
+    assert_eq!(place.rows().await, rows);
+
+    // The next start finds nothing to do, and nothing to refuse.
+    assert_eq!(up(place.database.url()).await, Ok(Vec::new()));
+    assert_eq!(check(place.database.url()).await, Ok(()));
+
+    down(place.database.url()).await.unwrap();
+    assert_eq!(place.listing().await, before);
+    assert_eq!(place.rows().await, rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_app_may_have_made_a_part() {
+    for models in [
+        &["Booking", "Invoice"][..],
+        &["HostOnboarding"],
+        &["Booking", "HostOnboarding"],
+        // Without its bookings: the app may live in another database.
+        &["Invoice"],
+    ] {
+        let place = Place::after(&prisma::statements(models)).await;
+        let before = place.listing().await;
+        up(place.database.url()).await.unwrap();
+        let all: Vec<&str> = ["Booking", "Invoice", "HostOnboarding"]
+            .into_iter()
+            .filter(|model| *model != "Booking" || models.contains(model))
+            .collect();
+        assert_eq!(place.listing_of("public").await, prismas(&all).await);
+        down(place.database.url()).await.unwrap();
+        assert_eq!(place.listing().await, before, "{models:?}");
+    }
+    // Only the type.
+    let place = Place::after(r#"CREATE TYPE "InvoiceStatus" AS ENUM ('DRAFT', 'SENT', 'PAID')"#);
+    let place = place.await;
+    let before = place.listing().await;
+    up(place.database.url()).await.unwrap();
+    down(place.database.url()).await.unwrap();
+    assert_eq!(place.listing().await, before);
+}
+
+/// What the app may have done to its tables that we cannot work with, and the
+/// words of the refusal.
+const MISFITS: &[(&str, &str, &str)] = &[
+    (
+        r#"ALTER TABLE "Invoice" DROP COLUMN "pdfUrl""#,
+        "\"Invoice\"",
+        "column \"pdfUrl\" (text) is missing",
+    ),
+    (
+        r#"ALTER TABLE "Invoice" ALTER "createdAt" TYPE timestamptz(3)"#,
+        "\"Invoice\"",
+        "column \"createdAt\" is timestamp(3) with time zone, expected timestamp(3) without time zone",
+    ),
+    (
+        r#"ALTER TABLE "Invoice" ALTER "createdAt" TYPE timestamp(0)"#,
+        "\"Invoice\"",
+        "column \"createdAt\" is timestamp(0) without time zone, expected timestamp(3) without time zone",
+    ),
+    (
+        r#"ALTER TABLE "Invoice" ALTER "amount" TYPE numeric(10,2)"#,
+        "\"Invoice\"",
+        "column \"amount\" is numeric(10,2), expected numeric(65,30)",
+    ),
+    (
+        r#"ALTER TABLE "Invoice" ALTER "bookingId" TYPE bigint"#,
+        "\"Invoice\"",
+        "column \"bookingId\" is bigint, expected integer",
+    ),
+    (
+        r#"ALTER TABLE "Invoice" ALTER "status" TYPE text"#,
+        "\"Invoice\"",
+        "column \"status\" is text, expected \"InvoiceStatus\"",
+    ),
+    (
+        r#"CREATE SCHEMA other; CREATE TYPE other."InvoiceStatus" AS ENUM ('DRAFT', 'SENT', 'PAID');
+           ALTER TABLE "Invoice" ALTER "status" TYPE other."InvoiceStatus" USING 'PAID'"#,
+        "\"Invoice\"",
+        "column \"status\" is other.\"InvoiceStatus\", expected \"InvoiceStatus\"",
+    ),
+    (
+        r#"ALTER TABLE "Invoice" ALTER "stripeInvoiceId" DROP NOT NULL"#,
+        "\"Invoice\"",
+        "column \"stripeInvoiceId\" is NULL, expected NOT NULL",
+    ),
+    (
+        r#"DROP INDEX "Invoice_bookingId_key""#,
+        "\"Invoice\"",
+        "column \"bookingId\" has no unique index",
+    ),
+    (
+        r#"DROP INDEX "Invoice_bookingId_key";
+           CREATE UNIQUE INDEX ON "Invoice" ("bookingId") WHERE "status" = 'PAID'"#,
+        "\"Invoice\"",
+        "column \"bookingId\" has no unique index",
+    ),
+    (
+        r#"DROP INDEX "Invoice_bookingId_key";
+           CREATE UNIQUE INDEX ON "Invoice" ("bookingId", "currency");
+           CREATE INDEX ON "Invoice" ("bookingId")"#,
+        "\"Invoice\"",
+        "column \"bookingId\" has no unique index",
+    ),
+    (
+        r#"DROP INDEX "Invoice_bookingId_key";
+           ALTER TABLE "Invoice" ADD UNIQUE ("bookingId") DEFERRABLE"#,
+        "\"Invoice\"",
+        "column \"bookingId\" has no unique index",
+    ),
+    (
+        r#"ALTER TYPE "InvoiceStatus" RENAME VALUE 'PAID' TO 'SETTLED'"#,
+        "\"Invoice\"",
+        "enum \"InvoiceStatus\" lacks PAID",
+    ),
+    (
+        r#"DROP TABLE "Invoice"; ALTER TYPE "InvoiceStatus" RENAME VALUE 'SENT' TO 'OPEN'"#,
+        "\"Invoice\"",
+        "enum \"InvoiceStatus\" lacks SENT",
+    ),
+    (
+        r#"ALTER TABLE "Invoice" ADD "taxId" text NOT NULL"#,
+        "\"Invoice\"",
+        "column \"taxId\" is NOT NULL without a default",
+    ),
+    (
+        r#"ALTER TABLE "Invoice" ALTER "id" DROP DEFAULT"#,
+        "\"Invoice\"",
+        "column \"id\" is NOT NULL without a default",
+    ),
+    (
+        r#"DROP TABLE "Invoice"; CREATE VIEW "Invoice" AS SELECT 1 AS id"#,
+        "\"Invoice\"",
+        "something else than a table has that name",
+    ),
+    (
+        r#"DROP TABLE "Invoice"; DROP TABLE "Booking"; CREATE TABLE "Booking" ("id" text PRIMARY KEY)"#,
+        "\"Booking\"",
+        "column \"id\" is text, expected integer",
+    ),
+    (
+        r#"ALTER TABLE "HostOnboarding" DROP COLUMN "currentDeadline""#,
+        "\"HostOnboarding\"",
+        "column \"currentDeadline\" (timestamp(3) without time zone) is missing",
+    ),
+    (
+        r#"ALTER TABLE "HostOnboarding" ALTER "currentlyDue" TYPE text"#,
+        "\"HostOnboarding\"",
+        "column \"currentlyDue\" is text, expected text[]",
+    ),
+    (
+        r#"ALTER TABLE "HostOnboarding" ALTER "hostId" SET NOT NULL"#,
+        "\"HostOnboarding\"",
+        "column \"hostId\" is NOT NULL, expected NULL",
+    ),
+    (
+        r#"ALTER TABLE "HostOnboarding" DROP CONSTRAINT "HostOnboarding_pkey""#,
+        "\"HostOnboarding\"",
+        "column \"stripeAccountId\" has no unique index",
+    ),
+    (
+        r#"ALTER TYPE "HostOnboardingStatus" RENAME VALUE 'PAUSED' TO 'HELD'"#,
+        "\"HostOnboarding\"",
+        "enum \"HostOnboardingStatus\" lacks PAUSED",
+    ),
+    (
+        r#"ALTER TABLE "Invoice" DROP COLUMN "currency", ALTER "pdfUrl" DROP NOT NULL"#,
+        "\"Invoice\"",
+        "column \"pdfUrl\" is NULL, expected NOT NULL; column \"currency\" (text) is missing",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_does_not_fit_is_refused_by_name_and_difference_before_anything_is_written() {
+    let place = Place::new().await;
+    for (change, table, difference) in MISFITS {
+        place
+            .run("DROP SCHEMA IF EXISTS other CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+            .await;
+        place.run(prisma::all()).await;
+        place.run(change).await;
+        let before = place.listing().await;
+        let expected =
+            format!("the table {table} does not fit the model in the README: {difference}");
+        let refused = up(place.database.url()).await.unwrap_err();
+        assert_eq!(refused, expected, "{change}");
+        assert_eq!(refused.lines().count(), 1);
+        assert_eq!(place.listing().await, before, "{change}");
+        // A worker that may not migrate looks as closely, where the table is there.
+        if !change.contains(r#"DROP TABLE "Invoice""#) {
+            assert_eq!(check(place.database.url()).await, Err(expected), "{change}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_more_than_the_models_ask_for_fits() {
+    let place = Place::new().await;
+    for change in [
+        r#"ALTER TABLE "Invoice" ADD "note" text"#,
+        r#"ALTER TABLE "Invoice" ADD "seen" boolean NOT NULL DEFAULT false"#,
+        r#"ALTER TYPE "InvoiceStatus" ADD VALUE 'REFUNDED'"#,
+        r#"ALTER TYPE "InvoiceStatus" ADD VALUE 'NEW' BEFORE 'DRAFT'"#,
+        r#"CREATE INDEX ON "Invoice" ("stripeInvoiceId")"#,
+        r#"ALTER TABLE "Invoice" ALTER "createdAt" DROP DEFAULT"#,
+        r#"ALTER TABLE "Invoice" ALTER "id" DROP DEFAULT; ALTER TABLE "Invoice" ALTER "id" ADD GENERATED ALWAYS AS IDENTITY"#,
+        // Prisma's relationMode "prisma" makes no foreign keys.
+        r#"ALTER TABLE "Invoice" DROP CONSTRAINT "Invoice_bookingId_fkey""#,
+        r#"ALTER TABLE "Invoice" DROP CONSTRAINT "Invoice_pkey", DROP COLUMN "id", ADD "id" SERIAL PRIMARY KEY"#,
+        r#"DROP INDEX "Invoice_bookingId_key"; ALTER TABLE "Invoice" ADD UNIQUE ("bookingId") INCLUDE ("status")"#,
+        r#"ALTER TABLE "HostOnboarding" ADD "note" text"#,
+        r#"ALTER TABLE "HostOnboarding" ALTER "pastDue" SET DEFAULT '{}'"#,
+        r#"ALTER TYPE "HostOnboardingStatus" ADD VALUE 'ARCHIVED'"#,
+        r#"ALTER TABLE "Booking" ADD "guestId" text NOT NULL, ALTER "id" DROP DEFAULT"#,
+    ] {
+        place
+            .run("DROP SCHEMA IF EXISTS stripe CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+            .await;
+        place.run(prisma::all()).await;
+        place.run(change).await;
+        let before = place.listing_of("public").await;
+        up(place.database.url()).await.unwrap();
+        assert_eq!(place.listing_of("public").await, before, "{change}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_changed_since_is_refused_at_the_next_start() {
+    let place = Place::after(&prisma::statements(BOOKING)).await;
+    let url = place.database.url();
+    up(url).await.unwrap();
+    assert_eq!(check(url).await, Ok(()));
+    let whole = place.listing().await;
+
+    place
+        .run(r#"ALTER TABLE "Invoice" DROP COLUMN "amount""#)
+        .await;
+    for refused in [up(url).await.unwrap_err(), check(url).await.unwrap_err()] {
+        assert!(refused.contains("column \"amount\" (numeric(65,30)) is missing"));
+    }
+    place.run(r#"DROP TABLE "Invoice""#).await;
+    for refused in [up(url).await.unwrap_err(), check(url).await.unwrap_err()] {
+        assert_eq!(
+            refused,
+            "the table \"Invoice\" does not fit the model in the README: \
+             there is no such table (was it migrated, or dropped since?)"
+        );
+    }
+    // The way out that needs no care: all of it anew.
+    down(url).await.unwrap();
+    up(url).await.unwrap();
+    assert_eq!(place.listing().await, whole);
+    assert_eq!(check(url).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_never_migrated_is_refused_by_a_worker_that_may_not() {
+    let place = Place::new().await;
+    let refused = check(place.database.url()).await.unwrap_err();
+    assert!(refused.contains("\"Invoice\"") && refused.contains("was it migrated"));
+    up(place.database.url()).await.unwrap();
+    assert_eq!(check(place.database.url()).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prismas_schema_parameter_names_the_schema_of_the_tables() {
+    for (schema, encoded) in [("shop", "shop"), ("Sho'p %", "Sho%27p%20%25")] {
+        let place = Place::after(&format!("CREATE SCHEMA \"{schema}\"")).await;
+        let url = format!("{}?schema={encoded}", place.database.url());
+        let empty = place.listing().await;
+        up(&url).await.unwrap();
+        assert_eq!(check(&url).await, Ok(()));
+        let public = place.listing_of("public").await;
+        assert_eq!(
+            public,
+            BTreeSet::from(["public.".into(), public_comment(&public)])
+        );
+        let shop = place.listing_of(schema).await;
+        let table = format!("{schema}.Invoice: relation r");
+        assert!(shop.contains(&table), "{shop:#?}");
+
+        // The worker writes there.
+        let lab = Lab {
+            settler: Settler::new(database(&url).pool(), None),
+            client: place.database.connect().await.unwrap(),
+            database: place.database,
+        };
+        assert_eq!(lab.take_one(&paid(1_760_000_000)).await, APPLIED);
+        let rows =
+            format!("SELECT \"stripeInvoiceId\" || \"status\" FROM \"{schema}\".\"Invoice\"");
+        assert_eq!(lab.rows(&rows).await, ["in_1PAID"]);
+
+        down(&url).await.unwrap();
+        let place = Place {
+            client: lab.client,
+            database: lab.database,
+        };
+        assert_eq!(place.listing().await, empty);
+    }
+}
+
+/// The line of the schema's comment, which differs between Postgres's versions.
+fn public_comment(listing: &BTreeSet<String>) -> String {
+    let comment = listing.iter().find(|line| line.contains(": comment"));
+    comment.unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_cannot_be_the_main_apps_is_refused_by_name() {
+    let place = Place::new().await;
+    let before = place.listing().await;
+    let missing = up(&format!("{}?schema=shop", place.database.url()))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        missing,
+        "there is no schema for the main app's tables: none in the search path (shop) exists \
+         or may be used; make it, or name another with ?schema= in DATABASE_URL"
+    );
+    assert_eq!(place.listing().await, before);
+
+    place.run("CREATE SCHEMA stripe").await;
+    let own = up(&format!("{}?schema=stripe", place.database.url()))
+        .await
+        .unwrap_err();
+    assert!(own.starts_with("the schema stripe is the worker's own"));
+    assert_eq!(place.listing_of("stripe").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrating_twice_or_many_at_once_is_harmless() {
+    let place = Place::after(&prisma::statements(BOOKING)).await;
+    let url = place.database.url().to_owned();
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let url = url.clone();
+            tokio::spawn(async move { up(&url).await })
+        })
+        .collect();
+    let mut ran = Vec::new();
+    for task in tasks {
+        ran.push(task.await.unwrap().unwrap().len());
+    }
+    ran.sort_unstable();
+    assert_eq!(ran, [0, 0, 0, migrations()], "one of them did it all");
+
+    let (listing, rows) = (place.listing().await, place.rows().await);
+    assert_eq!(up(&url).await, Ok(Vec::new()));
+    assert_eq!(place.listing().await, listing);
+    assert_eq!(place.rows().await, rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_way_back_the_database_is_as_before() {
+    let all = migrations();
+    for first in [String::new(), prisma::statements(BOOKING)] {
+        let place = Place::after(&first).await;
+        let url = place.database.url();
+        let before = place.listing().await;
+        assert_eq!(down(url).await, Ok(Vec::new()), "nothing to undo");
+        assert_eq!(place.listing().await, before);
+
+        up(url).await.unwrap();
+        let whole = place.listing().await;
+        assert!(whole.is_superset(&before));
+        assert_eq!(down(url).await.unwrap().len(), all);
+        assert_eq!(place.listing().await, before);
+        up(url).await.unwrap();
+        assert_eq!(place.listing().await, whole);
+
+        // One by one, and back up from every step.
+        for steps in 1..=all {
+            let mut undone = Vec::new();
+            for _ in 0..steps {
+                let listing = place.listing().await;
+                undone.push(down_last(url).await.unwrap());
+                assert_ne!(place.listing().await, listing, "{undone:?}");
+            }
+            if steps == all {
+                let tables = "SELECT relname::text FROM pg_class \
+                     WHERE relnamespace = 'stripe'::regnamespace AND relkind = 'r'";
+                assert_eq!(place.column(tables).await, ["__diesel_schema_migrations"]);
+                let refused = down_last(url).await;
+                assert!(refused.is_err(), "there is no more: {refused:?}");
+            }
+            undone.reverse();
+            assert_eq!(up(url).await, Ok(undone));
+            assert_eq!(place.listing().await, whole, "{steps}");
+        }
+        down(url).await.unwrap();
+        assert_eq!(place.listing().await, before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_takes_nothing_that_is_not_ours() {
+    let place = Place::new().await;
+    let url = place.database.url();
+
+    // Somebody else's table in our schema.
+    place
+        .run("CREATE SCHEMA stripe; CREATE TABLE stripe.report (id integer)")
+        .await;
+    let before = place.listing().await;
+    up(url).await.unwrap();
+    down(url).await.unwrap();
+    assert_eq!(place.listing().await, before);
+
+    // A view over one of our tables holds that migration, whole.
+    up(url).await.unwrap();
+    place
+        .run("CREATE VIEW paid AS SELECT id FROM stripe.invoice WHERE status = 'paid'")
+        .await;
+    let refused = down(url).await.unwrap_err();
+    assert!(
+        refused.contains("stripe.invoice") || refused.contains("table invoice"),
+        "{refused}"
+    );
+    let listing = place.listing().await;
+    assert!(listing.contains("stripe.event: relation r"));
+    place.run("DROP VIEW paid").await;
+    down(url).await.unwrap();
+    assert_eq!(place.listing().await, before);
+
+    // The app made its own in the place of ours, as `prisma migrate reset` does.
+    up(url).await.unwrap();
+    place
+        .run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        .await;
+    place.run(prisma::all()).await;
+    place.run(ROWS).await;
+    let (apps, rows) = (place.listing_of("public").await, place.rows().await);
+    up(url).await.unwrap();
+    down(url).await.unwrap();
+    assert_eq!(place.listing_of("public").await, apps);
+    assert_eq!(place.rows().await, rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_table_and_column_of_ours_says_what_it_is() {
+    let place = Place::new().await;
+    up(place.database.url()).await.unwrap();
+    let silent = place
+        .column(
+            "SELECT c.relname || coalesce('.' || a.attname, '') \
+             FROM pg_class c \
+             CROSS JOIN LATERAL (SELECT 0 AS attnum, NULL AS attname UNION ALL \
+                 SELECT attnum, attname FROM pg_attribute \
+                 WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) a \
+             LEFT JOIN pg_description d ON d.objoid = c.oid AND d.objsubid = a.attnum \
+                 AND d.classoid = 'pg_class'::regclass \
+             WHERE c.relnamespace = 'stripe'::regnamespace AND c.relkind NOT IN ('i', 'S') \
+                 AND coalesce(d.description, '') = ''",
+        )
+        .await;
+    assert_eq!(silent, Vec::<String>::new());
+    let listing = place.listing_of("stripe").await;
+    for said in [
+        "stripe.: comment What",
+        "stripe.event: comment on 0 ",
+        "stripe.event: comment on 1 ",
+    ] {
+        let says = listing.iter().any(|line| line.starts_with(said));
+        assert!(says, "{said}: {listing:#?}");
+    }
+}
+
+fn paid(created: i64) -> Event {
+    let invoice = Invoice {
+        id: "in_1".into(),
+        created,
+        ..Invoice::default()
+    };
+    Event::new("evt_1", "invoice.paid", invoice.value())
+        .of_account("acct_a")
+        .at(created)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_are_stored_in_utc_whatever_the_sessions_zone() {
+    for zone in ["America/New_York", "Asia/Kathmandu", "UTC"] {
+        let place = Place::new().await;
+        let name = place.database.name();
+        place
+            .run(&format!("ALTER DATABASE {name} SET timezone = '{zone}'"))
+            .await;
+        up(place.database.url()).await.unwrap();
+        let lab = Lab::on(place.database).await;
+        assert_eq!(lab.rows("SELECT current_setting('timezone')").await, [zone]);
+
+        assert_eq!(lab.take_one(&paid(1_760_000_000)).await, APPLIED);
+        let mut account = Account::default().value();
+        account["requirements"]["current_deadline"] = 1_781_481_600.into();
+        let updated = Event::new("evt_2", "account.updated", account).at(1_760_000_001);
+        assert_eq!(lab.take_one(&updated).await, APPLIED);
+
+        let invoice = r#"SELECT "createdAt"::text FROM "Invoice""#;
+        assert_eq!(lab.rows(invoice).await, ["2025-10-09 08:53:20"], "{zone}");
+        let host = r#"SELECT concat_ws(', ', "createdAt", "lastEventAt", "currentDeadline")
+            FROM "HostOnboarding""#;
+        assert_eq!(
+            lab.rows(host).await,
+            ["2025-10-09 08:53:20, 2025-10-09 08:53:21, 2026-06-15 00:00:00"],
+            "{zone}"
+        );
+        let age = r#"SELECT (abs(extract(epoch FROM now() AT TIME ZONE 'UTC' - "updatedAt")) < 600)::text
+            FROM "HostOnboarding""#;
+        assert_eq!(lab.rows(age).await, ["true"], "{zone}");
+        // What the column's default would have stored.
+        let default = "SELECT (localtimestamp = now() AT TIME ZONE 'UTC')::text";
+        assert_eq!(lab.rows(default).await, [(zone == "UTC").to_string()]);
+    }
+}
+
+/// The exit code of `worker migrate`, and what it said.
+fn migrate(arguments: &[&str], database_url: Option<&str>) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
+    command.env_clear().arg("migrate").args(arguments);
+    if let Some(url) = database_url {
+        command.env("DATABASE_URL", url);
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.stdout, b"");
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_makes_the_tables_undoes_them_and_says_so() {
+    let place = Place::new().await;
+    let before = place.listing().await;
+    let (code, said) = migrate(&[], Some(place.database.url()));
+    assert_eq!(code, Some(0), "{said}");
+    let all = migrations();
+    assert_eq!(said.lines().count(), all + 1, "{said}");
+    assert!(said.contains(&format!("{all} migrations run")), "{said}");
+    assert!(place.listing().await.contains("public.Invoice: relation r"));
+    let (code, said) = migrate(&[], Some(place.database.url()));
+    assert_eq!((code, said.lines().count()), (Some(0), 1), "{said}");
+
+    let (code, said) = migrate(&["--down"], Some(place.database.url()));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(place.listing().await, before);
+
+    place
+        .run(r#"CREATE TABLE "HostOnboarding" ("stripeAccountId" text PRIMARY KEY)"#)
+        .await;
+    let (code, said) = migrate(&[], Some(place.database.url()));
+    assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
+    assert!(
+        said.contains("the table \"HostOnboarding\" does not fit"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_reached_is_said_in_a_line_without_the_password() {
+    const PASSWORD: &str = "correct-horse";
+    let place = Place::new().await;
+    let mut wrong = url::Url::parse(place.database.url()).unwrap();
+    wrong.set_username("nobody_of_that_name").unwrap();
+    wrong.set_password(Some(PASSWORD)).unwrap();
+    let mut nowhere = wrong.clone();
+    nowhere.set_port(Some(1)).unwrap();
+    let mut no_database = url::Url::parse(place.database.url()).unwrap();
+    let own = no_database.password().map(str::to_owned);
+    no_database.set_path("no_such_database");
+    for (url, reason) in [
+        (wrong, "nobody_of_that_name"),
+        (nowhere, "refused"),
+        (no_database, "no_such_database"),
+    ] {
+        let (code, said) = migrate(&[], Some(url.as_str()));
+        assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
+        assert!(said.contains("the database cannot be reached"), "{said}");
+        assert!(said.contains(reason), "{said}");
+        assert!(!said.contains(PASSWORD), "{said}");
+        assert!(
+            !own.as_deref().is_some_and(|own| said.contains(own)),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_missing_or_wrong_url_exits_64_and_names_the_variable() {
+    for (url, held) in [
+        (None, "nothing"),
+        (Some(""), "nothing"),
+        (
+            Some("mysql://app:correct-horse@h/db"),
+            "a secret of 30 characters",
+        ),
+        (
+            Some("postgres://app:correct-horse@h/db?colour=blue"),
+            "a secret of 45 characters",
+        ),
+    ] {
+        let (code, said) = migrate(&[], url);
+        assert_eq!((code, said.lines().count()), (Some(64), 1), "{said}");
+        assert!(
+            said.starts_with(&format!("DATABASE_URL holds {held}; expected")),
+            "{said}"
+        );
+        assert!(!said.contains("correct-horse"), "{said}");
+    }
+}
