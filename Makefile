@@ -17,10 +17,10 @@ $(error PROFILE is "$(PROFILE)": it can be "debug" or "release")
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help servers build demo test up down
+.PHONY: help servers build demo test up down bench bench-quick build-release
 
 help: ## Shows this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 servers: ## Installs PostgreSQL, RabbitMQ and a C compiler where they are missing
 	@scripts/install-servers.sh
@@ -40,3 +40,12 @@ down: ## Stops what `make up` started and keeps its data; WIPE=1 removes the dat
 
 test: build ## Runs all tests against servers of their own
 	@$(STACK) run -- cargo test --locked --workspace $(CARGO_FLAGS)
+
+bench: build-release ## Measures speed and memory against what this machine can do: ten minutes
+	@$(TARGET_DIR)/release/bench
+
+bench-quick: build-release ## The same in a minute, with small sizes
+	@$(TARGET_DIR)/release/bench --quick
+
+build-release: servers
+	@cargo build --locked --release --workspace --bins

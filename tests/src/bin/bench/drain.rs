@@ -1,0 +1,228 @@
+//! How fast the worker drains its queue, against the same rows written by plain
+//! batched SQL.
+
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    child::{Child, Job},
+    events::{Events, Stream},
+    figures::{Figure, Goal, Unit},
+    limit::{
+        publish::{Confirmed, Publish, Until},
+        sql::Written,
+    },
+    plan::Plan,
+    proc,
+    report::Report,
+    shares::{Clock, Shares},
+    stage::{self, Database, Stage},
+};
+
+/// How many are published and not yet confirmed while the queue is filled.
+const FILL_IN_FLIGHT: usize = 512;
+/// Bound for the worker to start: connecting twice.
+const START_BOUND: Duration = Duration::from_secs(30);
+/// Bound for the queue to be drained, at a hundredth of the rate hoped for.
+const DRAIN_BOUND: Duration = Duration::from_secs(600);
+/// The last events of the queue, among which the worker has those in hand.
+const LAST: u64 = 5_000;
+
+/// What one draining took.
+#[derive(Debug)]
+pub(crate) struct Drained {
+    /// Events that were taken.
+    pub(crate) events: u64,
+    /// From the worker's first sign of consuming to the last row.
+    pub(crate) elapsed: Duration,
+    /// Who used the processor meanwhile.
+    pub(crate) shares: Shares,
+    /// The most memory that the worker ever held, in bytes.
+    pub(crate) peak_memory: u64,
+}
+
+impl Drained {
+    /// Events in a second.
+    pub(crate) fn rate(&self) -> f64 {
+        count(self.events) / self.elapsed.as_secs_f64()
+    }
+
+    /// The worker's processor time an event, in microseconds.
+    pub(crate) fn cpu_each(&self) -> f64 {
+        self.shares.used_by("worker") * 1e6 / count(self.events)
+    }
+}
+
+/// Measures the worker and its limit.
+pub(crate) async fn measure(stage: &mut Stage, plan: &Plan, report: &mut Report) -> Result<()> {
+    let events = stage.events(plan.backlog);
+    report.progress(&format!("worker: {} queued events", plan.backlog));
+    let database = stage.database().await?;
+    fill(stage, &events).await?;
+    let first = drain(stage, &database, &events, "worker, first time").await?;
+    report.progress(&format!("worker: {:.0} a second; plain SQL", first.rate()));
+    let written = Written::read(&database.connect().await?, &events).await?;
+    stage.drop(database).await?;
+
+    let before = plain_sql(stage, &written, &events, report).await?;
+    report.progress(&format!("plain SQL: {before:.0} a second; worker again"));
+    let database = stage.database().await?;
+    fill(stage, &events).await?;
+    let second = drain(stage, &database, &events, "worker").await?;
+    stage.drop(database).await?;
+    report.progress(&format!("worker: {:.0} a second; plain SQL", second.rate()));
+    let after = plain_sql(stage, &written, &events, report).await?;
+    report.progress(&format!("plain SQL: {after:.0} a second"));
+
+    let limit = report.better_limit("plain batched SQL", before, after);
+    let figure = |name: &str, ours, unit| Figure::new("worker", name, ours, unit);
+    let what = format!("events a second, {} queued", plan.backlog);
+    report.add([
+        figure(&what, second.rate(), Unit::PerSecond)
+            .against(limit)
+            .goal(Goal::RatioAtLeast(0.40)),
+        figure(
+            "processor time an event",
+            second.cpu_each(),
+            Unit::Microseconds,
+        ),
+        figure(
+            "peak memory",
+            megabytes(second.peak_memory),
+            Unit::Megabytes,
+        )
+        .goal(Goal::AtMost(60.0)),
+    ]);
+    report.shares([first.shares, second.shares]);
+    Ok(())
+}
+
+/// Puts events into the worker's queue, as `ingest` would.
+pub(crate) async fn fill(stage: &Stage, events: &Events) -> Result<Confirmed> {
+    let job = Publish {
+        amqp_url: stage.servers.amqp_url(),
+        exchange: stage.exchange(),
+        events: events.clone(),
+        in_flight: FILL_IN_FLIGHT,
+        until: Until::All,
+    };
+    Child::run(&Job::Publish(job)).await
+}
+
+/// Starts a worker, waits until the ledger has all of the queue's events, and
+/// stops it again.
+pub(crate) async fn drain(
+    stage: &Stage,
+    database: &Database,
+    events: &Events,
+    phase: &str,
+) -> Result<Drained> {
+    stage.settle().await?;
+    let client = database.connect().await?;
+    let Range { start, end } = events.range.clone();
+    let mut last = ids(events, end.saturating_sub(LAST).max(start)..end);
+    let mut worker = stage.worker(database)?;
+    let pid = worker.process().pid();
+    let often = Duration::from_millis(1);
+    stage::until("the worker to consume", often, START_BOUND, async || {
+        let is_consumed = stage.queue().await?.consumers > 0;
+        ensure!(
+            worker.process().is_alive(),
+            "the worker ended: {}",
+            worker.log()
+        );
+        Ok((!is_consumed).then(|| "nobody consumes".to_owned()))
+    })
+    .await?;
+    let clock = Clock::start(stage, &[("worker", pid)]);
+    let begun = Instant::now();
+    let seldom = Duration::from_millis(20);
+    stage::until("the queue to be empty", seldom, DRAIN_BOUND, async || {
+        let waiting = stage.queue().await?.waiting;
+        Ok((waiting > 0).then(|| format!("{waiting} wait")))
+    })
+    .await?;
+    let known = client
+        .prepare("SELECT id FROM stripe.event WHERE id = ANY($1)")
+        .await?;
+    stage::until("the last rows", often, DRAIN_BOUND, async || {
+        let rows = client.query(&known, &[&last]).await?;
+        let seen: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        last.retain(|id| !seen.contains(id));
+        Ok((!last.is_empty()).then(|| format!("{} events are missing", last.len())))
+    })
+    .await?;
+    let elapsed = begun.elapsed();
+    let shares = clock.stop(phase);
+    let peak_memory = proc::peak_memory(pid);
+    worker.terminate().await?;
+    check(&client, events).await?;
+    Ok(Drained {
+        events: end - start,
+        elapsed,
+        shares,
+        peak_memory,
+    })
+}
+
+/// Makes sure that every event has had its effect.
+async fn check(client: &tokio_postgres::Client, events: &Events) -> Result<()> {
+    let all = ids(events, events.range.clone());
+    let query = "SELECT concat_ws(' ', outcome, reason), count(*) FROM stripe.event \
+                 WHERE id = ANY($1) GROUP BY 1";
+    let mut effects = 0;
+    let mut outcomes = Vec::new();
+    for row in client.query(query, &[&all]).await? {
+        let (outcome, count): (String, i64) = (row.get(0), row.get(1));
+        if outcome == "applied" || outcome == "stale" {
+            effects += usize::try_from(count)?;
+        }
+        outcomes.push(format!("{outcome}: {count}"));
+    }
+    ensure!(
+        effects == all.len(),
+        "only {effects} of {} events have had their effect ({})",
+        all.len(),
+        outcomes.join(", ")
+    );
+    Ok(())
+}
+
+/// Writes the rows with plain SQL into a database of its own; events a second.
+async fn plain_sql(
+    stage: &Stage,
+    written: &Written,
+    events: &Events,
+    report: &mut Report,
+) -> Result<f64> {
+    let database = stage.database().await?;
+    let client = database.connect().await?;
+    let clock = Clock::start(stage, &[]);
+    let elapsed = written.write(&client).await?;
+    report.shares([clock.stop("plain batched SQL")]);
+    check(&client, events).await?;
+    drop(client);
+    stage.drop(database).await?;
+    Ok(count(events.range.end - events.range.start) / elapsed.as_secs_f64())
+}
+
+fn ids(events: &Events, range: Range<u64>) -> Vec<String> {
+    let stream = Stream::of(events);
+    range
+        .map(|number| stream.id(&stream.event(number)))
+        .collect()
+}
+
+/// A number of events, to be divided.
+pub(crate) fn count(events: u64) -> f64 {
+    events as f64
+}
+
+/// Bytes as megabytes.
+pub(crate) fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}

@@ -1,0 +1,7 @@
+//! The load generator.
+
+mod client;
+pub(crate) mod closed;
+pub(crate) mod open;
+mod requests;
+pub(crate) mod watch;

@@ -1,0 +1,42 @@
+//! How much is measured, and for how long.
+
+use std::time::Duration;
+
+/// Sizes and times of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Each measurement of the intake and of its limit.
+    pub(crate) intake: Duration,
+    /// What goes before it.
+    pub(crate) warm_up: Duration,
+    /// Events that wait when the worker is started.
+    pub(crate) backlog: u64,
+    /// Rates of the open-loop load, in events a second.
+    pub(crate) rates: &'static [u32],
+    /// How long each is kept up.
+    pub(crate) at_rate: Duration,
+    /// How long the highest rate has to be held; none: it is not looked for.
+    pub(crate) hold: Option<Duration>,
+}
+
+impl Plan {
+    /// Ten minutes.
+    pub(crate) const FULL: Self = Self {
+        intake: Duration::from_secs(5),
+        warm_up: Duration::from_secs(1),
+        backlog: 200_000,
+        rates: &[100, 1_000, 5_000, 8_000, 12_000],
+        at_rate: Duration::from_secs(10),
+        hold: Some(Duration::from_secs(60)),
+    };
+
+    /// One minute.
+    pub(crate) const QUICK: Self = Self {
+        intake: Duration::from_millis(1_500),
+        warm_up: Duration::from_millis(500),
+        backlog: 20_000,
+        rates: &[100, 2_000],
+        at_rate: Duration::from_secs(5),
+        hold: None,
+    };
+}

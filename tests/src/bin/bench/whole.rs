@@ -1,0 +1,317 @@
+//! The whole way, from the request to the visible row, under a steady load.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use harness::services::{self, Service};
+
+use crate::{
+    child::{Child, Job},
+    figures::{Figure, Goal, Unit},
+    intake,
+    latency::Latency,
+    limit::commit,
+    load::{
+        open::{Open, Sent},
+        watch::Watch,
+    },
+    plan::Plan,
+    report::Report,
+    shares::{Clock, Shares},
+    stage::{self, Database, Stage},
+};
+
+/// The most requests at once.
+const CONNECTIONS: usize = 256;
+/// Rows looked for in a second, about.
+const WATCHED: u32 = 200;
+/// The pause between two looks at the rows, where they come one by one and where
+/// they come by the hundred.
+const OFTEN: Duration = Duration::from_millis(1);
+const SELDOM: Duration = Duration::from_millis(3);
+/// Single rows committed to see how long one takes.
+const COMMITS: u32 = 300;
+/// Bound for rows to appear after the last request.
+const ROW_BOUND: Duration = Duration::from_secs(5);
+/// Bound for answers after the last request.
+const ANSWER_BOUND: Duration = Duration::from_secs(1);
+/// How often the queue is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// A queue with more than this many seconds' load in it grows.
+const GROWING: u32 = 2;
+/// The rates to hold, from the one hoped for.
+const CANDIDATES: [u32; 12] = [
+    12_000, 10_000, 9_000, 8_000, 7_000, 6_000, 5_000, 4_000, 3_000, 2_000, 1_000, 500,
+];
+
+/// The two services with a database.
+struct Line {
+    ingest: Service,
+    worker: Service,
+    database: Database,
+}
+
+/// What one load gave.
+struct Run {
+    sent: Sent,
+    shares: Shares,
+    /// The most messages that waited in the queue.
+    deepest: u32,
+    /// Whether the queue stayed short and every request was answered 200 in time.
+    is_held: bool,
+}
+
+/// What becomes of a load that is too much.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Growing {
+    GoOn,
+    GiveUp,
+}
+
+/// Measures the whole way at each rate, and then the highest rate that is held.
+pub(crate) async fn measure(stage: &mut Stage, plan: &Plan, report: &mut Report) -> Result<()> {
+    report.progress("whole way: one raw confirm and one raw commit");
+    let database = stage.database().await?;
+    let before = least(stage, plan, &database).await?;
+    let mut line = Line::start(stage, database).await?;
+    let (mut runs, mut too_much) = (Vec::new(), u32::MAX);
+    for rate in plan.rates {
+        report.progress(&format!("whole way: {rate} a second"));
+        let given = run(stage, plan, &mut line, *rate, plan.at_rate, Growing::GoOn).await?;
+        let run = given.context("only a load that gives up gives nothing")?;
+        tell(report, &run);
+        if !run.is_held {
+            too_much = too_much.min(*rate);
+        }
+        runs.push((*rate, run));
+    }
+    let held = match plan.hold {
+        Some(time) => Some(highest(stage, plan, report, &mut line, too_much, time).await?),
+        None => None,
+    };
+    let database = line.stop().await?;
+    let after = least(stage, plan, &database).await?;
+    stage.drop(database).await?;
+
+    for (rate, run) in runs {
+        add(report, rate, &run, before.min(after));
+        report.shares([run.shares]);
+    }
+    if let Some((rate, run)) = held {
+        let figure = |name: &str, ours, unit| Figure::new("whole", name, ours, unit);
+        report.add([
+            figure("highest rate held for 60 s", rate.into(), Unit::PerSecond)
+                .goal(Goal::AtLeast(12_000.0)),
+        ]);
+        if let Some(run) = run {
+            let Latency { p50, p99 } = run.sent.visible.latency;
+            report.add([
+                figure(
+                    "request to row, p50, at that rate",
+                    millis(p50),
+                    Unit::Milliseconds,
+                ),
+                figure(
+                    "request to row, p99, at that rate",
+                    millis(p99),
+                    Unit::Milliseconds,
+                ),
+            ]);
+            report.shares([run.shares]);
+        }
+    }
+    Ok(())
+}
+
+/// Steps down until a rate is held: none of those found to be too much before.
+async fn highest(
+    stage: &mut Stage,
+    plan: &Plan,
+    report: &mut Report,
+    line: &mut Line,
+    too_much: u32,
+    time: Duration,
+) -> Result<(u32, Option<Run>)> {
+    for rate in CANDIDATES {
+        if rate >= too_much {
+            continue;
+        }
+        report.progress(&format!(
+            "whole way: {rate} a second for {} s",
+            time.as_secs()
+        ));
+        match run(stage, plan, line, rate, time, Growing::GiveUp).await? {
+            Some(run) if run.is_held => {
+                tell(report, &run);
+                return Ok((rate, Some(run)));
+            }
+            Some(_) | None => report.progress("not held"),
+        }
+    }
+    Ok((0, None))
+}
+
+fn tell(report: &Report, run: &Run) {
+    let Sent {
+        count,
+        refused,
+        visible,
+        ..
+    } = &run.sent;
+    report.progress(&format!(
+        "{}: {count} taken, {refused} refused, at most {} queued, rows seen after {:.1} ms (p50) \
+         and {:.1} ms (p99), {} of {} never; the load was {:.1} ms late (p99)",
+        if run.is_held { "held" } else { "not held" },
+        run.deepest,
+        millis(visible.latency.p50),
+        millis(visible.latency.p99),
+        visible.unseen,
+        visible.unseen + visible.seen,
+        millis(run.sent.late.p99),
+    ));
+}
+
+fn add(report: &mut Report, rate: u32, run: &Run, least: Duration) {
+    let figure = |name: &str, ours, unit| {
+        let held = if run.is_held { "" } else { " (not held)" };
+        Figure::new(
+            "whole",
+            &format!("{name}, {rate} a second{held}"),
+            ours,
+            unit,
+        )
+    };
+    let Latency { p50, p99 } = run.sent.visible.latency;
+    let mut half = figure("request to row, p50", millis(p50), Unit::Milliseconds);
+    if rate == 100 {
+        half = half.against(millis(least)).goal(Goal::RatioAtMost(2.0));
+    }
+    report.add([
+        half,
+        figure("request to row, p99", millis(p99), Unit::Milliseconds),
+        figure(
+            "request to answer, p50",
+            millis(run.sent.answer.p50),
+            Unit::Milliseconds,
+        ),
+        figure(
+            "request to answer, p99",
+            millis(run.sent.answer.p99),
+            Unit::Milliseconds,
+        ),
+    ]);
+}
+
+/// One raw confirm and one raw commit.
+async fn least(stage: &mut Stage, plan: &Plan, database: &Database) -> Result<Duration> {
+    let confirm = intake::raw(stage, plan, 1).await?;
+    let client = database.connect().await?;
+    let commit = commit::one_by_one(&client, COMMITS).await?;
+    Ok(confirm.latency.p50 + commit.p50)
+}
+
+/// A load of this rate; `None` if it was given up.
+async fn run(
+    stage: &mut Stage,
+    plan: &Plan,
+    line: &mut Line,
+    rate: u32,
+    time: Duration,
+    growing: Growing,
+) -> Result<Option<Run>> {
+    let time = time + plan.warm_up;
+    let job = line.load(stage, plan, rate, time);
+    stage.settle().await?;
+    let mut load = Child::ready(&Job::Open(job?)).await?;
+    load.begin().await?;
+    let clock = Clock::start(stage, &line.processes(&load));
+    let start = Instant::now();
+    let (mut deepest, mut shares) = (0, None);
+    loop {
+        let ended = tokio::time::timeout(LOOK, load.end()).await;
+        if start.elapsed() >= time || ended.is_ok() {
+            let phase = format!("whole way, {rate} a second");
+            shares.get_or_insert_with(|| clock.stop(phase));
+        }
+        if let Ok(ended) = ended {
+            ended?;
+            break;
+        }
+        deepest = deepest.max(stage.queue().await?.waiting);
+        if deepest > rate * GROWING && growing == Growing::GiveUp {
+            drop(load);
+            line.renew(stage).await?;
+            return Ok(None);
+        }
+    }
+    let sent: Sent = load.result().await?;
+    let in_time = sent.elapsed < time + ANSWER_BOUND;
+    let is_held =
+        deepest <= rate * GROWING && sent.refused == 0 && sent.visible.unseen == 0 && in_time;
+    if !is_held {
+        line.renew(stage).await?;
+    }
+    let shares = shares.context("the load has ended")?;
+    Ok(Some(Run {
+        sent,
+        shares,
+        deepest,
+        is_held,
+    }))
+}
+
+impl Line {
+    async fn start(stage: &Stage, database: Database) -> Result<Self> {
+        let ingest = stage.ingest().await?;
+        let mut worker = stage.worker(&database)?;
+        worker.until_ready(services::READY_BOUND).await?;
+        Ok(Self {
+            ingest,
+            worker,
+            database,
+        })
+    }
+
+    async fn stop(mut self) -> Result<Database> {
+        self.ingest.terminate().await?;
+        self.worker.terminate().await?;
+        Ok(self.database)
+    }
+
+    /// Throws away what a load that was too much has left in the queue.
+    async fn renew(&mut self, stage: &Stage) -> Result<()> {
+        self.worker.terminate().await?;
+        stage.purge().await?;
+        self.worker.start_again().await
+    }
+
+    fn load(&self, stage: &mut Stage, plan: &Plan, rate: u32, time: Duration) -> Result<Open> {
+        let count = (time * rate).as_secs();
+        Ok(Open {
+            address: stage::address(&self.ingest)?,
+            secret: stage.secret.clone(),
+            events: stage.events(count),
+            rate,
+            connections: CONNECTIONS,
+            warm_up: plan.warm_up,
+            watch: Watch {
+                database_url: self.database.url.clone(),
+                one_in: rate.div_ceil(WATCHED),
+                pause: if rate > WATCHED { SELDOM } else { OFTEN },
+                bound: ROW_BOUND,
+            },
+        })
+    }
+
+    fn processes(&self, load: &Child) -> [(&'static str, i32); 3] {
+        [
+            ("ingest", self.ingest.process().pid()),
+            ("worker", self.worker.process().pid()),
+            ("load", load.pid()),
+        ]
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
