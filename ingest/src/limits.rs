@@ -21,7 +21,8 @@ pub struct Limits {
     /// 503 comes first.
     pub publish: Duration,
     /// How long a request waits for a broker connection that is being made:
-    /// long enough for a healthy broker, short enough to answer soon.
+    /// long enough for a busy broker that is back, short enough to answer
+    /// well before `publish` is over.
     pub link_wait: Duration,
     /// How long what is in flight may take at shutdown: body and publish fit.
     pub drain: Duration,
@@ -48,7 +49,7 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             publish: Duration::from_secs(5),
-            link_wait: Duration::from_secs(1),
+            link_wait: Duration::from_secs(2),
             drain: Duration::from_secs(10),
             connection_age: Duration::from_secs(600),
             connections: 10_000,

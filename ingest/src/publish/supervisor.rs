@@ -12,7 +12,7 @@ use shared::topology::{Names, TopologyError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// The shortest pause between two tries, however many requests ask for one.
@@ -22,7 +22,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often a link is looked at. Losses are reported at once; this catches
 /// the one that was not, and retries a missing queue.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long declaring a missing queue may take.
+/// How often the topology is declared although nothing seems to be missing: a
+/// message that is on another's queue alone is not returned.
+const REDECLARE_EVERY: Duration = Duration::from_secs(60);
+/// How long declaring it may take.
 const REDECLARE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the service cannot start. Waiting would not help.
@@ -143,6 +146,7 @@ impl Supervisor {
         let mut events = std::pin::pin!(events);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut declared = Instant::now();
         loop {
             tokio::select! {
                 // What the broker said comes before what others made of it.
@@ -161,8 +165,9 @@ impl Supervisor {
                     if !link.is_alive() {
                         return "it was closed".into();
                     }
-                    if !link.is_declared() {
+                    if !link.is_declared() || declared.elapsed() > REDECLARE_EVERY {
                         redeclare(link).await;
+                        declared = Instant::now();
                     }
                 }
             }
@@ -198,11 +203,15 @@ enum Ended {
     Lost(String),
 }
 
-/// Somebody deleted an exchange, a queue or a binding: puts it back.
+/// Puts back what somebody deleted.
 async fn redeclare(link: &Link) {
-    tracing::warn!("something is missing on the broker: declaring the topology again");
+    let missing = !link.is_declared();
+    if missing {
+        tracing::warn!("something is missing on the broker: declaring the topology again");
+    }
     match timeout(REDECLARE_TIMEOUT, link.redeclare()).await {
-        Ok(Ok(())) => tracing::info!("the topology is declared again"),
+        Ok(Ok(())) if missing => tracing::info!("the topology is declared again"),
+        Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(error = report(&error), "cannot declare the topology"),
         Err(_elapsed) => tracing::error!("declaring the topology took too long"),
     }
