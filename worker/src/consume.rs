@@ -4,22 +4,16 @@
 //! connection to the broker, the deliveries in hand come again, and their
 //! effects are known by then.
 
-use std::{
-    panic::{self, AssertUnwindSafe},
-    time::Duration,
-};
+use std::time::Duration;
 
-use chrono::DateTime;
-use futures_util::{FutureExt, StreamExt};
 use lapin::{
-    Channel, Connection, Consumer,
+    Channel, Connection,
     message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions},
     types::{FieldTable, ShortString},
 };
 use shared::{
     amqp::{self, AmqpUrl},
-    message::Meta,
     telemetry::report,
     topology::{self, Names, TopologyError},
 };
@@ -30,28 +24,20 @@ use tracing::{error, info, warn};
 use crate::{
     backoff::Backoff,
     dead::{Dead, DeadError},
-    events::{Event, Rejected, Rules},
+    gather::{Gathered, Gathering, Reading},
     health::Health,
-    keep::Keep,
     metrics::Metrics,
     process::{Item, Verdict},
     settle::{Settlement, Settler, Stopped},
-    ticket,
 };
 
-/// The most deliveries in one unit. Above some hundred, a transaction's own
-/// cost no longer shows.
-const MAX_UNIT: usize = 500;
-/// The most deliveries in hand: one unit at work, one on its way. At 6 KB each
-/// they hold 6 MB.
-const PREFETCH: u16 = 1000;
+/// The most deliveries in hand: a unit at work, one that waits ready, and one on
+/// its way. At 6 KB each they hold 9 MB.
+const PREFETCH: u16 = 1500;
 /// The most deliveries set aside; with more the worker takes no new ones.
 const MAX_HELD: usize = 200;
 /// How long a delivery is set aside.
 const HOLD: Duration = Duration::from_secs(2);
-
-/// What reads an event from its bytes.
-pub type Reader = fn(&[u8], &Rules) -> Result<Event, Rejected>;
 
 /// The worker's end of the queue.
 #[derive(Debug)]
@@ -60,13 +46,8 @@ pub struct Consume {
     pub amqp: AmqpUrl,
     /// The names of exchanges and queues.
     pub names: Names,
-    /// How events are read.
-    pub rules: Rules,
-    /// What reads them: [`read`](crate::events::read), or what a test wants to
-    /// see break.
-    pub reader: Reader,
-    /// Whether the bytes of applied events are kept.
-    pub keep: Keep,
+    /// How deliveries are read.
+    pub reading: Reading,
     /// Gives the verdicts.
     pub settler: Settler,
     /// What is counted.
@@ -101,7 +82,7 @@ struct Held {
 struct Session {
     _connection: Connection,
     channel: Channel,
-    consumer: Consumer,
+    gathering: Gathering,
     dead: Dead,
     held: Vec<Held>,
 }
@@ -154,8 +135,9 @@ impl Consume {
                 biased;
                 () = stop.cancelled() => break,
                 () = at(due) => self.try_held(&mut session, stop).await?,
-                unit = gather(&mut session.consumer), if session.held.len() < MAX_HELD => {
-                    self.take(&mut session, unit?, stop).await?;
+                unit = session.gathering.next(), if session.held.len() < MAX_HELD => {
+                    let unit = unit.ok_or(Lost::Ended)??;
+                    self.take(&mut session, unit, stop).await?;
                 }
             }
         }
@@ -190,7 +172,7 @@ impl Consume {
         Ok(Session {
             _connection: connection,
             channel,
-            consumer,
+            gathering: Gathering::start(consumer, self.reading.clone()),
             dead,
             held: Vec::new(),
         })
@@ -200,46 +182,20 @@ impl Consume {
     async fn take(
         &self,
         session: &mut Session,
-        deliveries: Vec<Delivery>,
+        unit: Gathered,
         stop: &CancellationToken,
     ) -> Result<(), Lost> {
         let started = Instant::now();
-        let mut crashed = Vec::new();
-        let (mut taken, mut items) = (Vec::new(), Vec::new());
-        for delivery in deliveries {
-            match self.read(&delivery) {
-                Some(item) => {
-                    taken.push(delivery);
-                    items.push(item);
-                }
-                None => crashed.push(delivery),
-            }
-        }
+        let (taken, items): (Vec<Delivery>, Vec<Item>) = unit.taken.into_iter().unzip();
         let Ok(settled) = self.settler.settle(&items, stop).await else {
             return Ok(());
         };
         self.metrics.unit(items.len(), started.elapsed());
         self.answer(session, taken, items, settled).await?;
-        for delivery in crashed {
+        for delivery in unit.crashed {
             self.give_back(session, &delivery).await?;
         }
         Ok(())
-    }
-
-    /// Reads one delivery; `None` if that panicked.
-    fn read(&self, delivery: &Delivery) -> Option<Item> {
-        let reading = AssertUnwindSafe(|| (self.reader)(&delivery.data, &self.rules));
-        let reading = panic::catch_unwind(reading).ok()?;
-        let meta = Meta::read(&delivery.properties);
-        Some(Item {
-            reading,
-            received_at: meta
-                .received_at_millis
-                .and_then(DateTime::from_timestamp_millis),
-            trace_id: meta.traceparent.as_deref().and_then(trace_id),
-            ticket: ticket::read(&delivery.properties),
-            packed: self.keep.pack(&delivery.data),
-        })
     }
 
     async fn answer(
@@ -322,19 +278,6 @@ async fn at(due: Option<Instant>) {
     }
 }
 
-/// Waits for one delivery and takes what else is there.
-async fn gather(consumer: &mut Consumer) -> Result<Vec<Delivery>, Lost> {
-    let mut deliveries = vec![consumer.next().await.ok_or(Lost::Ended)??];
-    while deliveries.len() < MAX_UNIT {
-        match consumer.next().now_or_never() {
-            Some(Some(delivery)) => deliveries.push(delivery?),
-            // An end is seen again by the next gathering.
-            Some(None) | None => break,
-        }
-    }
-    Ok(deliveries)
-}
-
 /// Acks what is done: in one frame where nothing before it is left open.
 async fn ack(session: &Session, done: &[u64], whole: bool) -> Result<(), Lost> {
     let multiple = whole && session.held.is_empty();
@@ -348,9 +291,4 @@ async fn ack(session: &Session, done: &[u64], whole: bool) -> Result<(), Lost> {
         session.channel.basic_ack(*tag, options).await?;
     }
     Ok(())
-}
-
-/// The trace id of a W3C `traceparent`.
-fn trace_id(traceparent: &str) -> Option<String> {
-    traceparent.split('-').nth(1).map(str::to_owned)
 }

@@ -12,6 +12,7 @@ pub mod consume;
 pub mod dead;
 pub mod events;
 pub mod failure;
+pub mod gather;
 mod hands;
 pub mod health;
 pub mod keep;

@@ -97,14 +97,14 @@ async fn apply(
     let mut world = World::around(events(unit.items, &fresh), unit.again.iter());
     let mut stored = Stored::default();
     stored.fill(conn, &mut world, bookings).await?;
-    let changes: Vec<Change> = events(unit.items, &fresh)
+    let joined: Vec<Result<Change, Rejection>> = events(unit.items, &fresh)
         .map(|event| world.join(event))
         .collect();
     stored.fill(conn, &mut world, bookings).await?;
 
     let owners = world.owners();
     let placed = world.place(&owners);
-    let mut changes = changes.into_iter();
+    let mut joined = joined.into_iter();
     let verdicts: Vec<(Verdict, Option<&'static str>)> = unit
         .items
         .iter()
@@ -113,7 +113,10 @@ async fn apply(
             (_, Freshness::Duplicate) => (Verdict::Duplicate, None),
             (Err(rejected), _) => dead(rejected.rejection.clone()),
             (Ok(event), fresh) => {
-                let change = changes.next().unwrap_or(Change::Unchanged);
+                let change = match joined.next().unwrap_or(Ok(Change::Unchanged)) {
+                    Ok(change) => change,
+                    Err(rejection) => return dead(rejection),
+                };
                 let waiting = event
                     .object_id()
                     .and_then(|id| placed.get(id))

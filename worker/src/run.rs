@@ -20,6 +20,7 @@ use crate::{
     burial::Burial,
     consume::Consume,
     events,
+    gather::Reading,
     health::Health,
     metrics::Metrics,
     reread,
@@ -146,9 +147,11 @@ async fn work(
     let consume = Consume {
         amqp: settings.amqp,
         names: settings.names,
-        rules: settings.rules,
-        reader: events::read,
-        keep: settings.retention.keep(),
+        reading: Reading {
+            rules: settings.rules,
+            reader: events::read,
+            keep: settings.retention.keep(),
+        },
         settler,
         metrics,
         health,

@@ -21,8 +21,8 @@ use support::{Lab, migrated, rules};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::{
-    consume::Consume, health::Health, keep::Keep, metrics::Metrics, settle::Settler,
-    store::connect::Database,
+    consume::Consume, gather::Reading, health::Health, keep::Keep, metrics::Metrics,
+    settle::Settler, store::connect::Database,
 };
 
 const BOUND: Duration = Duration::from_secs(30);
@@ -40,9 +40,11 @@ impl Worker {
         let consume = Consume {
             amqp: AmqpUrl::parse(amqp_url).unwrap(),
             names: Names::new(broker.prefix()).unwrap(),
-            rules: rules(),
-            reader: worker::events::read,
-            keep: Keep::Compressed,
+            reading: Reading {
+                rules: rules(),
+                reader: worker::events::read,
+                keep: Keep::Compressed,
+            },
             settler: Settler::new(Database::parse(database_url).unwrap().pool(), None),
             metrics: Metrics::default(),
             health: health.clone(),

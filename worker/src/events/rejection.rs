@@ -57,6 +57,11 @@ pub enum Rejection {
         /// The booking.
         booking: i32,
     },
+    /// The account names the booking in more objects than it may.
+    TooManyClaims {
+        /// The booking.
+        booking: i32,
+    },
     /// Postgres refused the event's values.
     RefusedByDatabase {
         /// The rule in words.
@@ -79,6 +84,7 @@ impl Rejection {
             Self::MissingAccount => "missing_account",
             Self::AccountMismatch => "account_mismatch",
             Self::BookingClaimedByOtherAccount { .. } => "booking_claimed_by_other_account",
+            Self::TooManyClaims { .. } => "too_many_claims",
             Self::RefusedByDatabase { .. } => "refused_by_database",
         }
     }
@@ -124,6 +130,12 @@ impl fmt::Display for Rejection {
             }
             Self::BookingClaimedByOtherAccount { booking } => {
                 write!(f, "Booking {booking} belongs to another account.")
+            }
+            Self::TooManyClaims { booking } => {
+                write!(
+                    f,
+                    "The account names booking {booking} in too many objects."
+                )
             }
             Self::RefusedByDatabase { kind } => {
                 write!(f, "Postgres refused a value of the event: {kind}.")

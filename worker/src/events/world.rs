@@ -12,6 +12,7 @@ use super::{
     account::Account,
     claim::{BookingId, Claimed, Join, Owner, Owners, Standing},
     invoice::Invoice,
+    rejection::Rejection,
     session::Session,
     snapshot::Snapshot,
     version::{Change, Version, value},
@@ -48,6 +49,12 @@ pub enum Kind {
     Session,
 }
 
+/// The most objects by which one account may claim one booking. A booking has a
+/// session and an invoice, and a few more after failed tries; all of them are
+/// looked at for each event, so that a host could slow down everybody by naming
+/// one booking over and over.
+pub const MAX_CLAIMS: usize = 100;
+
 /// What the store knows of one booking.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Booking {
@@ -57,6 +64,23 @@ pub struct Booking {
     pub claims: BTreeMap<Claimant, FirstClaim>,
     /// Whose it is by the deployment's own query, where there is one.
     pub decreed: Option<Owner>,
+}
+
+impl Booking {
+    /// Whose the booking is: as the deployment's query says, else the account
+    /// of the earliest claim.
+    fn owner(&self) -> Option<Owner> {
+        let first = self.claims.iter().min_by_key(|(_, first)| *first);
+        let claimed = first.map(|(claimant, _)| Owner::Account(claimant.account.clone()));
+        self.decreed.clone().or(claimed)
+    }
+
+    /// Whether the account has claimed the booking as often as it may.
+    fn is_full(&self, claimant: &Claimant) -> bool {
+        let of_account = |known: &&Claimant| known.account == claimant.account;
+        !self.claims.contains_key(claimant)
+            && self.claims.keys().filter(of_account).count() >= MAX_CLAIMS
+    }
 }
 
 /// The keys of what has to be loaded before a step can be taken.
@@ -212,7 +236,14 @@ impl World {
             }
         }
         for booking in self.bookings.values() {
-            for claimant in booking.claims.keys() {
+            let owner = booking.owner();
+            let owners = |claimant: &&Claimant| match &owner {
+                Some(Owner::Account(account)) => claimant.account == *account,
+                Some(Owner::Unknown) | None => true,
+            };
+            // What others claim is not shown, whatever it is. An owner that
+            // changes was loaded as the owner before.
+            for claimant in booking.claims.keys().filter(owners) {
                 match claimant.kind {
                     Kind::Invoice => self.wanted_invoices.insert(claimant.object.clone()),
                     Kind::Session => self.wanted_sessions.insert(claimant.object.clone()),
@@ -222,7 +253,11 @@ impl World {
     }
 
     /// Takes in what an event says. What it needs must have been loaded.
-    pub fn join(&mut self, event: &Event) -> Change {
+    ///
+    /// # Errors
+    /// [`Rejection::TooManyClaims`]; nothing was taken in.
+    pub fn join(&mut self, event: &Event) -> Result<Change, Rejection> {
+        let noted = self.note_claim(event)?;
         let change = match (&event.fact, event.claim()) {
             (Fact::Invoice(fact), Some(claim)) => {
                 let known = self.invoices.entry(fact.id.clone()).or_default();
@@ -239,58 +274,52 @@ impl World {
             ),
             (Fact::Invoice(_) | Fact::Session(_) | Fact::Ignored(_), _) => Change::Unchanged,
         };
-        change.or(self.note_claim(event))
+        Ok(noted.or(change))
     }
 
-    fn note_claim(&mut self, event: &Event) -> Change {
+    fn note_claim(&mut self, event: &Event) -> Result<Change, Rejection> {
         let kind = match &event.fact {
             Fact::Invoice(_) => Kind::Invoice,
             Fact::Session(_) => Kind::Session,
-            Fact::Account(_) | Fact::Ignored(_) => return Change::Unchanged,
+            Fact::Account(_) | Fact::Ignored(_) => return Ok(Change::Unchanged),
         };
         let (Some(claim), Some(object)) = (event.claim(), event.object_id()) else {
-            return Change::Unchanged;
+            return Ok(Change::Unchanged);
         };
-        let Some(booking) = claim.booking else {
-            return Change::Unchanged;
+        let Some(id) = claim.booking else {
+            return Ok(Change::Unchanged);
         };
         let first = FirstClaim {
             created: event.header.created,
             event_id: event.header.id.clone(),
         };
-        let claims = &mut self.bookings.entry(booking).or_default().claims;
         let claimant = Claimant {
             account: claim.account,
             kind,
             object: object.to_owned(),
         };
-        match claims.get_mut(&claimant) {
-            Some(known) if *known <= first => Change::Unchanged,
+        let booking = self.bookings.entry(id).or_default();
+        if booking.is_full(&claimant) {
+            return Err(Rejection::TooManyClaims { booking: id });
+        }
+        match booking.claims.get_mut(&claimant) {
+            Some(known) if *known <= first => Ok(Change::Unchanged),
             Some(known) => {
                 *known = first;
-                Change::Changed
+                Ok(Change::Changed)
             }
             None => {
-                claims.insert(claimant, first);
-                Change::Changed
+                booking.claims.insert(claimant, first);
+                Ok(Change::Changed)
             }
         }
     }
 
-    /// Whose each booking is: as the deployment's query says, else the account
-    /// of the earliest claim.
+    /// Whose each booking is.
     pub fn owners(&self) -> Owners {
         self.bookings
             .iter()
-            .filter_map(|(id, booking)| {
-                let first = booking.claims.iter().min_by_key(|(_, first)| *first);
-                let claimed = first.map(|(claimant, _)| Owner::Account(claimant.account.clone()));
-                booking
-                    .decreed
-                    .clone()
-                    .or(claimed)
-                    .map(|owner| (*id, owner))
-            })
+            .filter_map(|(id, booking)| Some((*id, booking.owner()?)))
             .collect()
     }
 
