@@ -1,27 +1,49 @@
-//! The command line.
+//! The command line: one file a family of commands.
+
+mod confirm;
+mod context;
+mod dead_letters;
+mod events;
+mod failed;
+mod hosts;
+mod invoices;
+mod moment;
+mod output;
+mod prune;
+mod replay;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use shared::{
     admin,
-    config::{ConfigError, EXIT_CONFIG, Env},
+    config::Env,
     shutdown,
     telemetry::{Telemetry, report},
 };
 use tracing::{error, info};
 
+use self::{
+    context::Context, dead_letters::DeadLetters, events::Events, failed::Failed, hosts::Hosts,
+    invoices::Invoices, prune::Prune,
+};
 use crate::{
-    run::{self, RunError},
+    run,
     settings::{DatabaseSettings, Settings, admin_listen},
-    store::migrate::{self, MigrateError},
+    store::migrate,
 };
 
 /// Keeps the main app's tables true to Stripe's events.
 ///
-/// Configured by environment variables; see the README.
+/// Configured by environment variables; see the README. What to do when something
+/// is wrong stands in docs/OPERATIONS.md.
 #[derive(Debug, Parser)]
-#[command(name = "worker", version)]
+#[command(
+    name = "worker",
+    version,
+    after_help = "Exit codes: 0 all went well, 1 something did not or was not found, \
+2 a wrong command line, 64 a wrong configuration, 130 ended by ctrl-c."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -44,38 +66,46 @@ enum Command {
     },
     /// Ask the running worker whether it is ready
     Healthcheck,
+    /// What became of events
+    #[command(subcommand)]
+    Events(Events),
+    /// What could not be applied: look, send again, give up
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+    /// Invoices that the main app does not see yet
+    #[command(subcommand)]
+    Invoices(Invoices),
+    /// How far the hosts' onboarding is
+    #[command(subcommand)]
+    Hosts(Hosts),
+    /// Remove what is older than it has to be kept
+    ///
+    /// The running worker does the same once an hour. Kept are: the ledger, resolved
+    /// and discarded dead letters and replays for KEEP_LEDGER_DAYS (40), the bytes
+    /// of applied events for KEEP_EVENTS_DAYS (30). A dead letter that waits for
+    /// somebody is never removed.
+    Prune(Prune),
 }
 
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-enum Failed {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Run(#[from] RunError),
-    #[error(transparent)]
-    Migrate(#[from] MigrateError),
-    #[error("the database cannot be reached")]
-    Connect(#[from] diesel::ConnectionError),
-    #[error("signals cannot be listened for")]
-    Signals(#[source] std::io::Error),
-    #[error(transparent)]
-    Probe(#[from] admin::ProbeError),
-}
-
-/// Reads the command line and does what it says. A wrong configuration exits
-/// with 64, any other failure with 1.
+/// Reads the command line and does what it says. The exit codes stand in the
+/// help.
 pub async fn main(env: Env) -> ExitCode {
-    let cli = Cli::parse();
-    match dispatch(cli.command, &env).await {
+    let command = Cli::parse().command;
+    let logs = matches!(
+        command,
+        None | Some(Command::Run { .. } | Command::Migrate { .. } | Command::Healthcheck)
+    );
+    match dispatch(command, &env).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failed::Config(error) | Failed::Run(RunError::Config(error))) => {
-            eprintln!("{error}");
-            ExitCode::from(EXIT_CONFIG)
-        }
+        Err(failed) if failed.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failed) => {
-            error!("{}", report(&failed));
-            ExitCode::FAILURE
+            let code = failed.exit_code();
+            if logs && code == ExitCode::FAILURE {
+                error!("{}", report(&failed));
+            } else {
+                eprintln!("{}", report(&failed));
+            }
+            code
         }
     }
 }
@@ -92,18 +122,27 @@ async fn dispatch(command: Option<Command>, env: &Env) -> Result<(), Failed> {
         Command::Migrate { down } => {
             let settings = DatabaseSettings::from_env(env)?;
             telemetry.start();
-            let connection = settings.database.connect().await?;
-            let (done, names) = if down {
-                ("undone", migrate::down(connection).await?)
-            } else {
-                ("run", migrate::up(connection).await?)
-            };
-            for name in &names {
-                info!("migration {done}: {name}");
-            }
-            info!("{} migrations {done}", names.len());
-            Ok(())
+            migrate_tables(settings, down).await
         }
         Command::Healthcheck => Ok(admin::healthcheck(admin_listen(env)?).await?),
+        Command::Events(events) => events.run(&Context::new(env)?).await,
+        Command::DeadLetters(letters) => letters.run(&Context::new(env)?).await,
+        Command::Invoices(invoices) => invoices.run(&Context::new(env)?).await,
+        Command::Hosts(hosts) => hosts.run(&Context::new(env)?).await,
+        Command::Prune(prune) => prune.run(&Context::new(env)?).await,
     }
+}
+
+async fn migrate_tables(settings: DatabaseSettings, down: bool) -> Result<(), Failed> {
+    let connection = settings.database.connect().await?;
+    let (done, names) = if down {
+        ("undone", migrate::down(connection).await?)
+    } else {
+        ("run", migrate::up(connection).await?)
+    };
+    for name in &names {
+        info!("migration {done}: {name}");
+    }
+    info!("{} migrations {done}", names.len());
+    Ok(())
 }

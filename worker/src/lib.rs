@@ -19,6 +19,8 @@ pub mod keep;
 pub mod metrics;
 pub mod process;
 pub mod properties;
+pub mod prune;
+pub mod replay;
 pub mod reread;
 pub mod run;
 pub mod settings;

@@ -23,7 +23,7 @@ use crate::{
     gather::Reading,
     health::Health,
     metrics::Metrics,
-    reread,
+    prune, reread,
     settings::Settings,
     settle::Settler,
     store::{
@@ -143,6 +143,10 @@ async fn work(
     tasks.spawn({
         let stop = stop.clone();
         async move { burial.run(&stop).await }
+    });
+    tasks.spawn({
+        let (pool, retention, stop) = (settler.pool.clone(), settings.retention, stop.clone());
+        async move { prune::run(&pool, retention, &stop).await }
     });
     let consume = Consume {
         amqp: settings.amqp,

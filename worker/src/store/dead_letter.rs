@@ -1,5 +1,7 @@
 //! `stripe.dead_letter`: the record of what could not be applied.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, QueryDsl, QueryResult, Queryable, QueryableByName,
@@ -270,4 +272,20 @@ pub async fn resolve(
     .execute(&mut conn)
     .await
     .map(drop)
+}
+
+/// The states of those of `ids` that there are.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn known(
+    mut conn: &AsyncPgConnection,
+    ids: &[String],
+) -> QueryResult<BTreeMap<String, String>> {
+    let known: Vec<(String, String)> = dead_letter::table
+        .filter(dead_letter::id.eq_any(ids))
+        .select((dead_letter::id, dead_letter::state))
+        .load(&mut conn)
+        .await?;
+    Ok(known.into_iter().collect())
 }

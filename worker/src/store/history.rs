@@ -182,3 +182,14 @@ pub async fn replays(mut conn: &AsyncPgConnection, id: &str) -> QueryResult<Vec<
     replays.reverse();
     Ok(replays)
 }
+
+/// How many there are.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn count(mut conn: &AsyncPgConnection, filter: &Filter) -> QueryResult<i64> {
+    matching(filter)
+        .select(diesel::dsl::count_star())
+        .first(&mut conn)
+        .await
+}

@@ -44,14 +44,17 @@ pub async fn start(
     selection: &str,
 ) -> QueryResult<i64> {
     let run: Id = diesel::sql_query(
-        "INSERT INTO stripe.replay (kind, replayed_by, selection) VALUES ($1, $2, $3) RETURNING id",
+        // Nobody else sees the row before its lock is held.
+        "WITH run AS (INSERT INTO stripe.replay (kind, replayed_by, selection) \
+            VALUES ($1, $2, $3) RETURNING id) \
+         SELECT id FROM run WHERE pg_try_advisory_lock($4 + id)",
     )
     .bind::<Text, _>(kind)
     .bind::<Text, _>(by)
     .bind::<Text, _>(selection)
+    .bind::<BigInt, _>(LOCKS)
     .get_result(&mut conn)
     .await?;
-    lock(conn, run.id).await?;
     Ok(run.id)
 }
 

@@ -1,0 +1,107 @@
+//! Removing what is older than it has to be kept, in small batches.
+
+use diesel::{
+    QueryResult,
+    sql_types::{BigInt, Integer},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// What can be pruned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The bytes of applied events.
+    Bodies,
+    /// The ledger's rows, but of events whose dead letter waits for somebody.
+    Ledger,
+    /// Dead letters that are resolved or discarded.
+    DeadLetters,
+    /// Replays, with their items.
+    Replays,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Bodies, Self::Ledger, Self::DeadLetters, Self::Replays];
+
+    /// What it is, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bodies => "event bodies",
+            Self::Ledger => "ledger rows",
+            Self::DeadLetters => "dead letters",
+            Self::Replays => "replays",
+        }
+    }
+
+    /// Table, key and what is old.
+    fn parts(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Bodies => (
+                "stripe.event_body",
+                "event_id",
+                "stored_at < now() - make_interval(days => $1)",
+            ),
+            Self::Ledger => (
+                "stripe.event",
+                "id",
+                "first_seen_at < now() - make_interval(days => $1) \
+                 AND processed_at < now() - make_interval(days => $1) \
+                 AND NOT EXISTS (SELECT FROM stripe.dead_letter d \
+                    WHERE d.id = event.id AND d.state IN ('dead', 'replayed'))",
+            ),
+            Self::DeadLetters => (
+                "stripe.dead_letter",
+                "id",
+                "state IN ('resolved', 'discarded') \
+                 AND changed_at < now() - make_interval(days => $1)",
+            ),
+            Self::Replays => (
+                "stripe.replay",
+                "id",
+                "started_at < now() - make_interval(days => $1)",
+            ),
+        }
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// Removes up to `limit` that are older than `days`. Gives back how many.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn remove(
+    mut conn: &AsyncPgConnection,
+    kind: Kind,
+    days: i32,
+    limit: i64,
+) -> QueryResult<usize> {
+    let (table, key, old) = kind.parts();
+    // SKIP LOCKED: a row that is being worked on is not old.
+    diesel::sql_query(format!(
+        "DELETE FROM {table} WHERE {key} = ANY(ARRAY( \
+            SELECT {key} FROM {table} WHERE {old} LIMIT $2 FOR UPDATE SKIP LOCKED))"
+    ))
+    .bind::<Integer, _>(days)
+    .bind::<BigInt, _>(limit)
+    .execute(&mut conn)
+    .await
+}
+
+/// How many are older than `days`.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn count(mut conn: &AsyncPgConnection, kind: Kind, days: i32) -> QueryResult<i64> {
+    let (table, _, old) = kind.parts();
+    let count: Count =
+        diesel::sql_query(format!("SELECT count(*) AS count FROM {table} WHERE {old}"))
+            .bind::<Integer, _>(days)
+            .get_result(&mut conn)
+            .await?;
+    Ok(count.count)
+}
