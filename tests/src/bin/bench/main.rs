@@ -2,7 +2,7 @@
 //!
 //! | room | holds |
 //! | --- | --- |
-//! | [`intake`], [`drain`], [`whole`] | what is measured |
+//! | [`intake`], [`drain`], [`whole`], [`growth`] | what is measured |
 //! | [`limit`] | the least that does the same work |
 //! | [`load`] | the load generator |
 //! | [`events`] | the events that are sent |
@@ -19,6 +19,7 @@ mod child;
 mod drain;
 mod events;
 mod figures;
+mod growth;
 mod intake;
 mod latency;
 mod limit;
@@ -73,6 +74,8 @@ enum Section {
     Worker,
     /// Webhooks into the tables.
     Whole,
+    /// The worker with millions of rows, and with a long queue.
+    Growth,
 }
 
 impl Section {
@@ -130,6 +133,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
             Section::Intake => intake::measure(&mut stage, &plan, &mut report).await?,
             Section::Worker => drain::measure(&mut stage, &plan, &mut report).await?,
             Section::Whole => whole::measure(&mut stage, &plan, &mut report).await?,
+            Section::Growth => growth::measure(&mut stage, &plan, &mut report).await?,
         }
     }
     drop(stage);

@@ -17,6 +17,12 @@ pub(crate) struct Plan {
     pub(crate) at_rate: Duration,
     /// How long the highest rate has to be held; none: it is not looked for.
     pub(crate) hold: Option<Duration>,
+    /// Rows of the ledger before the events whose cost is measured.
+    pub(crate) ledgers: &'static [u64],
+    /// Events whose cost is measured on each ledger.
+    pub(crate) grown: u64,
+    /// Events that wait in the long queue.
+    pub(crate) long_queue: u64,
 }
 
 impl Plan {
@@ -28,6 +34,9 @@ impl Plan {
         rates: &[100, 1_000, 5_000, 8_000, 12_000],
         at_rate: Duration::from_secs(10),
         hold: Some(Duration::from_secs(60)),
+        ledgers: &[0, 1_000_000, 5_000_000],
+        grown: 20_000,
+        long_queue: 500_000,
     };
 
     /// One minute.
@@ -38,5 +47,8 @@ impl Plan {
         rates: &[100, 2_000],
         at_rate: Duration::from_secs(5),
         hold: None,
+        ledgers: &[0, 100_000],
+        grown: 10_000,
+        long_queue: 50_000,
     };
 }
