@@ -95,10 +95,8 @@ pub async fn up(mut connection: AsyncPgConnection) -> Result<Vec<String>, Migrat
 ///
 /// # Errors
 /// [`MigrateError`].
-pub async fn down(mut connection: AsyncPgConnection) -> Result<Vec<String>, MigrateError> {
-    let schema = lock(&mut connection).await?;
-    prepare(&mut connection, &schema).await?;
-    let mut harness = AsyncMigrationHarness::new(connection);
+pub async fn down(connection: AsyncPgConnection) -> Result<Vec<String>, MigrateError> {
+    let mut harness = harness(connection).await?;
     let undone = names(MigrationHarness::<Pg>::revert_all_migrations(
         &mut harness,
         MIGRATIONS,
@@ -107,16 +105,16 @@ pub async fn down(mut connection: AsyncPgConnection) -> Result<Vec<String>, Migr
     Ok(undone)
 }
 
-/// Undoes the migration that ran last, and no other.
+/// Runs and undoes single migrations. No one else migrates as long as it lives.
 ///
 /// # Errors
-/// [`MigrateError`], also where none has run.
-pub async fn down_last(mut connection: AsyncPgConnection) -> Result<String, MigrateError> {
+/// [`MigrateError`].
+pub async fn harness(
+    mut connection: AsyncPgConnection,
+) -> Result<AsyncMigrationHarness<AsyncPgConnection>, MigrateError> {
     let schema = lock(&mut connection).await?;
     prepare(&mut connection, &schema).await?;
-    let mut harness = AsyncMigrationHarness::new(connection);
-    let undone = MigrationHarness::<Pg>::revert_last_migration(&mut harness, MIGRATIONS);
-    Ok(names(undone.map(|name| vec![name]))?.concat())
+    Ok(AsyncMigrationHarness::new(connection))
 }
 
 /// Checks only that the main app's tables fit, for a worker that was told not

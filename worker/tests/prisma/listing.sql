@@ -33,8 +33,10 @@ UNION ALL
 SELECT format('%s.%s: function', schema, proname)
 FROM pg_proc p JOIN space ON space.oid = p.pronamespace
 UNION ALL
-SELECT format('%s.%s: comment on %s %s', schema, relname, objsubid, description)
-FROM relation r JOIN pg_description d ON d.objoid = r.oid AND d.classoid = 'pg_class'::regclass
+SELECT format('%s.%s: comment on %s %s', schema, relname, coalesce(attname, 'it'), description)
+FROM relation r
+JOIN pg_description d ON d.objoid = r.oid AND d.classoid = 'pg_class'::regclass
+LEFT JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum = objsubid AND objsubid > 0
 UNION ALL
 SELECT format('%s.: comment %s', schema, obj_description(space.oid, 'pg_namespace'))
 FROM space

@@ -2,6 +2,8 @@
 
 #![allow(unreachable_pub, reason = "as in support")]
 
+pub mod misfits;
+
 use std::collections::BTreeSet;
 
 use harness::test_servers::TestDatabase;
@@ -69,6 +71,17 @@ impl Place {
     /// What the database holds.
     pub async fn listing(&self) -> BTreeSet<String> {
         self.column(LISTING).await.into_iter().collect()
+    }
+
+    /// Asserts that the database holds this, and tells the difference otherwise.
+    pub async fn holds(&self, expected: &BTreeSet<String>) {
+        let found = self.listing().await;
+        let more: Vec<_> = found.difference(expected).collect();
+        let less: Vec<_> = expected.difference(&found).collect();
+        assert!(
+            more.is_empty() && less.is_empty(),
+            "more: {more:#?}\nless: {less:#?}"
+        );
     }
 
     /// What one schema holds.
