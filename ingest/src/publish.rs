@@ -153,10 +153,8 @@ impl Publisher {
         self.nudge.notify_one();
         let mut state = self.state.clone();
         let up = state.wait_for(|state| matches!(state, State::Up(link) if link.is_alive()));
-        timeout_at(start + self.limits.link_wait, up)
-            .await
-            .ok()?
-            .ok()?;
+        let wait = self.limits.link_wait.min(self.limits.publish);
+        timeout_at(start + wait, up).await.ok()?.ok()?;
         self.current()
     }
 
