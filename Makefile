@@ -39,7 +39,7 @@ down: ## Stops what `make up` started and keeps its data; WIPE=1 removes the dat
 	@$(STACK) down $(if $(WIPE),--wipe)
 
 test: build ## Runs all tests against servers of their own
-	@$(STACK) run -- cargo test --locked --workspace $(CARGO_FLAGS)
+	@$(STACK) run -- cargo test --locked --workspace --no-fail-fast $(CARGO_FLAGS)
 
 bench: build-release ## Measures speed and memory against what this machine can do: ten minutes
 	@$(TARGET_DIR)/release/bench

@@ -240,3 +240,19 @@ fn without_password(url: &str) -> String {
     }
     url.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, process::Command};
+
+    use super::shell_lines;
+
+    #[test]
+    fn a_shell_reads_back_what_was_written() {
+        let value = "a=whsec_'$(touch x)' \"`b`\\\n!";
+        let lines = shell_lines(&BTreeMap::from([("NAME".to_owned(), value.to_owned())]));
+        let script = format!("{lines}printf %s \"$NAME\"");
+        let output = Command::new("sh").arg("-c").arg(script).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), value);
+    }
+}
