@@ -105,24 +105,18 @@ pub struct Run {
 }
 
 impl Run {
-    /// Begins a run; first gives back what killed runs left behind. The
-    /// connection is the run's own: it holds the run's lock.
+    /// Begins a run. The connection is the run's own: it holds the run's lock.
     ///
     /// # Errors
     /// [`ReplayError`]; nothing was sent.
     pub async fn start(
-        mut conn: AsyncPgConnection,
+        conn: AsyncPgConnection,
         amqp: &AmqpUrl,
         names: &Names,
         plan: Plan,
         what: What,
     ) -> Result<Self, ReplayError> {
         let publisher = Publisher::connect(amqp, names).await?;
-        conn.transaction(async |conn| {
-            transaction::take_turn(conn).await?;
-            give_back_killed(conn).await
-        })
-        .await?;
         let kind = match what {
             What::DeadLetters(_) => "dead_letters",
             What::Events(_) => "events",
@@ -303,16 +297,21 @@ impl Run {
     }
 }
 
-/// What killed runs took and did not send is dead again.
+/// What killed runs took and did not send is dead again. To be done before
+/// anything is selected.
 ///
 /// # Errors
 /// As Postgres says.
-async fn give_back_killed(conn: &AsyncPgConnection) -> diesel::QueryResult<()> {
-    for run in replay_run::killed(conn).await? {
-        replay_run::abandon(conn, run).await?;
-        replay_run::end(conn, run).await?;
-    }
-    Ok(())
+pub async fn recover(conn: &mut AsyncPgConnection) -> diesel::QueryResult<()> {
+    conn.transaction(async |conn| {
+        transaction::take_turn(conn).await?;
+        for run in replay_run::killed(conn).await? {
+            replay_run::abandon(conn, run).await?;
+            replay_run::end(conn, run).await?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// The properties of an applied event, as ingest made them.

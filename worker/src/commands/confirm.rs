@@ -1,7 +1,11 @@
 //! Asking before something is changed.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    thread,
+};
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::failed::Failed;
@@ -22,9 +26,12 @@ pub(super) async fn confirm(
     }
     eprint!("{question} [y/N] ");
     io::stderr().flush()?;
-    let answer = tokio::task::spawn_blocking(|| {
+    // A thread of its own: ctrl-c need not wait for the rest of the line.
+    let (send, answer) = oneshot::channel();
+    thread::spawn(move || {
         let mut answer = String::new();
-        io::stdin().read_line(&mut answer).map(|_| answer)
+        let read = io::stdin().read_line(&mut answer).map(|_| answer);
+        let _nobody_waits = send.send(read);
     });
     let answer = tokio::select! {
         answer = answer => answer.map_err(io::Error::other)??,

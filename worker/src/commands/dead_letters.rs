@@ -15,7 +15,7 @@ use super::{
     replay::{self, Sending},
 };
 use crate::{
-    replay::What,
+    replay::{What, recover},
     store::{
         dead_letter::{self, DEAD},
         page::Order,
@@ -105,7 +105,10 @@ impl DeadLetters {
 impl Replay {
     async fn run(&self, context: &Context<'_>) -> Result<(), Failed> {
         let filter = self.select.filter(DEAD)?;
-        let conn = context.connect().await?;
+        let mut conn = context.connect().await?;
+        if !self.sending.dry_run {
+            recover(&mut conn).await?;
+        }
         self.select.check_ids(&conn).await?;
         let matching = dead_letter::count(&conn, &filter).await?;
         let count = self.sending.limited(matching);

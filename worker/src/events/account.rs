@@ -131,7 +131,7 @@ impl Account {
 
 impl Standing {
     fn join(&mut self, event_id: &str, candidate: &Candidate) -> Change {
-        if self.candidates.contains_key(event_id) {
+        if self.candidates.get(event_id) == Some(candidate) {
             return Change::Unchanged;
         }
         self.candidates

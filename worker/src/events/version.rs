@@ -60,23 +60,30 @@ pub fn said<T>(value: Option<T>, version: &Version) -> Slot<T> {
 
 /// Keeps the value of the greater version. An empty slot never wins, so that a
 /// known value is never overwritten by null.
-pub fn keep_latest<T>(slot: &mut Slot<T>, other: Slot<T>) -> Change {
+pub fn keep_latest<T: PartialEq>(slot: &mut Slot<T>, other: Slot<T>) -> Change {
     keep(slot, other, |ours, theirs| theirs > ours)
 }
 
 /// Keeps the value of the smaller version: what was said first stays.
-pub fn keep_first<T>(slot: &mut Slot<T>, other: Slot<T>) -> Change {
+pub fn keep_first<T: PartialEq>(slot: &mut Slot<T>, other: Slot<T>) -> Change {
     keep(slot, other, |ours, theirs| theirs < ours)
 }
 
-fn keep<T>(
+/// The same version is the same event: judged again, by a handler that may have
+/// been mended since, it replaces what it said before.
+fn keep<T: PartialEq>(
     slot: &mut Slot<T>,
     other: Slot<T>,
     wins: impl Fn(&Version, &Version) -> bool,
 ) -> Change {
     match (slot.as_ref(), other) {
         (_, None) => Change::Unchanged,
-        (Some(ours), Some(theirs)) if !wins(&ours.version, &theirs.version) => Change::Unchanged,
+        (Some(ours), Some(theirs)) if *ours == theirs => Change::Unchanged,
+        (Some(ours), Some(theirs))
+            if ours.version != theirs.version && !wins(&ours.version, &theirs.version) =>
+        {
+            Change::Unchanged
+        }
         (_, theirs) => {
             *slot = theirs;
             Change::Changed

@@ -6,7 +6,9 @@
     reason = "each test binary uses a part of it"
 )]
 
+pub mod operator;
 pub mod reference;
+pub mod running;
 
 use std::{fs, path::Path};
 

@@ -1,0 +1,425 @@
+//! For each reason, a real event that ends among the dead letters, is found there
+//! by the command, and is sent again after its cause was put right.
+
+mod support;
+
+use harness::{
+    stripe::{Event, Invoice},
+    test_servers::TestBroker,
+};
+use lapin::{
+    BasicProperties,
+    options::{BasicGetOptions, BasicPublishOptions, BasicRejectOptions},
+};
+use serde_json::{Value, json};
+use support::{
+    Lab,
+    operator::Operator,
+    running::{Options, Running, declare, properties, publish, publish_bytes, until},
+};
+use worker::events::{self, Rejected, Rules, rejection::Rejection};
+
+const LETTERS: &str = "SELECT id || ' ' || reason || ' ' || state || ' ' || attempts \
+    FROM stripe.dead_letter ORDER BY id";
+
+fn paid(id: &str, booking: &str) -> Event {
+    let object = Invoice {
+        id: format!("in_{id}"),
+        booking: Some(booking.into()),
+        ..Invoice::default()
+    };
+    Event::new(&format!("evt_{id}"), "invoice.paid", object.value()).of_account("acct_a")
+}
+
+/// The dead letter is found by its reason, and sent again with success: it was
+/// applied once.
+async fn replayed_and_applied(lab: &Lab, operator: &Operator, id: &str, reason: &str) {
+    let listed = operator
+        .run(&format!("dead-letters list --reason {reason} --json"))
+        .await
+        .well();
+    let ids: Vec<Value> = listed
+        .objects()
+        .iter()
+        .map(|one| one["id"].clone())
+        .collect();
+    assert_eq!(ids, [json!(id)], "{}", listed.err);
+    let shown = operator
+        .run(&format!("dead-letters show {id}"))
+        .await
+        .well();
+    assert!(shown.out.contains(reason), "{}", shown.out);
+
+    let replayed = operator
+        .run(&format!("dead-letters replay {id} --follow --yes --json"))
+        .await
+        .well();
+    let [run, outcome] = &replayed.objects()[..] else {
+        panic!("{}", replayed.out);
+    };
+    assert_eq!(run["published"], 1);
+    assert_eq!(outcome["outcome"], "applied");
+    until(
+        &lab.client,
+        &format!("SELECT state || ' ' || replay_id FROM stripe.dead_letter WHERE id = '{id}'"),
+        &format!("resolved {}", run["replay"]),
+    )
+    .await;
+    let (outcome, why, attempts) = lab.ledger(id).await.unwrap();
+    assert_eq!((outcome.as_str(), why), ("applied", None));
+    assert!(attempts <= 2, "{attempts}");
+    assert_eq!(lab.invoices().await.len(), 1, "one effect");
+
+    // Once more does no harm.
+    let again = operator
+        .run(&format!("dead-letters replay {id} --yes"))
+        .await
+        .well();
+    assert!(again.err.contains("resolved"), "{}", again.err);
+    assert_eq!(lab.ledger(id).await.unwrap().2, attempts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_booking_of_another_account() {
+    let (lab, broker) = (Lab::with_bookings(&[7]).await, TestBroker::new("claimed"));
+    lab.client
+        .batch_execute(r#"ALTER TABLE "Booking" ADD "account" text; UPDATE "Booking" SET "account" = 'acct_b'"#)
+        .await
+        .unwrap();
+    let options = Options {
+        owner_query: Some(r#"SELECT "account" FROM "Booking" WHERE "id" = $1"#),
+        ..Options::default()
+    };
+    let worker = Running::with(&broker, broker.url(), lab.database.url(), options).await;
+    publish(&broker, &paid("1", "7")).await;
+    until(
+        &lab.client,
+        LETTERS,
+        "evt_1 booking_claimed_by_other_account dead 1",
+    )
+    .await;
+    lab.client
+        .batch_execute(r#"UPDATE "Booking" SET "account" = 'acct_a'"#)
+        .await
+        .unwrap();
+    let operator = Operator::new(lab.database.url(), &broker);
+    replayed_and_applied(&lab, &operator, "evt_1", "booking_claimed_by_other_account").await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_the_database_refuses() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("refused"));
+    lab.client
+        .batch_execute(r#"ALTER TABLE "Invoice" ADD CONSTRAINT "cheap" CHECK ("amount" < 10)"#)
+        .await
+        .unwrap();
+    let worker = Running::start(&broker, lab.database.url()).await;
+    publish(&broker, &paid("1", "7")).await;
+    until(&lab.client, LETTERS, "evt_1 refused_by_database dead 1").await;
+    lab.client
+        .batch_execute(r#"ALTER TABLE "Invoice" DROP CONSTRAINT "cheap""#)
+        .await
+        .unwrap();
+    let operator = Operator::new(lab.database.url(), &broker);
+    replayed_and_applied(&lab, &operator, "evt_1", "refused_by_database").await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_metadata_key() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("key"));
+    let mut event = paid("1", "7");
+    event.object["metadata"]["order"] = "A-7".into();
+    let options = Options {
+        booking_key: "order",
+        ..Options::default()
+    };
+    let worker = Running::with(&broker, broker.url(), lab.database.url(), options).await;
+    publish(&broker, &event).await;
+    until(&lab.client, LETTERS, "evt_1 invalid_booking_id dead 1").await;
+    worker.stop().await;
+    let worker = Running::start(&broker, lab.database.url()).await;
+    let operator = Operator::new(lab.database.url(), &broker);
+    replayed_and_applied(&lab, &operator, "evt_1", "invalid_booking_id").await;
+    worker.stop().await;
+}
+
+/// A release that does not know a status yet.
+fn old_release(body: &[u8], rules: &Rules) -> Result<events::Event, Rejected> {
+    let read = events::read(body, rules)?;
+    Err(Rejected {
+        header: Some(read.header),
+        rejection: Rejection::UnknownStatus {
+            field: "invoice.status",
+        },
+    })
+}
+
+/// A release whose handler crashes.
+fn crashing_release(_body: &[u8], _rules: &Rules) -> Result<events::Event, Rejected> {
+    panic!("on purpose")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_with_a_mistake_and_one_that_crashes() {
+    for (reader, reason) in [
+        (old_release as worker::gather::Reader, "unknown_status"),
+        (crashing_release, "delivery_limit"),
+    ] {
+        let (lab, broker) = (Lab::new().await, TestBroker::new("mistake"));
+        let options = Options {
+            reader,
+            ..Options::default()
+        };
+        let worker = Running::with(&broker, broker.url(), lab.database.url(), options).await;
+        publish(&broker, &paid("1", "7")).await;
+        until(&lab.client, LETTERS, &format!("evt_1 {reason} dead 1")).await;
+        assert_eq!(lab.ledger("evt_1").await.unwrap().0, "dead");
+        worker.stop().await;
+        let worker = Running::start(&broker, lab.database.url()).await;
+        let operator = Operator::new(lab.database.url(), &broker);
+        replayed_and_applied(&lab, &operator, "evt_1", reason).await;
+        worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_gives_up() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("broker"));
+    declare(&broker).await;
+    // Another consumer rejects one, another one is too old.
+    publish(&broker, &paid("1", "7")).await;
+    let connection = harness::servers::rabbitmq::connect(broker.url())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let queue = broker.worker_queue();
+    let got = channel
+        .basic_get(queue.into(), BasicGetOptions::default())
+        .await;
+    let rejected = got.unwrap().unwrap();
+    rejected
+        .delivery
+        .reject(BasicRejectOptions { requeue: false })
+        .await
+        .unwrap();
+    let mut old = paid("2", "7");
+    old.object["id"] = "in_1".into();
+    let body = old.bytes();
+    let short = properties(&body).with_expiration("1".into());
+    broker.publish("invoice.paid", &body, short).await.unwrap();
+    broker
+        .until_depth(&broker.dead(), 2, support::running::BOUND)
+        .await
+        .unwrap();
+
+    let worker = Running::start(&broker, lab.database.url()).await;
+    until(
+        &lab.client,
+        LETTERS,
+        "evt_1 rejected dead 1; evt_2 expired dead 1",
+    )
+    .await;
+    let operator = Operator::new(lab.database.url(), &broker);
+    replayed_and_applied(&lab, &operator, "evt_1", "rejected").await;
+    let expired = operator
+        .run("dead-letters replay evt_2 --yes --follow --json")
+        .await
+        .well();
+    assert_eq!(
+        expired.objects()[1]["outcome"],
+        "applied",
+        "{}",
+        expired.out
+    );
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_data_fails_again_as_the_same_dead_letter_and_is_discarded() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("data"));
+    let worker = Running::start(&broker, lab.database.url()).await;
+    let base = paid("x", "7");
+    let with = |id: &str, change: &dyn Fn(&mut Value)| {
+        let mut value = base.value();
+        value["id"] = id.into();
+        change(&mut value);
+        value
+    };
+    let object = |field: &'static str, wrong: Value| {
+        move |event: &mut Value| event["data"]["object"][field] = wrong.clone()
+    };
+    let cases = [
+        (
+            "unreadable_object",
+            with("evt_1", &object("total", json!("45"))),
+        ),
+        (
+            "other_object",
+            with("evt_2", &object("object", json!("charge"))),
+        ),
+        (
+            "nul_in_text",
+            with("evt_3", &object("number", json!("a\0b"))),
+        ),
+        (
+            "text_too_long",
+            with("evt_4", &object("invoice_pdf", json!("x".repeat(9000)))),
+        ),
+        (
+            "unknown_status",
+            with("evt_5", &object("status", json!("melted"))),
+        ),
+        (
+            "time_out_of_range",
+            with("evt_6", &|event| event["created"] = json!(-1)),
+        ),
+        (
+            "missing_account",
+            with("evt_7", &|event| {
+                event["type"] = "account.application.deauthorized".into();
+                event["account"] = Value::Null;
+                event["data"]["object"] = json!({ "id": "ca_1", "object": "application" });
+            }),
+        ),
+        (
+            "account_mismatch",
+            with("evt_8", &|event| {
+                event["type"] = "account.updated".into();
+                event["data"]["object"] = json!({ "id": "acct_z", "object": "account" });
+            }),
+        ),
+        (
+            "invalid_booking_id",
+            with("evt_9", &object("metadata", json!({ "bookingId": "7a" }))),
+        ),
+    ];
+    for (_, event) in &cases {
+        let kind = event["type"].as_str().unwrap();
+        publish_bytes(&broker, kind, event.to_string().as_bytes()).await;
+    }
+    // What no one can read is kept too, by the hash of its bytes.
+    publish_bytes(&broker, "invoice.paid", b"\xff not an event").await;
+    let count = "SELECT state || ' ' || count(*) || ' ' || sum(attempts) FROM stripe.dead_letter GROUP BY state ORDER BY state";
+    until(&lab.client, count, "dead 10 10").await;
+
+    let operator = Operator::new(lab.database.url(), &broker);
+    for (reason, event) in &cases {
+        let listed = operator
+            .run(&format!("dead-letters list --reason {reason} --json"))
+            .await
+            .well();
+        assert_eq!(listed.objects()[0]["id"], event["id"]);
+    }
+    let unreadable = operator
+        .run("dead-letters list --reason unreadable_event --json")
+        .await
+        .well();
+    let id = unreadable.objects()[0]["id"].as_str().unwrap().to_owned();
+    assert!(id.starts_with("sha256-"), "{id}");
+    let body = operator
+        .command(&format!("dead-letters show {id} --body"))
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(body.stdout, b"\xff not an event");
+
+    let replayed = operator
+        .run("dead-letters replay --all --yes --follow")
+        .await;
+    assert_eq!(replayed.code, 1, "{}", replayed.out);
+    assert!(replayed.out.contains("10 dead"), "{}", replayed.out);
+    until(&lab.client, count, "dead 10 20").await;
+
+    let dry = operator
+        .run("dead-letters discard --type invoice.* --dry-run")
+        .await
+        .well();
+    assert!(
+        dry.err.contains("7 dead letters would be discarded"),
+        "{}",
+        dry.err
+    );
+    operator
+        .run("dead-letters discard --type invoice.* --yes")
+        .await
+        .well();
+    until(&lab.client, count, "dead 3 6; discarded 7 14").await;
+    operator
+        .run(&format!("dead-letters discard {id} --yes --by bob"))
+        .await
+        .well();
+    let by =
+        "SELECT DISTINCT changed_by FROM stripe.dead_letter WHERE state = 'discarded' ORDER BY 1";
+    until(&lab.client, by, "ada; bob").await;
+    worker.stop().await;
+    assert!(lab.invoices().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_restores_the_message_and_a_stranger_is_kept() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("exact"));
+    let spy = broker.spy().await.unwrap();
+    let worker = Running::start(&broker, lab.database.url()).await;
+    let mut event = paid("1", "x");
+    event.object["description"] = "Größe \u{1F600}".into();
+    publish(&broker, &event).await;
+    until(&lab.client, LETTERS, "evt_1 invalid_booking_id dead 1").await;
+    let operator = Operator::new(lab.database.url(), &broker);
+    let replayed = operator
+        .run("dead-letters replay --all --yes --json")
+        .await
+        .well();
+    assert_eq!(replayed.objects()[0]["published"], 1);
+    until(&lab.client, LETTERS, "evt_1 invalid_booking_id dead 2").await;
+    let seen = broker.take_all(&spy).await.unwrap();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[0].data, seen[1].data);
+    assert_eq!(seen[0].routing_key, seen[1].routing_key);
+    let mut headers = seen[1].properties.headers().clone().unwrap();
+    let mut inner = headers.inner().clone();
+    for ticket in ["replay_id", "replay_item", "replay_by"] {
+        assert!(inner.remove(ticket).is_some(), "{ticket}");
+    }
+    headers = inner.into();
+    assert_eq!(
+        seen[1].properties.clone().with_headers(headers),
+        seen[0].properties
+    );
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_publishes_to_the_dead_letters_is_kept_and_cannot_be_sent() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("stranger"));
+    let worker = Running::start(&broker, lab.database.url()).await;
+    let connection = harness::servers::rabbitmq::connect(broker.url())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let options = BasicPublishOptions::default();
+    let nothing = BasicProperties::default();
+    channel
+        .basic_publish(
+            broker.dead().into(),
+            "what.ever".into(),
+            options,
+            b"hello",
+            nothing,
+        )
+        .await
+        .unwrap();
+    let letter = "SELECT reason || ' ' || routing_key || ' ' || state FROM stripe.dead_letter";
+    until(&lab.client, letter, "unknown what.ever dead").await;
+    let operator = Operator::new(lab.database.url(), &broker);
+    let replayed = operator.run("dead-letters replay --all --yes").await;
+    assert_eq!(replayed.code, 1, "{}", replayed.out);
+    assert!(
+        replayed.out.contains("no queue takes their type"),
+        "{}",
+        replayed.out
+    );
+    until(&lab.client, letter, "unknown what.ever dead").await;
+    worker.stop().await;
+}

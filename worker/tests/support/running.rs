@@ -1,0 +1,159 @@
+//! A worker that runs in this process: it consumes events and keeps dead letters.
+
+use std::time::Duration;
+
+use harness::{
+    stripe::Event,
+    test_servers::TestBroker,
+    wait::{self, Seen},
+};
+use lapin::{BasicProperties, Confirmation};
+use shared::{amqp::AmqpUrl, envelope::Envelope, message, topology::Names};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use worker::{
+    burial::Burial, consume::Consume, events, gather::Reader, gather::Reading, health::Health,
+    keep::Keep, metrics::Metrics, settle::Settler, store::connect::Database,
+};
+
+use super::rules;
+
+/// Bound for whatever is waited for.
+pub const BOUND: Duration = Duration::from_secs(30);
+
+/// How a worker differs from the usual one.
+pub struct Options {
+    pub reader: Reader,
+    pub booking_key: &'static str,
+    pub owner_query: Option<&'static str>,
+    pub keep: Keep,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            reader: events::read,
+            booking_key: "bookingId",
+            owner_query: None,
+            keep: Keep::Compressed,
+        }
+    }
+}
+
+/// A running worker.
+pub struct Running {
+    pub metrics: Metrics,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Running {
+    pub async fn start(broker: &TestBroker, database_url: &str) -> Self {
+        Self::with(broker, broker.url(), database_url, Options::default()).await
+    }
+
+    pub async fn with(
+        broker: &TestBroker,
+        amqp_url: &str,
+        database_url: &str,
+        options: Options,
+    ) -> Self {
+        let (stop, health, tasks) = (
+            CancellationToken::new(),
+            Health::default(),
+            TaskTracker::new(),
+        );
+        let amqp = AmqpUrl::parse(amqp_url).unwrap();
+        let names = Names::new(broker.prefix()).unwrap();
+        let pool = Database::parse(database_url).unwrap().pool();
+        let mut rules = rules();
+        rules.booking_key = options.booking_key.into();
+        let metrics = Metrics::default();
+        let burial = Burial {
+            amqp: amqp.clone(),
+            names: names.clone(),
+            pool: pool.clone(),
+            metrics: metrics.clone(),
+        };
+        let consume = Consume {
+            amqp,
+            names,
+            reading: Reading {
+                rules,
+                reader: options.reader,
+                keep: options.keep,
+            },
+            settler: Settler::new(pool, options.owner_query.map(str::to_owned)),
+            metrics: metrics.clone(),
+            health: health.clone(),
+        };
+        let token = stop.clone();
+        tasks.spawn(async move { burial.run(&token).await });
+        let token = stop.clone();
+        tasks.spawn(async move { consume.run(&token).await.unwrap() });
+        wait::until("a consuming worker", BOUND, async || {
+            match health.is_consuming() {
+                true => Seen::Reached(()),
+                false => Seen::NotYet("not consuming".into()),
+            }
+        })
+        .await
+        .unwrap();
+        Self {
+            metrics,
+            stop,
+            tasks,
+        }
+    }
+
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// The properties that ingest gives to these bytes.
+pub fn properties(body: &[u8]) -> BasicProperties {
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    match Envelope::read(body) {
+        Ok(envelope) => message::properties(&envelope, 1_760_000_000_123, Some(parent)),
+        Err(_) => BasicProperties::default().with_delivery_mode(2),
+    }
+}
+
+/// Publishes bytes as ingest does.
+pub async fn publish_bytes(broker: &TestBroker, kind: &str, body: &[u8]) {
+    let confirmation = broker.publish(kind, body, properties(body)).await;
+    assert_eq!(confirmation.unwrap(), Confirmation::Ack(None));
+}
+
+/// Publishes an event as ingest does.
+pub async fn publish(broker: &TestBroker, event: &Event) {
+    publish_bytes(broker, &event.kind, &event.bytes()).await;
+}
+
+/// Declares exchanges and queues, so that something can be published before a
+/// worker runs.
+pub async fn declare(broker: &TestBroker) {
+    let connection = harness::servers::rabbitmq::connect(broker.url())
+        .await
+        .unwrap();
+    let names = Names::new(broker.prefix()).unwrap();
+    shared::topology::declare(&connection, &names)
+        .await
+        .unwrap();
+}
+
+/// Waits until a query's rows, joined by "; ", read so.
+pub async fn until(client: &tokio_postgres::Client, query: &str, expected: &str) {
+    wait::until(expected, BOUND, async || {
+        let rows = client.query(query, &[]).await.unwrap();
+        let texts: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        match texts.join("; ") {
+            seen if seen == expected => Seen::Reached(()),
+            seen => Seen::NotYet(seen),
+        }
+    })
+    .await
+    .unwrap();
+}
