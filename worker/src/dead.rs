@@ -5,7 +5,7 @@ use lapin::{
     BasicProperties, Channel, Confirmation,
     message::Delivery,
     options::{BasicPublishOptions, ConfirmSelectOptions},
-    types::{AMQPValue, FieldTable, ShortString},
+    types::{AMQPValue, ShortString},
 };
 
 use shared::clock;
@@ -79,10 +79,7 @@ impl Dead {
 }
 
 fn properties(original: &BasicProperties, why: &Rejection) -> BasicProperties {
-    let mut headers = original
-        .headers()
-        .clone()
-        .unwrap_or_else(FieldTable::default);
+    let mut headers = original.headers().clone().unwrap_or_default();
     let text = |text: String| AMQPValue::LongString(text.into());
     headers.insert(REASON.into(), text(why.code().to_owned()));
     headers.insert(DETAIL.into(), text(why.to_string()));

@@ -1,12 +1,19 @@
 //! Keeping the bytes of applied events: compressing them, and back.
 
-use std::io;
+use std::{cell::RefCell, io};
+
+use zstd::bulk::Compressor;
 
 /// Events are a few kilobytes of JSON, and level 1 makes a third of them. Higher
 /// levels take several times as long for a tenth less.
 const LEVEL: i32 = 1;
 /// The largest event that is read back, in bytes: the most that ingest takes.
 const MAX_BODY: usize = 2 * 1024 * 1024;
+
+thread_local! {
+    /// Making a compressor costs as much as compressing an event.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+}
 
 /// Whether the bytes of applied events are kept, and how they are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +31,12 @@ impl Keep {
             Self::Never => None,
             // Compressing to memory does not fail; without the bytes the event
             // could only not be replayed.
-            Self::Compressed => zstd::bulk::compress(body, LEVEL).ok(),
+            Self::Compressed => COMPRESSOR.with_borrow_mut(|kept| {
+                if kept.is_none() {
+                    *kept = Compressor::new(LEVEL).ok();
+                }
+                kept.as_mut()?.compress(body).ok()
+            }),
         }
     }
 }

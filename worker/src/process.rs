@@ -184,7 +184,7 @@ async fn fresh(conn: &AsyncPgConnection, items: &[Item]) -> Result<Vec<Freshness
 pub(crate) fn header(reading: &Result<Event, Rejected>) -> Option<&Header> {
     match reading {
         Ok(event) => Some(&event.header),
-        Err(rejected) => rejected.header.as_ref(),
+        Err(rejected) => rejected.header.as_deref(),
     }
 }
 

@@ -1,5 +1,11 @@
 //! For each reason, a real event that ends among the dead letters, is found there
 //! by the command, and is sent again after its cause was put right.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
@@ -149,7 +155,7 @@ async fn a_wrong_metadata_key() {
 fn old_release(body: &[u8], rules: &Rules) -> Result<events::Event, Rejected> {
     let read = events::read(body, rules)?;
     Err(Rejected {
-        header: Some(read.header),
+        header: Some(Box::new(read.header)),
         rejection: Rejection::UnknownStatus {
             field: "invoice.status",
         },

@@ -1,5 +1,11 @@
 //! The commands as a person uses them: on a terminal, through a pipe, with a wrong
 //! word, and over a table that has grown.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

@@ -1,6 +1,12 @@
 //! The end state is a function of the set of events: any order, any
 //! duplication, any cut into units and any number of workers end in the rows
 //! of the plain reference.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

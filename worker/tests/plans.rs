@@ -1,4 +1,10 @@
 //! Every hot statement goes by an index, and every index is there for one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

@@ -1,5 +1,11 @@
 //! Replays that are killed, repeated and run twice at once; and events that were
 //! applied, judged again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

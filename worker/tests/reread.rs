@@ -1,4 +1,10 @@
 //! Accounts that events cannot settle are settled by Stripe's API.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

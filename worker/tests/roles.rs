@@ -1,5 +1,11 @@
 //! The worker runs with the rights that docs/DATABASE.md gives it, and the
 //! reader cannot write.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

@@ -1,6 +1,11 @@
 //! The tables: made as Prisma makes them, or adopted as the app made them, or
 //! refused; and the way back.
-#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests"
+)]
 
 mod prisma;
 mod support;

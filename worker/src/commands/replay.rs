@@ -97,7 +97,7 @@ pub(super) async fn run(
     let bar = bar(count, sending.form);
     let sent = run
         .send(&context.stop, |progress| {
-            bar.set_position(progress.published)
+            bar.set_position(progress.published);
         })
         .await;
     bar.finish_and_clear();

@@ -87,7 +87,7 @@ impl Ignored {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// What it says of itself, where that could be read.
-    pub header: Option<Header>,
+    pub header: Option<Box<Header>>,
     /// Why it cannot be applied.
     pub rejection: Rejection,
 }
@@ -113,7 +113,7 @@ pub fn read(body: &[u8], rules: &Rules) -> Result<Event, Rejected> {
     match fact(body, &header, rules) {
         Ok(fact) => Ok(Event { header, fact }),
         Err(rejection) => Err(Rejected {
-            header: Some(header),
+            header: Some(Box::new(header)),
             rejection,
         }),
     }
