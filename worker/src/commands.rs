@@ -93,7 +93,7 @@ pub async fn main(env: Env) -> ExitCode {
     let command = Cli::parse().command;
     let logs = matches!(
         command,
-        None | Some(Command::Run { .. } | Command::Migrate { .. } | Command::Healthcheck)
+        None | Some(Command::Run { .. } | Command::Migrate { .. })
     );
     match dispatch(command, &env).await {
         Ok(()) => ExitCode::SUCCESS,

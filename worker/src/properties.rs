@@ -85,7 +85,10 @@ pub fn headers_for_people(json: &Value) -> Vec<(String, String)> {
     let headers = json.get("headers").map(table_of).unwrap_or_default();
     let lines = headers.inner().iter();
     lines
-        .map(|(name, value)| (name.to_string(), plain(value).to_string()))
+        .map(|(name, value)| match plain(value) {
+            Value::String(text) => (name.to_string(), text),
+            value => (name.to_string(), value.to_string()),
+        })
         .collect()
 }
 
