@@ -191,11 +191,11 @@ impl Consume {
             return Ok(());
         };
         self.metrics.unit(items.len(), started.elapsed());
-        self.answer(session, taken, items, settled).await?;
+        // Before the answer, which may ack everything up to its last delivery.
         for delivery in unit.crashed {
             self.give_back(session, &delivery).await?;
         }
-        Ok(())
+        self.answer(session, taken, items, settled).await
     }
 
     async fn answer(
