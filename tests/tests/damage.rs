@@ -1,6 +1,12 @@
 //! A damage matrix over the real services: each thing that breaks, at a first
 //! delivery, at a redelivery and at a replay. Nothing is lost, nothing has two
 //! effects, and every state in the ledger is true.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

@@ -1,5 +1,11 @@
 //! A worker that is killed between its commit and its ack has had its effect
 //! once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! The story of a booking, over the real binaries: signed HTTP in, rows out.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
