@@ -1,10 +1,4 @@
 //! Three nodes on one machine form a cluster, and an alarm can be raised.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use anyhow::Result;
 use harness::{

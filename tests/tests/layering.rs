@@ -1,11 +1,5 @@
 //! Which of our crates may depend on what. `deny.toml` says the same to
 //! cargo-deny; this holds it in every test run.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 #![allow(clippy::expect_used, reason = "test support")]
 
 use std::{collections::BTreeMap, fs, process::Command};

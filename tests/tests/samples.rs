@@ -1,10 +1,4 @@
 //! The samples are signed right, of a real size, and of the shape of their version.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 #![allow(clippy::expect_used, reason = "test support")]
 
 use harness::stripe::{

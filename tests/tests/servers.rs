@@ -1,10 +1,4 @@
 //! Private servers start, survive a kill with their data, and leave nothing behind.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use anyhow::Result;
 use harness::{

@@ -1,10 +1,4 @@
 //! A service that does not become ready says why.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use std::{os::unix::fs::PermissionsExt as _, path::PathBuf};
 

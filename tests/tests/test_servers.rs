@@ -1,10 +1,4 @@
 //! Every test gets a database and a prefix of its own, and they go with it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 #![allow(clippy::expect_used, reason = "test support")]
 
 use std::{
