@@ -49,7 +49,11 @@ pub(crate) struct Watched {
 
 impl Watch {
     pub(super) async fn connect(&self) -> Result<Client> {
-        postgres::connect(&self.database_url).await
+        let client = postgres::connect(&self.database_url).await?;
+        // A plan that is made while the table is empty would read all of it at
+        // each look.
+        client.batch_execute("SET enable_seqscan = off").await?;
+        Ok(client)
     }
 
     /// Looks until all has been sent and seen.
