@@ -5,8 +5,9 @@ use crate::limits::{Limits, MAX_BODY};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// How much of a body that nobody wants is read all the same, in bytes. A
@@ -31,33 +32,32 @@ pub(crate) enum BodyError {
 
 /// A body, and its share of the bytes that may be held.
 #[derive(Debug)]
-pub(crate) struct Held<'a> {
+pub(crate) struct Held {
     pub(crate) bytes: Bytes,
-    _share: SemaphorePermit<'a>,
+    pub(crate) share: Share,
 }
+
+/// A share of the bytes that may be held, given back when dropped.
+pub(crate) type Share = OwnedSemaphorePermit;
 
 /// The bytes that all requests together may hold.
 #[derive(Debug)]
-pub(crate) struct Room(Semaphore);
+pub(crate) struct Room(Arc<Semaphore>);
 
 impl Room {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self(Semaphore::new(limits.held_bytes))
+        Self(Arc::new(Semaphore::new(limits.held_bytes)))
     }
 
     /// Reads a whole body.
-    pub(crate) async fn read(
-        &self,
-        body: Incoming,
-        within: Duration,
-    ) -> Result<Held<'_>, BodyError> {
+    pub(crate) async fn read(&self, body: Incoming, within: Duration) -> Result<Held, BodyError> {
         match timeout(within, self.collect(body)).await {
             Ok(result) => result,
             Err(_elapsed) => Err(BodyError::TooSlow),
         }
     }
 
-    async fn collect(&self, mut body: Incoming) -> Result<Held<'_>, BodyError> {
+    async fn collect(&self, mut body: Incoming) -> Result<Held, BodyError> {
         let mut share = self.share(0)?;
         let mut collected = Collected::default();
         while let Some(frame) = body.frame().await {
@@ -75,13 +75,13 @@ impl Room {
         }
         Ok(Held {
             bytes: collected.into_bytes(),
-            _share: share,
+            share,
         })
     }
 
-    fn share(&self, bytes: usize) -> Result<SemaphorePermit<'_>, BodyError> {
+    fn share(&self, bytes: usize) -> Result<Share, BodyError> {
         let bytes = u32::try_from(bytes).map_err(|_| BodyError::NoRoom)?;
-        let share = self.0.try_acquire_many(bytes);
+        let share = Arc::clone(&self.0).try_acquire_many_owned(bytes);
         share.map_err(|_| BodyError::NoRoom)
     }
 }

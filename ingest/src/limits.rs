@@ -32,14 +32,11 @@ pub struct Limits {
     /// Client connections at once. Each is about 12 kB when idle; more than
     /// this is no webhook sender.
     pub connections: usize,
-    /// Events between verification and answer at once. More would not be
-    /// confirmed within the deadline on any broker.
+    /// Events that the broker has not answered yet. More would not be confirmed
+    /// within the deadline on any broker.
     pub in_flight: usize,
-    /// Broker channels, each with one message in flight. With confirms after
-    /// 10 ms this is 6,400 events a second. lapin looks at each of them for
-    /// each frame that it sends.
-    pub channels: usize,
-    /// Body bytes held at once, in all requests together.
+    /// Body bytes held at once, in all requests together and on their way to
+    /// the broker.
     pub held_bytes: usize,
 }
 
@@ -54,7 +51,6 @@ impl Default for Limits {
             connection_age: Duration::from_secs(600),
             connections: 10_000,
             in_flight: 2_048,
-            channels: 64,
             held_bytes: 64 * 1024 * 1024,
         }
     }

@@ -32,7 +32,7 @@ enum Command {
     Healthcheck,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let env = Env::from_process();

@@ -1,21 +1,20 @@
 //! The way to the broker: an event is published when the broker has confirmed
 //! that it is on a queue, and not before.
 //!
-//! One AMQP connection, made again by a supervisor whenever it is lost, with a
-//! pool of channels on it. Each channel has one message in flight: the broker
-//! returns an unroutable message without saying which publish it belongs to,
-//! and lapin hands it to whichever confirm on that channel comes next. With
-//! one message in flight it cannot be another's.
+//! One AMQP connection, made again by a supervisor whenever it is lost, and a
+//! [`lane`] on it: one channel with many messages in flight.
 
+mod lane;
 mod link;
-mod pool;
 mod supervisor;
 
 pub use supervisor::{StartError, Supervisor};
 
+use crate::body::Share;
 use crate::limits::Limits;
 use crate::metrics::{Counted, Label, Metrics};
 use crate::signature::Verified;
+use lane::Message;
 use lapin::BasicProperties;
 use link::Link;
 use shared::topology::is_handled;
@@ -90,7 +89,7 @@ pub struct Publisher {
     state: watch::Receiver<State>,
     /// Tells the supervisor not to wait before its next try.
     nudge: Arc<Notify>,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
     limits: Limits,
     metrics: Arc<Metrics>,
 }
@@ -98,33 +97,39 @@ pub struct Publisher {
 impl Publisher {
     /// Publishes a verified event with its type as the routing key. Takes no
     /// longer than `limits.publish`. Only [`Outcome::Confirmed`] promises
-    /// that the event is safe.
-    pub async fn publish(
+    /// that the event is safe. The event's share of memory is kept until the
+    /// broker has answered, however long that takes.
+    pub(crate) async fn publish(
         &self,
-        event: &Verified,
+        event: Verified,
         event_type: &str,
         properties: BasicProperties,
+        share: Share,
     ) -> Outcome {
-        let outcome = match self.in_flight.try_acquire() {
-            Ok(_permit) => self.within_deadline(event, event_type, properties).await,
+        let outcome = match Arc::clone(&self.in_flight).try_acquire_owned() {
+            Ok(slot) => {
+                let message = Message {
+                    event,
+                    key: event_type.into(),
+                    properties,
+                    share,
+                    slot,
+                };
+                self.within_deadline(message, event_type).await
+            }
             Err(_none_left) => Outcome::Overloaded,
         };
         self.metrics.outcomes.inc(outcome);
         outcome
     }
 
-    async fn within_deadline(
-        &self,
-        event: &Verified,
-        event_type: &str,
-        properties: BasicProperties,
-    ) -> Outcome {
+    async fn within_deadline(&self, message: Message, event_type: &str) -> Outcome {
         let start = Instant::now();
         let Some(link) = self.link(start).await else {
             return Outcome::NotConnected;
         };
         let answered_before = link.answers();
-        let publish = link.publish(event_type.into(), event.body(), properties);
+        let publish = link.publish(message);
         match timeout_at(start + self.limits.publish, publish).await {
             Ok(outcome) => {
                 let seconds = start.elapsed().as_secs_f64();

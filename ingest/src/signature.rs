@@ -26,7 +26,7 @@ const MAX_HEADER: usize = 4096;
 
 /// A body whose signature was checked. Only [`verify`] makes one, and only
 /// such a body can be published.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Verified {
     body: Bytes,
     secret: usize,

@@ -4,7 +4,7 @@ mod answer;
 
 pub use answer::{Answer, Refused};
 
-use crate::body::{self, BodyError, Room};
+use crate::body::{self, BodyError, Room, Share};
 use crate::limits::{Limits, MAX_BODY};
 use crate::metrics::{Accepted, Metrics};
 use crate::publish::{Outcome, Publisher};
@@ -100,15 +100,16 @@ impl Webhook {
         let lines = head.headers.get_all(SIGNATURE).iter();
         let lines = lines.map(|line| line.as_bytes());
         let now = clock::now_unix_millis();
-        match signature::verify(lines, held.bytes.clone(), now / 1000, &self.secrets) {
-            Ok(verified) => self.receive(&verified, &head, now).await,
+        match signature::verify(lines, held.bytes, now / 1000, &self.secrets) {
+            Ok(verified) => self.receive(verified, held.share, &head, now).await,
             Err(refusal) => Verdict::Refused(Refused::Signature(refusal)),
         }
     }
 
     /// Publishes an authentic event, where it is for us.
-    async fn receive(&self, verified: &Verified, head: &Parts, now: i64) -> Verdict {
+    async fn receive(&self, verified: Verified, share: Share, head: &Parts, now: i64) -> Verdict {
         self.metrics.verified(verified.secret());
+        let published = verified.clone();
         let envelope = match Envelope::read(verified.body()) {
             Ok(envelope) => envelope,
             Err(error) => {
@@ -125,7 +126,7 @@ impl Webhook {
         let event_type = envelope.event_type.as_ref();
         let outcome = self
             .publisher
-            .publish(verified, event_type, properties)
+            .publish(published, event_type, properties, share)
             .await;
         let verdict = match outcome {
             Outcome::Confirmed => Verdict::Accepted(Accepted::Published),

@@ -1,13 +1,12 @@
 //! One connection to the broker and its channels.
 
 use super::Outcome;
-use super::pool::{LeaseError, Pool};
+use super::lane::{Lane, Message};
 use crate::limits::Limits;
-use lapin::options::BasicPublishOptions;
-use lapin::types::ShortString;
-use lapin::{BasicProperties, Confirmation, Connection};
+use lapin::Connection;
 use shared::amqp::{AmqpUrl, ConnectError, Cutter, connect_with_cutter};
 use shared::topology::{self, Names, TopologyError};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -24,19 +23,19 @@ pub(super) enum OpenError {
     #[error(transparent)]
     Topology(#[from] TopologyError),
     #[error(transparent)]
-    Channel(#[from] LeaseError),
+    Channel(#[from] lapin::Error),
     #[error("the topology was not declared within {} ms", .0.as_millis())]
     Slow(Duration),
 }
 
 /// A connection with its topology declared.
 pub(super) struct Link {
-    connection: Connection,
+    connection: Arc<Connection>,
     cutter: Cutter,
     names: Names,
-    pool: Pool,
+    lane: Lane,
     /// How often the broker has answered a publish, in whatever way.
-    answers: AtomicU64,
+    answers: Arc<AtomicU64>,
     /// Whether the broker blocks publishers.
     blocked: watch::Sender<bool>,
     /// Whether the topology is there as declared, as far as known.
@@ -47,50 +46,43 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects, declares the topology and opens a first channel.
+    /// Connects, declares the topology and opens a channel.
     pub(super) async fn open(
         url: &AmqpUrl,
         names: &Names,
         limits: &Limits,
     ) -> Result<Self, OpenError> {
         let (connection, cutter) = connect_with_cutter(url, "ingest").await?;
-        let link = Self {
-            connection,
-            cutter,
-            names: names.clone(),
-            pool: Pool::new(limits.channels),
-            answers: AtomicU64::new(0),
-            blocked: watch::Sender::new(false),
-            declared: AtomicBool::new(true),
-            missing: Notify::new(),
-            lost: CancellationToken::new(),
+        let connection = Arc::new(connection);
+        let answers = Arc::default();
+        let prepare = async {
+            topology::declare(&connection, names).await?;
+            let (connection, answers) = (Arc::clone(&connection), Arc::clone(&answers));
+            Ok(Lane::open(connection, names.events.clone(), limits.in_flight, answers).await?)
         };
         // A broker that stalls here would stall the supervisor.
-        let prepared = tokio::time::timeout(limits.publish, link.prepare()).await;
-        match prepared {
-            Ok(Ok(())) => Ok(link),
+        match tokio::time::timeout(limits.publish, prepare).await {
+            Ok(Ok(lane)) => Ok(Self {
+                connection,
+                cutter,
+                names: names.clone(),
+                lane,
+                answers,
+                blocked: watch::Sender::new(false),
+                declared: AtomicBool::new(true),
+                missing: Notify::new(),
+                lost: CancellationToken::new(),
+            }),
             Ok(Err(error)) => Err(error),
             Err(_elapsed) => {
-                link.lose();
+                cutter.cut();
                 Err(OpenError::Slow(limits.publish))
             }
         }
     }
 
-    async fn prepare(&self) -> Result<(), OpenError> {
-        topology::declare(&self.connection, &self.names).await?;
-        let lease = self.pool.lease(&self.connection).await?;
-        self.pool.give_back(lease);
-        Ok(())
-    }
-
     /// Publishes one message and waits for the broker's answer to it.
-    pub(super) async fn publish(
-        &self,
-        key: ShortString,
-        body: &[u8],
-        properties: BasicProperties,
-    ) -> Outcome {
+    pub(super) async fn publish(&self, message: Message) -> Outcome {
         let mut blocked = self.blocked.subscribe();
         tokio::select! {
             biased;
@@ -98,44 +90,8 @@ impl Link {
             // before it said so.
             _ = blocked.wait_for(|blocked| *blocked) => Outcome::Blocked,
             () = self.lost.cancelled() => Outcome::ChannelClosed,
-            outcome = self.publish_unblocked(key, body, properties) => outcome,
+            outcome = self.lane.publish(message) => outcome,
         }
-    }
-
-    async fn publish_unblocked(
-        &self,
-        key: ShortString,
-        body: &[u8],
-        properties: BasicProperties,
-    ) -> Outcome {
-        // Given back only after a clean answer.
-        let Ok(lease) = self.pool.lease(&self.connection).await else {
-            return Outcome::ChannelClosed;
-        };
-        let exchange = self.names.events.clone();
-        let mandatory = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
-        let sent = lease
-            .channel
-            .basic_publish(exchange, key, mandatory, body, properties)
-            .await;
-        let answer = match sent {
-            Ok(confirm) => confirm.await,
-            Err(error) => Err(error),
-        };
-        let outcome = match answer {
-            Ok(Confirmation::Ack(None)) => Outcome::Confirmed,
-            Ok(Confirmation::Ack(Some(_returned))) => Outcome::Returned,
-            Ok(Confirmation::Nack(_)) => Outcome::Refused,
-            // The channel is not in confirm mode: a defect of ours. It must
-            // not be used again, and the message may or may not be safe.
-            Ok(Confirmation::NotRequested) | Err(_) => return Outcome::ChannelClosed,
-        };
-        self.answers.fetch_add(1, Ordering::Relaxed);
-        self.pool.give_back(lease);
-        outcome
     }
 
     /// How often the broker has answered so far.

@@ -59,7 +59,7 @@ impl Supervisor {
         let publisher = Publisher {
             state: seen,
             nudge: Arc::clone(&nudge),
-            in_flight: Semaphore::new(limits.in_flight),
+            in_flight: Arc::new(Semaphore::new(limits.in_flight)),
             limits: limits.clone(),
             metrics: Arc::clone(&metrics),
         };
