@@ -212,7 +212,7 @@ impl Consume {
                 Settlement::Verdict(verdict) => {
                     self.metrics.verdict(&verdict);
                     if let Verdict::Dead(why) = &verdict {
-                        session.dead.bury(&delivery, why).await?;
+                        session.dead.bury(&delivery, &item.body, why).await?;
                         warn!(
                             event = item.event_id().unwrap_or("unreadable"),
                             reason = why.code(),

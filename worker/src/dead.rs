@@ -49,11 +49,16 @@ impl Dead {
         Ok(Self { channel, exchange })
     }
 
-    /// Publishes a delivery as a dead letter and waits until the broker has it.
+    /// Publishes a delivery with this body as a dead letter and waits until the broker has it.
     ///
     /// # Errors
     /// [`DeadError`]; the delivery must not be acked then.
-    pub async fn bury(&self, delivery: &Delivery, why: &Rejection) -> Result<(), DeadError> {
+    pub async fn bury(
+        &self,
+        delivery: &Delivery,
+        body: &[u8],
+        why: &Rejection,
+    ) -> Result<(), DeadError> {
         let options = BasicPublishOptions {
             mandatory: true,
             ..BasicPublishOptions::default()
@@ -64,7 +69,7 @@ impl Dead {
                 self.exchange.clone(),
                 delivery.routing_key.clone(),
                 options,
-                &delivery.data,
+                body,
                 properties(&delivery.properties, why),
             )
             .await?

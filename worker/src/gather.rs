@@ -11,7 +11,6 @@ use tokio::{sync::mpsc, task::AbortHandle};
 
 use crate::{
     events::{Event, Rejected, Rules},
-    keep::Keep,
     process::Item,
     ticket,
 };
@@ -27,8 +26,6 @@ pub struct Reading {
     /// What reads them: [`read`](crate::events::read), or what a test wants to
     /// see break.
     pub reader: Reader,
-    /// Whether the bytes of applied events are kept.
-    pub keep: Keep,
 }
 
 /// The most deliveries in one unit. Above some hundred, a transaction's own
@@ -38,7 +35,7 @@ pub const MAX_UNIT: usize = 500;
 /// A set of deliveries, read.
 #[derive(Debug, Default)]
 pub struct Gathered {
-    /// The deliveries, each with what it says.
+    /// The deliveries without their bodies, each with what it says.
     pub taken: Vec<(Delivery, Item)>,
     /// Deliveries whose reading panicked.
     pub crashed: Vec<Delivery>,
@@ -98,8 +95,8 @@ async fn gather(
 }
 
 impl Gathered {
-    fn take(&mut self, delivery: Delivery, reading: &Reading) {
-        match reading.item(&delivery) {
+    fn take(&mut self, mut delivery: Delivery, reading: &Reading) {
+        match reading.item(&mut delivery) {
             Some(item) => self.taken.push((delivery, item)),
             None => self.crashed.push(delivery),
         }
@@ -107,8 +104,8 @@ impl Gathered {
 }
 
 impl Reading {
-    /// Reads one delivery; `None` if that panicked.
-    fn item(&self, delivery: &Delivery) -> Option<Item> {
+    /// Reads one delivery and takes its body; `None` if that panicked.
+    fn item(&self, delivery: &mut Delivery) -> Option<Item> {
         let read = AssertUnwindSafe(|| (self.reader)(&delivery.data, &self.rules));
         let read = panic::catch_unwind(read).ok()?;
         let meta = Meta::read(&delivery.properties);
@@ -118,7 +115,7 @@ impl Reading {
             received_at: received.and_then(DateTime::from_timestamp_millis),
             trace_id: meta.traceparent.as_deref().and_then(trace_id),
             ticket: ticket::read(&delivery.properties),
-            packed: self.keep.pack(&delivery.data),
+            body: std::mem::take(&mut delivery.data),
         })
     }
 }

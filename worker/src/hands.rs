@@ -1,5 +1,5 @@
-//! What operators see of a unit: what came of their replays, which dead letters
-//! are resolved, and the bytes for later. Written in the unit's transaction.
+//! What operators see of a unit: what came of their replays, and which dead
+//! letters are resolved. Written in the unit's transaction.
 
 use diesel_async::AsyncPgConnection;
 
@@ -7,14 +7,12 @@ use crate::{
     failure::Failure,
     process::{Freshness, Item, Verdict, header},
     store::{
-        body, dead_letter,
-        ledger::Outcome,
+        dead_letter,
         replay::{self, Note},
     },
 };
 
-/// Notes it. Costs one statement for the bytes, and none more where nothing was
-/// replayed and nothing was dead.
+/// Notes it. Costs nothing where nothing was replayed and nothing was dead.
 ///
 /// # Errors
 /// [`Failure`].
@@ -26,7 +24,6 @@ pub(crate) async fn note(
 ) -> Result<(), Failure> {
     let mut notes = Vec::new();
     let mut resolved = Vec::new();
-    let mut bodies = Vec::new();
     for ((item, fresh), (verdict, reason)) in items.iter().zip(fresh).zip(verdicts) {
         let outcome = match verdict {
             // The burial notes it, together with the dead letter.
@@ -45,25 +42,11 @@ pub(crate) async fn note(
             // event's.
             resolved.push((ticket.item.as_str(), Some(ticket.run)));
         }
-        if let (Some(event), Freshness::Again) = (event, fresh) {
+        if let (Some(event), Freshness::Again | Freshness::Asked) = (event, fresh) {
             let run = item.ticket.as_ref().map(|ticket| ticket.run);
             resolved.push((event, run));
         }
-        if let (Some(event), Some(packed), true) = (event, &item.packed, is_kept(verdict)) {
-            bodies.push((event, packed.as_slice()));
-        }
     }
     replay::note(conn, &notes).await?;
-    dead_letter::resolve(conn, &resolved).await?;
-    Ok(body::keep(conn, &bodies).await?)
-}
-
-/// Nobody asks again for what is not for us.
-fn is_kept(verdict: &Verdict) -> bool {
-    match verdict {
-        Verdict::Settled(Outcome::Applied | Outcome::Stale | Outcome::Waiting) => true,
-        Verdict::Settled(Outcome::Ignored | Outcome::Dead)
-        | Verdict::Duplicate
-        | Verdict::Dead(_) => false,
-    }
+    Ok(dead_letter::resolve(conn, &resolved).await?)
 }

@@ -1,21 +1,25 @@
-//! Keeping the bytes of applied events: compressing them, and back.
+//! Keeping the bytes of applied events: laying them out in pages, compressing
+//! them, and back. Pure but for the random part of a page's number.
+//!
+//! The events of one unit go onto one page. They resemble each other, so that a
+//! page is compressed faster, and to a third of the size, than its events one by
+//! one; and it is one row.
 
-use std::{cell::RefCell, io};
+use std::io::{self, Read};
 
-use zstd::bulk::Compressor;
+use chrono::{DateTime, Utc};
 
-/// Events are a few kilobytes of JSON, and level 1 makes a third of them. Higher
-/// levels take several times as long for a tenth less.
+/// Events are a few kilobytes of JSON. Higher levels take several times as long
+/// for a tenth less.
 const LEVEL: i32 = 1;
-/// The largest event that is read back, in bytes: the most that ingest takes.
-const MAX_BODY: usize = 2 * 1024 * 1024;
+/// The bytes after which a page is full, so that one event can be read back in
+/// little memory.
+const FULL: usize = 4 * 1024 * 1024;
+/// The most bytes that are read back from one page: a full one, and an event of
+/// the largest size that brokers take.
+const MOST: u64 = 132 * 1024 * 1024;
 
-thread_local! {
-    /// Making a compressor costs as much as compressing an event.
-    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
-}
-
-/// Whether the bytes of applied events are kept, and how they are compressed.
+/// Whether the bytes of applied events are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// `KEEP_EVENTS_DAYS=0`.
@@ -24,29 +28,110 @@ pub enum Keep {
     Compressed,
 }
 
-impl Keep {
-    /// The bytes as they are kept; `None` where they are not.
-    pub fn pack(self, body: &[u8]) -> Option<Vec<u8>> {
-        match self {
-            Self::Never => None,
-            // Compressing to memory does not fail; without the bytes the event
-            // could only not be replayed.
-            Self::Compressed => COMPRESSOR.with_borrow_mut(|kept| {
-                if kept.is_none() {
-                    *kept = Compressor::new(LEVEL).ok();
-                }
-                kept.as_mut()?.compress(body).ok()
-            }),
+/// Events that go onto one page.
+#[derive(Debug)]
+pub struct Sheet<'a> {
+    /// The page's number.
+    pub id: i64,
+    /// Ids and bytes.
+    events: Vec<(&'a str, &'a [u8])>,
+}
+
+/// A page as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The ids of its events, in order.
+    pub event_ids: Vec<String>,
+    /// Where each event but the last ends.
+    pub ends: Vec<i32>,
+    /// The events' bytes one behind the other, compressed.
+    pub bytes: Vec<u8>,
+}
+
+/// Lays events out on as many pages as it takes.
+pub fn lay_out<'a>(events: &[(&'a str, &'a [u8])], now: DateTime<Utc>) -> Vec<Sheet<'a>> {
+    let mut sheets: Vec<Sheet<'a>> = Vec::new();
+    let mut room = 0;
+    for (id, body) in events {
+        match sheets.last_mut() {
+            Some(sheet) if body.len() <= room => sheet.events.push((id, body)),
+            _ => {
+                room = FULL;
+                sheets.push(Sheet {
+                    id: number(now),
+                    events: vec![(id, body)],
+                });
+            }
         }
+        room = room.saturating_sub(body.len());
+    }
+    sheets
+}
+
+/// Milliseconds since 1970, then 20 random bits: pages are stored one behind the
+/// other, and two workers hardly ever choose the same. Should they, one unit
+/// fails and is tried again.
+fn number(now: DateTime<Utc>) -> i64 {
+    now.timestamp_millis() << 20 | i64::from(fastrand::u32(..1 << 20))
+}
+
+impl<'a> Sheet<'a> {
+    /// The ids of its events.
+    pub fn ids(&self) -> impl Iterator<Item = &'a str> {
+        self.events.iter().map(|(id, _)| *id)
+    }
+
+    /// The page to store.
+    ///
+    /// # Errors
+    /// As zstd says.
+    pub fn compress(&self) -> io::Result<Page> {
+        let length = self.events.iter().map(|(_, body)| body.len()).sum();
+        let mut bytes = Vec::with_capacity(length);
+        let mut ends = Vec::with_capacity(self.events.len());
+        for (_, body) in &self.events {
+            bytes.extend_from_slice(body);
+            ends.push(i32::try_from(bytes.len()).map_err(io::Error::other)?);
+        }
+        ends.pop();
+        Ok(Page {
+            event_ids: self.ids().map(str::to_owned).collect(),
+            ends,
+            bytes: zstd::bulk::compress(&bytes, LEVEL)?,
+        })
     }
 }
 
-/// The bytes as Stripe signed them.
-///
-/// # Errors
-/// The kept bytes are not what [`Keep::pack`] made.
-pub fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
-    zstd::bulk::decompress(packed, MAX_BODY)
+impl Page {
+    /// Its events: ids, and the bytes as Stripe signed them.
+    ///
+    /// # Errors
+    /// The page is not what [`Sheet::compress`] made.
+    pub fn events(&self) -> io::Result<Vec<(&str, Vec<u8>)>> {
+        let mut bytes = Vec::new();
+        let decoder = zstd::stream::read::Decoder::new(self.bytes.as_slice())?;
+        decoder.take(MOST).read_to_end(&mut bytes)?;
+        let mut rest = bytes.as_slice();
+        let mut start = 0;
+        let mut events = Vec::with_capacity(self.event_ids.len());
+        for (index, id) in self.event_ids.iter().enumerate() {
+            let length = match self.ends.get(index) {
+                Some(end) => {
+                    let end = usize::try_from(*end).map_err(io::Error::other)?;
+                    let length = end.checked_sub(start);
+                    start = end;
+                    length.ok_or(io::ErrorKind::InvalidData)?
+                }
+                None => rest.len(),
+            };
+            let (body, behind) = rest
+                .split_at_checked(length)
+                .ok_or(io::ErrorKind::InvalidData)?;
+            events.push((id.as_str(), body.to_vec()));
+            rest = behind;
+        }
+        Ok(events)
+    }
 }
 
 #[cfg(test)]
@@ -55,11 +140,77 @@ mod tests {
 
     #[test]
     fn the_bytes_come_back() {
-        let body = br#"{"id": "evt_1"}"#.repeat(500);
-        let packed = Keep::Compressed.pack(&body).unwrap();
-        assert!(packed.len() < body.len() / 3);
-        assert_eq!(unpack(&packed).unwrap(), body);
-        assert_eq!(Keep::Never.pack(&body), None);
-        assert!(unpack(b"not zstd").is_err());
+        let bodies: Vec<(String, Vec<u8>)> = (0..200)
+            .map(|n| {
+                let body = format!(r#"{{"id": "evt_{n}", "object": "event", "livemode": true}}"#);
+                (format!("evt_{n}"), body.into_bytes())
+            })
+            .collect();
+        let events: Vec<(&str, &[u8])> = bodies
+            .iter()
+            .map(|(id, body)| (id.as_str(), body.as_slice()))
+            .collect();
+        let sheets = lay_out(&events, DateTime::UNIX_EPOCH);
+        assert_eq!(sheets.len(), 1);
+        let page = sheets[0].compress().unwrap();
+        let length: usize = bodies.iter().map(|(_, body)| body.len()).sum();
+        assert!(page.bytes.len() < length / 5);
+        let back: Vec<(String, Vec<u8>)> = page
+            .events()
+            .unwrap()
+            .into_iter()
+            .map(|(id, body)| (id.to_owned(), body))
+            .collect();
+        assert_eq!(back, bodies);
+        assert!(lay_out(&[], DateTime::UNIX_EPOCH).is_empty());
+    }
+
+    #[test]
+    fn a_full_page_is_followed_by_another() {
+        let large = vec![b'x'; FULL - 1];
+        let events: [(&str, &[u8]); 5] = [
+            ("evt_1", b"{}"),
+            ("evt_2", &large),
+            ("evt_3", b"1"),
+            ("evt_4", b"2"),
+            ("evt_5", &[b'y'; FULL + 1]),
+        ];
+        let sheets = lay_out(&events, DateTime::UNIX_EPOCH);
+        let ids: Vec<Vec<&str>> = sheets.iter().map(|sheet| sheet.ids().collect()).collect();
+        assert_eq!(
+            ids,
+            [
+                vec!["evt_1"],
+                vec!["evt_2", "evt_3"],
+                vec!["evt_4"],
+                vec!["evt_5"]
+            ]
+        );
+        for sheet in &sheets {
+            let page = sheet.compress().unwrap();
+            for ((id, body), (back_id, back)) in sheet.events.iter().zip(page.events().unwrap()) {
+                assert_eq!((*id, *body), (back_id, back.as_slice()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_nobody_made_is_refused() {
+        let events: [(&str, &[u8]); 2] = [("evt_1", b"{}"), ("evt_2", b"{}")];
+        let page = lay_out(&events, DateTime::UNIX_EPOCH)[0]
+            .compress()
+            .unwrap();
+        for ends in [vec![9], vec![-1]] {
+            assert!(
+                Page {
+                    ends,
+                    ..page.clone()
+                }
+                .events()
+                .is_err()
+            );
+        }
+        let bytes = b"not zstd".to_vec();
+        assert!(Page { bytes, ..page }.events().is_err());
     }
 }

@@ -1,9 +1,10 @@
 //! One unit of work: a set of events, one transaction, a verdict for each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
+use futures_util::try_join;
 
 use crate::{
     events::{
@@ -18,8 +19,10 @@ use crate::{
     },
     failure::Failure,
     hands,
+    keep::{self, Keep, Sheet},
     store::{
         account::{self, Transition},
+        kept,
         ledger::{self, Entry, Outcome, Source},
         replay::{self, Ticket},
         stored::{Bookings, Stored},
@@ -38,8 +41,8 @@ pub struct Item {
     pub trace_id: Option<String>,
     /// What an operator's replay has marked it with.
     pub ticket: Option<Ticket>,
-    /// Its bytes, compressed, where they are to be kept.
-    pub packed: Option<Vec<u8>>,
+    /// Its bytes.
+    pub body: Vec<u8>,
 }
 
 impl Item {
@@ -68,6 +71,8 @@ pub struct Unit<'a> {
     pub items: &'a [Item],
     /// Ids of invoices whose missing part may be there now.
     pub again: &'a [String],
+    /// Whether the bytes of what is applied are kept.
+    pub keep: Keep,
 }
 
 /// Takes a unit: all of its effects and the rows that say so are committed
@@ -91,12 +96,16 @@ async fn apply(
     unit: Unit<'_>,
     now: DateTime<Utc>,
 ) -> Result<Vec<Verdict>, Failure> {
-    transaction::take_turn(conn).await?;
-    let fresh = fresh(conn, unit.items).await?;
-
-    let mut world = World::around(events(unit.items, &fresh), unit.again.iter());
+    let said = unit.items.iter().flat_map(|item| &item.reading);
+    let mut world = World::around(said, unit.again.iter());
     let mut stored = Stored::default();
-    stored.fill(conn, &mut world, bookings).await?;
+    // All in one round trip. What is polled first is sent first, and Postgres
+    // answers in that order: what is read is read after the turn has come.
+    let ((), fresh, ()) = try_join!(
+        async { Ok::<_, Failure>(transaction::take_turn(conn).await?) },
+        fresh(conn, unit.items),
+        async { Ok(stored.fill(conn, &mut world, bookings).await?) },
+    )?;
     let joined: Vec<Result<Change, Rejection>> = events(unit.items, &fresh)
         .map(|event| world.join(event))
         .collect();
@@ -126,10 +135,18 @@ async fn apply(
         })
         .collect();
 
-    stored.write(conn, &world, &placed, now).await?;
-    account::note(conn, &transitions(events(unit.items, &fresh))).await?;
-    ledger::write(conn, &entries(unit.items, &verdicts)).await?;
-    hands::note(conn, unit.items, &fresh, &verdicts).await?;
+    let transitions = transitions(events(unit.items, &fresh));
+    let kept = kept(unit, &fresh, &verdicts);
+    let sheets = keep::lay_out(&kept, now);
+    let entries = entries(unit.items, &verdicts, &sheets);
+    // No two of these touch the same row in a way that their order would show.
+    try_join!(
+        async { Ok(stored.write(conn, &world, &placed, now).await?) },
+        async { Ok(account::note(conn, &transitions).await?) },
+        async { Ok(ledger::write(conn, &entries).await?) },
+        hands::note(conn, unit.items, &fresh, &verdicts),
+        store_pages(conn, &sheets),
+    )?;
     Ok(verdicts.into_iter().map(|(verdict, _)| verdict).collect())
 }
 
@@ -138,8 +155,10 @@ async fn apply(
 pub(crate) enum Freshness {
     /// It is seen for the first time.
     New,
-    /// It was dead, or an operator wants it so, and is judged again.
+    /// It was dead, and is judged again.
     Again,
+    /// It had its effect, and an operator wants it judged again.
+    Asked,
     /// It had its effect, or has it earlier in this unit.
     Duplicate,
 }
@@ -168,11 +187,14 @@ async fn fresh(conn: &AsyncPgConnection, items: &[Item]) -> Result<Vec<Freshness
                 .is_some_and(|ticket| unused.contains(ticket));
             let freshness = match known.get(&header.id) {
                 None => Freshness::New,
-                Some(false) if !asked => Freshness::Duplicate,
-                Some(_) => Freshness::Again,
+                Some(true) => Freshness::Again,
+                Some(false) if asked => Freshness::Asked,
+                Some(false) => Freshness::Duplicate,
             };
             match freshness {
-                Freshness::New | Freshness::Again if !judged.insert(&header.id) => {
+                Freshness::New | Freshness::Again | Freshness::Asked
+                    if !judged.insert(&header.id) =>
+                {
                     Freshness::Duplicate
                 }
                 freshness => freshness,
@@ -218,7 +240,9 @@ fn verdict(
             return (Verdict::Settled(Outcome::Waiting), Some(waiting.code()));
         }
         // What a dead event said may be known since it was first judged.
-        (None, Change::Changed, _) | (None, _, Freshness::Again) => Outcome::Applied,
+        (None, Change::Changed, _) | (None, _, Freshness::Again | Freshness::Asked) => {
+            Outcome::Applied
+        }
         (None, Change::Unchanged, _) => Outcome::Stale,
     };
     (Verdict::Settled(outcome), None)
@@ -229,7 +253,49 @@ fn dead(rejection: Rejection) -> (Verdict, Option<&'static str>) {
     (Verdict::Dead(rejection), Some(code))
 }
 
-fn entries(items: &[Item], verdicts: &[(Verdict, Option<&'static str>)]) -> Vec<Entry> {
+/// The events whose bytes are to be kept: not those that are not for us, which
+/// nobody asks for again, nor those that are kept already.
+fn kept<'a>(
+    unit: Unit<'a>,
+    fresh: &[Freshness],
+    verdicts: &[(Verdict, Option<&'static str>)],
+) -> Vec<(&'a str, &'a [u8])> {
+    let judged = unit.items.iter().zip(fresh).zip(verdicts);
+    judged
+        .filter(|_| unit.keep == Keep::Compressed)
+        .filter_map(|((item, fresh), (verdict, _))| match (fresh, verdict) {
+            (
+                Freshness::New | Freshness::Again,
+                Verdict::Settled(Outcome::Applied | Outcome::Stale | Outcome::Waiting),
+            ) => Some((item.event_id()?, item.body.as_slice())),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Compresses the pages while Postgres works on what it was sent before.
+async fn store_pages(conn: &AsyncPgConnection, sheets: &[Sheet<'_>]) -> Result<(), Failure> {
+    tokio::task::yield_now().await;
+    for sheet in sheets {
+        match sheet.compress() {
+            Ok(page) => kept::store(conn, sheet.id, &page).await?,
+            // Compressing to memory does not fail. Without the bytes the events
+            // could only not be replayed.
+            Err(error) => tracing::error!(%error, "the bytes of events are not kept"),
+        }
+    }
+    Ok(())
+}
+
+fn entries(
+    items: &[Item],
+    verdicts: &[(Verdict, Option<&'static str>)],
+    sheets: &[Sheet<'_>],
+) -> Vec<Entry> {
+    let pages: HashMap<&str, i64> = sheets
+        .iter()
+        .flat_map(|sheet| sheet.ids().map(|id| (id, sheet.id)))
+        .collect();
     items
         .iter()
         .zip(verdicts)
@@ -253,6 +319,10 @@ fn entries(items: &[Item], verdicts: &[(Verdict, Option<&'static str>)]) -> Vec<
                 reason: *reason,
                 received_at: item.received_at,
                 trace_id: item.trace_id.clone(),
+                kept_in: match outcome {
+                    Outcome::Dead => None,
+                    _ => pages.get(header.id.as_str()).copied(),
+                },
                 source: match item.ticket {
                     Some(_) => Source::Replay,
                     None => Source::Webhook,

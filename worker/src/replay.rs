@@ -5,7 +5,7 @@
 
 mod publisher;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -20,10 +20,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    keep, properties,
+    properties,
     store::{
-        body, dead_letter,
+        dead_letter,
         history::{self, Row},
+        kept,
         page::Order,
         replay::Ticket,
         replay_run, transaction,
@@ -233,10 +234,9 @@ impl Run {
             *after = Some(last.cursor());
         }
         let ids: Vec<String> = page.iter().map(|row| row.id.clone()).collect();
-        let mut kept: std::collections::BTreeMap<_, _> =
-            body::load(&self.conn, &ids).await?.into_iter().collect();
+        let mut kept = self.kept(&ids).await?;
         let events = page.into_iter().filter_map(|row| {
-            let body = keep::unpack(&kept.remove(&row.id)?).ok()?;
+            let body = kept.remove(&row.id)?;
             let properties = first_published(&row, &body)?;
             Some(self.message(row.id, row.event_type, body, properties))
         });
@@ -247,6 +247,23 @@ impl Run {
             .collect();
         replay_run::add_items(&self.conn, self.id, &ids).await?;
         Ok((seen, messages))
+    }
+
+    /// The kept bytes of these events. Pages are taken apart one by one: each
+    /// can hold hundreds of others.
+    async fn kept(&self, ids: &[String]) -> Result<BTreeMap<String, Vec<u8>>, ReplayError> {
+        let mut bodies = BTreeMap::new();
+        for (page, wanted) in kept::pages_of(&self.conn, ids).await? {
+            let Some(page) = kept::load(&self.conn, page).await? else {
+                continue;
+            };
+            let Ok(events) = page.events() else {
+                continue;
+            };
+            let events = events.into_iter().map(|(id, body)| (id.to_owned(), body));
+            bodies.extend(events.filter(|(id, _)| wanted.contains(id)));
+        }
+        Ok(bodies)
     }
 
     fn message(

@@ -124,7 +124,7 @@ async fn work(
     if !prepare(&settings.database, migrate, stop).await? {
         return Ok(());
     }
-    let settler = Settler::new(pool, settings.owner_query);
+    let settler = Settler::new(pool, settings.owner_query, settings.retention.keep());
     check_owner_query(&settler).await?;
     tasks.spawn({
         let (settler, stop) = (settler.clone(), stop.clone());
@@ -154,7 +154,6 @@ async fn work(
         reading: Reading {
             rules: settings.rules,
             reader: events::read,
-            keep: settings.retention.keep(),
         },
         settler,
         metrics,

@@ -21,6 +21,7 @@ use crate::{
     backoff::Backoff,
     events::rejection::Rejection,
     failure::Failure,
+    keep::Keep,
     process::{Item, Unit, Verdict, process},
     store::{app, stored::Bookings},
 };
@@ -32,6 +33,8 @@ pub struct Settler {
     pub pool: Pool<AsyncPgConnection>,
     /// The deployment's query for a booking's account.
     pub owner_query: Option<String>,
+    /// Whether the bytes of what is applied are kept.
+    pub keep: Keep,
     /// Whether the main app's bookings are in this database, as last seen.
     has_bookings: Arc<Mutex<Option<bool>>>,
 }
@@ -53,10 +56,11 @@ pub struct Stopped;
 
 impl Settler {
     /// A settler on this database.
-    pub fn new(pool: Pool<AsyncPgConnection>, owner_query: Option<String>) -> Self {
+    pub fn new(pool: Pool<AsyncPgConnection>, owner_query: Option<String>, keep: Keep) -> Self {
         Self {
             pool,
             owner_query,
+            keep,
             has_bookings: Arc::default(),
         }
     }
@@ -88,6 +92,7 @@ impl Settler {
         let unit = Unit {
             items: &[],
             again: invoices,
+            keep: self.keep,
         };
         self.once(unit).await.map(drop)
     }
@@ -100,6 +105,7 @@ impl Settler {
         let nothing = Unit {
             items: &[],
             again: &[],
+            keep: self.keep,
         };
         self.when_there(nothing, stop).await.map(drop)
     }
@@ -110,7 +116,11 @@ impl Settler {
         items: &[Item],
         stop: &CancellationToken,
     ) -> Result<Option<Vec<Settlement>>, Stopped> {
-        let unit = Unit { items, again: &[] };
+        let unit = Unit {
+            items,
+            again: &[],
+            keep: self.keep,
+        };
         for _ in 0..2 {
             match self.when_there(unit, stop).await? {
                 Some(Ok(verdicts)) => {
@@ -131,6 +141,7 @@ impl Settler {
         let unit = Unit {
             items: std::slice::from_ref(item),
             again: &[],
+            keep: self.keep,
         };
         Ok(match self.when_there(unit, stop).await? {
             Some(Ok(mut verdicts)) => {

@@ -390,8 +390,9 @@ async fn pruning_leaves_what_is_young_or_open() {
                 SELECT id, '', '', '{}', 'x', 'x', 'worker', 'x', now() - interval '90 days', now(), state, now() - age
                 FROM (VALUES ('evt_dead', 'dead', interval '90 days'), ('evt_r', 'resolved', interval '41 days'),
                     ('evt_d', 'discarded', interval '41 days'), ('evt_new', 'resolved', interval '1 day')) AS t (id, state, age);
-             INSERT INTO stripe.event_body (event_id, body, stored_at) VALUES
-                ('evt_a', '', now() - interval '31 days'), ('evt_b', '', now() - interval '29 days')",
+             INSERT INTO stripe.kept_page (id, event_ids, ends, bytes, stored_at) VALUES
+                (1, '{evt_a}', '{}', '', now() - interval '31 days'),
+                (2, '{evt_b}', '{}', '', now() - interval '29 days')",
         )
         .await
         .unwrap();
@@ -400,7 +401,7 @@ async fn pruning_leaves_what_is_young_or_open() {
     assert!(dry.out.contains("2500 ledger rows"), "{}", dry.out);
     operator.run("prune --yes").await.well();
     let left = "SELECT id FROM stripe.event UNION ALL SELECT id || ' letter' FROM stripe.dead_letter \
-        UNION ALL SELECT event_id || ' body' FROM stripe.event_body ORDER BY 1";
+        UNION ALL SELECT event_ids[1] || ' body' FROM stripe.kept_page ORDER BY 1";
     assert_eq!(
         lab.rows(left).await,
         [
@@ -413,6 +414,6 @@ async fn pruning_leaves_what_is_young_or_open() {
     );
     let none = operator.with("KEEP_EVENTS_DAYS", "0");
     none.run("prune --yes").await.well();
-    let bodies = "SELECT count(*)::text FROM stripe.event_body";
+    let bodies = "SELECT count(*)::text FROM stripe.kept_page";
     assert_eq!(lab.rows(bodies).await, ["0"]);
 }

@@ -49,7 +49,7 @@ const UNUSED: &str = r#"
     FROM pg_stat_user_indexes
     WHERE idx_scan = 0 AND (schemaname = 'stripe' OR relname IN ('Invoice', 'HostOnboarding'))
       -- What operators read; their commands have tests of their own.
-      AND relname NOT IN ('dead_letter', 'replay', 'replay_item', 'event_body')
+      AND relname NOT IN ('dead_letter', 'replay', 'replay_item', 'kept_page')
       AND indexrelname NOT IN ('event_first_seen_idx', 'event_dead_idx')
       AND indexrelname NOT IN (__EXPECTED__)"#;
 

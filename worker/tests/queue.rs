@@ -49,9 +49,12 @@ impl Worker {
             reading: Reading {
                 rules: rules(),
                 reader: worker::events::read,
-                keep: Keep::Compressed,
             },
-            settler: Settler::new(Database::parse(database_url).unwrap().pool(), None),
+            settler: Settler::new(
+                Database::parse(database_url).unwrap().pool(),
+                None,
+                Keep::Compressed,
+            ),
             metrics: Metrics::default(),
             health: health.clone(),
         };

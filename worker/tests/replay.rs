@@ -238,7 +238,7 @@ async fn without_kept_bytes_there_is_nothing_to_judge_again() {
     publish(&broker, &paid(0)).await;
     until(&lab.client, LEDGER, "applied 1 1").await;
     assert_eq!(
-        lab.rows("SELECT count(*)::text FROM stripe.event_body")
+        lab.rows("SELECT count(*)::text FROM stripe.kept_page")
             .await,
         ["0"]
     );

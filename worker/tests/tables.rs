@@ -299,7 +299,7 @@ async fn prismas_schema_parameter_names_the_schema_of_the_tables() {
 
         // The worker writes there.
         let lab = Lab {
-            settler: Settler::new(database(&url).pool(), None),
+            settler: Settler::new(database(&url).pool(), None, worker::keep::Keep::Compressed),
             client: place.database.connect().await.unwrap(),
             database: place.database,
         };

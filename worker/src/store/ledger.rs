@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods, QueryDsl, QueryResult,
-    sql_types::{Bool, Nullable, Text, Timestamptz},
+    sql_types::{BigInt, Bool, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -88,6 +88,8 @@ pub struct Entry {
     pub trace_id: Option<String>,
     /// What brought the delivery.
     pub source: Source,
+    /// The page that holds its bytes.
+    pub kept_in: Option<i64>,
 }
 
 /// A dead event, and one that an operator has sent again, are judged once more.
@@ -124,12 +126,13 @@ bulk! {
         received_at: Option<DateTime<Utc>> => Nullable<Timestamptz>,
         trace_id: Option<&'a str> => Nullable<Text>,
         source: &'a str => Text,
+        kept_in: Option<i64> => Nullable<BigInt>,
     }
     "INSERT INTO stripe.event (id, type, account, api_version, livemode, created, object_id, \
-        outcome, reason, received_at, trace_id, source) SELECT * FROM"
+        outcome, reason, received_at, trace_id, source, kept_in) SELECT * FROM"
     "ON CONFLICT (id) DO UPDATE SET object_id = excluded.object_id, outcome = excluded.outcome, \
         reason = excluded.reason, source = excluded.source, processed_at = now(), \
-        attempts = event.attempts + 1"
+        attempts = event.attempts + 1, kept_in = coalesce(excluded.kept_in, event.kept_in)"
 }
 
 /// Writes the outcomes of new events, and of dead ones that were judged again.
@@ -154,6 +157,7 @@ pub async fn write(mut conn: &AsyncPgConnection, entries: &[Entry]) -> QueryResu
         write.received_at.push(entry.received_at);
         write.trace_id.push(entry.trace_id.as_deref());
         write.source.push(entry.source.as_str());
+        write.kept_in.push(entry.kept_in);
     }
     write.execute(&mut conn).await.map(drop)
 }

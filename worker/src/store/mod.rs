@@ -6,13 +6,13 @@
 pub mod account;
 pub mod adopt;
 pub mod app;
-pub mod body;
 pub mod burial;
 pub mod claim;
 pub mod connect;
 pub mod dead_letter;
 pub mod history;
 pub mod invoice;
+pub mod kept;
 pub mod ledger;
 pub mod migrate;
 pub mod overview;

@@ -9,7 +9,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 /// What can be pruned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The bytes of applied events.
+    /// Pages with the bytes of applied events.
     Bodies,
     /// The ledger's rows, but of events whose dead letter waits for somebody.
     Ledger,
@@ -26,7 +26,7 @@ impl Kind {
     /// What it is, for people.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Bodies => "event bodies",
+            Self::Bodies => "pages of event bodies",
             Self::Ledger => "ledger rows",
             Self::DeadLetters => "dead letters",
             Self::Replays => "replays",
@@ -37,8 +37,8 @@ impl Kind {
     fn parts(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Bodies => (
-                "stripe.event_body",
-                "event_id",
+                "stripe.kept_page",
+                "id",
                 "stored_at < now() - make_interval(days => $1)",
             ),
             Self::Ledger => (

@@ -24,6 +24,7 @@ diesel::table! {
         trace_id -> Nullable<Text>,
         source -> Text,
         first_seen_at -> Timestamptz,
+        kept_in -> Nullable<BigInt>,
     }
 }
 
@@ -136,13 +137,15 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// The bytes of applied events.
-    stripe.event_body (event_id) {
-        event_id -> Text,
+    /// The bytes of applied events, many to a page.
+    stripe.kept_page (id) {
+        id -> BigInt,
         stored_at -> Timestamptz,
-        body -> Binary,
+        event_ids -> Array<Text>,
+        ends -> Array<Integer>,
+        bytes -> Binary,
     }
 }
 
 diesel::joinable!(replay_item -> replay (replay_id));
-diesel::allow_tables_to_appear_in_same_query!(replay, replay_item, event, event_body);
+diesel::allow_tables_to_appear_in_same_query!(replay, replay_item, event, kept_page);

@@ -18,6 +18,7 @@ use shared::mode::Mode;
 use tokio_util::sync::CancellationToken;
 use worker::{
     events::{self, Rules},
+    keep::Keep,
     process::{Item, Verdict},
     settle::{Settlement, Settler},
     store::{connect::Database, ledger::Outcome, migrate},
@@ -65,7 +66,11 @@ impl Lab {
     /// A worker on a database that is there already.
     pub async fn on(database: TestDatabase) -> Self {
         let client = database.connect().await.unwrap();
-        let settler = Settler::new(Database::parse(database.url()).unwrap().pool(), None);
+        let settler = Settler::new(
+            Database::parse(database.url()).unwrap().pool(),
+            None,
+            Keep::Compressed,
+        );
         Self {
             database,
             client,
@@ -204,7 +209,7 @@ pub fn item(body: &[u8]) -> Item {
         received_at: None,
         trace_id: None,
         ticket: None,
-        packed: None,
+        body: body.to_vec(),
     }
 }
 

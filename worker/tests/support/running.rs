@@ -80,9 +80,8 @@ impl Running {
             reading: Reading {
                 rules,
                 reader: options.reader,
-                keep: options.keep,
             },
-            settler: Settler::new(pool, options.owner_query.map(str::to_owned)),
+            settler: Settler::new(pool, options.owner_query.map(str::to_owned), options.keep),
             metrics: metrics.clone(),
             health: health.clone(),
         };

@@ -11,8 +11,9 @@ use crate::{
         output::{or_empty, safe, stamp, time},
     },
     store::{
-        body, dead_letter,
+        dead_letter,
         history::{self, Row},
+        kept,
     },
 };
 
@@ -37,7 +38,7 @@ impl Show {
         };
         let letters = dead_letter::known(&conn, std::slice::from_ref(&self.id)).await?;
         let letter = letters.get(&self.id);
-        let kept = body::stored_at(&conn, &self.id).await?;
+        let kept = kept::stored_at(&conn, &self.id).await?;
         let history = history::replays(&conn, &self.id).await?;
         let mut output = self.form.output();
         if self.form.json {
