@@ -17,7 +17,7 @@ $(error PROFILE is "$(PROFILE)": it can be "debug" or "release")
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help servers build demo test up down bench bench-quick build-release
+.PHONY: help servers build demo test up down bench bench-quick faults build-release fuzz model mutants
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,22 @@ bench: build-release ## Measures speed and memory against what this machine can 
 
 bench-quick: build-release ## The same in a minute, with small sizes
 	@$(TARGET_DIR)/release/bench --quick
+
+fuzz: ## Runs the fuzz targets; RUNS=, SECONDS_EACH=, TARGETS= and KEEP= as scripts/fuzz.sh says
+	@scripts/fuzz.sh
+
+model: servers ## Tries histories against the reference: HISTORIES= in memory, DATABASE_HISTORIES= on Postgres
+	@MODEL_HISTORIES=$(or $(HISTORIES),1000000) \
+		cargo test --locked --release --package worker --test model -- --nocapture
+	@cargo build --locked --release --package harness --bin stack
+	@MODEL_DATABASE_HISTORIES=$(or $(DATABASE_HISTORIES),10000) $(TARGET_DIR)/release/stack run -- \
+		cargo test --locked --release --package worker --test order -- --nocapture
+
+mutants: ## Breaks the code in one place after the other, and sees whether a test fails
+	@scripts/mutants.sh
+
+faults: build-release ## Breaks everything while events flow, and checks that nothing is lost: FAULTS="--only ... --seed ..."
+	@$(TARGET_DIR)/release/faults $(FAULTS)
 
 build-release: servers
 	@cargo build --locked --release --workspace --bins

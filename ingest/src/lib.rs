@@ -8,6 +8,7 @@ pub mod config;
 pub mod limits;
 pub mod metrics;
 pub mod publish;
+mod seats;
 pub mod server;
 pub mod signature;
 mod trace;

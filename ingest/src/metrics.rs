@@ -109,7 +109,8 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Open client connections.
     pub connections: Gauge,
-    /// Connections closed unanswered because there were too many.
+    /// Connections closed unanswered because there were too many: those that
+    /// had waited longest without a request, or newcomers.
     pub turned_away: Counter,
     /// Seconds from publish to the broker's answer.
     pub confirm_seconds: Histogram,

@@ -4,6 +4,7 @@
 //! One AMQP connection, made again by a supervisor whenever it is lost, and a
 //! [`lane`] on it: one channel with many messages in flight.
 
+mod current;
 mod lane;
 mod link;
 mod supervisor;
@@ -14,12 +15,13 @@ use crate::body::Share;
 use crate::limits::Limits;
 use crate::metrics::{Counted, Label, Metrics};
 use crate::signature::Verified;
+use current::{Lose, Seeker};
 use lane::Message;
 use lapin::BasicProperties;
 use link::Link;
 use shared::topology::is_handled;
 use std::sync::Arc;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 /// What became of one publish.
@@ -74,21 +76,10 @@ impl Label for Outcome {
     }
 }
 
-/// The current connection, as the supervisor sees it.
-#[derive(Debug, Clone)]
-enum State {
-    /// None, and why.
-    Down(Arc<str>),
-    /// This one.
-    Up(Arc<Link>),
-}
-
 /// Publishes events. Dropping it does not end the supervisor.
 #[derive(Debug)]
 pub struct Publisher {
-    state: watch::Receiver<State>,
-    /// Tells the supervisor not to wait before its next try.
-    nudge: Arc<Notify>,
+    links: Seeker<Link>,
     in_flight: Arc<Semaphore>,
     limits: Limits,
     metrics: Arc<Metrics>,
@@ -150,29 +141,13 @@ impl Publisher {
         }
     }
 
-    /// The current link, or the one that a nudged supervisor makes soon.
+    /// The current link, or the one that the supervisor makes soon when asked.
     async fn link(&self, start: Instant) -> Option<Arc<Link>> {
-        if let Some(link) = self.current() {
+        if let Some(link) = self.links.current() {
             return Some(link);
         }
-        self.nudge.notify_one();
-        let mut state = self.state.clone();
-        let up = state.wait_for(|state| matches!(state, State::Up(link) if link.is_alive()));
         let wait = self.limits.link_wait.min(self.limits.publish);
-        timeout_at(start + wait, up).await.ok()?.ok()?;
-        self.current()
-    }
-
-    fn current(&self) -> Option<Arc<Link>> {
-        match &*self.state.borrow() {
-            State::Up(link) if link.is_alive() => Some(Arc::clone(link)),
-            State::Up(dead) => {
-                // The supervisor need not wait until it sees for itself.
-                dead.lose();
-                None
-            }
-            State::Down(_) => None,
-        }
+        timeout_at(start + wait, self.links.next()).await.ok()?
     }
 
     /// Whether an event that comes now can be published.
@@ -180,10 +155,7 @@ impl Publisher {
     /// # Errors
     /// A short reason why not.
     pub fn ready(&self) -> Result<(), String> {
-        match &*self.state.borrow() {
-            State::Up(link) => link.ready(),
-            State::Down(reason) => Err(reason.to_string()),
-        }
+        self.links.ready(Link::ready)
     }
 
     /// A request being worked on, for as long as the value lives.

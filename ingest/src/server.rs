@@ -2,6 +2,7 @@
 
 use crate::limits::Limits;
 use crate::metrics::{Counted, Metrics};
+use crate::seats::{Seat, Seats};
 use crate::webhook::{Answer, Webhook};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -12,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -57,19 +57,22 @@ impl Server {
     /// within `limits.drain`.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let server = Arc::new(self);
-        let permits = Arc::new(Semaphore::new(server.limits.connections));
+        let seats = Seats::new(server.limits.connections);
         let connections = TaskTracker::new();
         while let Some(stream) = server.accept(&listener, &shutdown).await {
-            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
+            let taken = seats.take();
+            if taken
+                .as_ref()
+                .is_none_or(|(_, somebody_went)| *somebody_went)
+            {
                 // Closed unanswered: an answer would cost what is missing.
                 server.metrics.turned_away.inc();
+            }
+            let Some((seat, _)) = taken else {
                 continue;
             };
             let (server, shutdown) = (Arc::clone(&server), shutdown.clone());
-            connections.spawn(async move {
-                server.connection(stream, shutdown).await;
-                drop(permit);
-            });
+            connections.spawn(async move { server.connection(stream, seat, shutdown).await });
         }
         drop(listener);
         connections.close();
@@ -99,21 +102,26 @@ impl Server {
         }
     }
 
-    async fn connection(&self, stream: TcpStream, shutdown: CancellationToken) {
+    async fn connection(&self, stream: TcpStream, seat: Seat, shutdown: CancellationToken) {
         let _open = Counted::new(&self.metrics.connections);
         // Answers are small and written at once; waiting for more is no use.
         if stream.set_nodelay(true).is_err() {
             return; // Closed already.
         }
-        let webhook = Arc::clone(&self.webhook);
-        let service = service_fn(move |request| {
-            let webhook = Arc::clone(&webhook);
-            async move { Ok::<_, Infallible>(webhook.handle(request).await) }
+        let (webhook, guest) = (&self.webhook, &seat);
+        let service = service_fn(move |request| async move {
+            let _at_work = guest.begin();
+            let response = webhook.handle(request).await;
+            if response.status().is_success() {
+                guest.recognise();
+            }
+            Ok::<_, Infallible>(response)
         });
         let mut connection = self.http.serve_connection(TokioIo::new(stream), service);
         let ended = tokio::select! {
             ended = &mut connection => Some(ended),
             () = shutdown.cancelled() => None,
+            () = seat.gone() => return,
             () = sleep(self.limits.connection_age) => None,
         };
         let ended = match ended {

@@ -329,11 +329,35 @@ async fn connections_over_the_limit_are_closed() {
         ..Limits::default()
     };
     let (app, broker, spy) = start_with("many", limits).await;
-    let first = TcpStream::connect(app.address).await.unwrap();
-    let second = TcpStream::connect(app.address).await.unwrap();
-    assert_eq!(app.raw(b"").await, "");
+    let mut silent = [
+        TcpStream::connect(app.address).await.unwrap(),
+        TcpStream::connect(app.address).await.unwrap(),
+    ];
+    // Whoever has said nothing makes room for whoever comes.
+    let other_mode = br#"{"id":"evt_1","object":"event","type":"invoice.paid","livemode":true}"#;
+    assert_eq!(app.deliver(other_mode).await.status, StatusCode::OK);
     assert!(app.metric("ingest_turned_away_total").await >= 1.0);
-    drop((first, second));
+    let mut nothing = [0; 1];
+    let longest = tokio::io::AsyncReadExt::read(&mut silent[0], &mut nothing);
+    let closed = tokio::time::timeout(support::BOUND, longest).await.unwrap();
+    assert_eq!(closed.unwrap(), 0);
+    // Whoever has begun a request stays, and the next one is closed.
+    let begun = format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n");
+    let mut at_work = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(app.address).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        at_work.push(stream);
+    }
+    let busy = harness::wait::until("two requests", support::BOUND, async || {
+        match app.metric("ingest_in_flight").await {
+            2.0 => harness::wait::Seen::Reached(()),
+            count => harness::wait::Seen::NotYet(format!("{count} in flight")),
+        }
+    });
+    busy.await.unwrap();
+    assert_eq!(app.raw(b"").await, "");
+    drop((silent, at_work));
     let gone = harness::wait::until("room for a connection", support::BOUND, async || match app
         .metric("ingest_connections")
         .await

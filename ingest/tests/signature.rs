@@ -110,6 +110,11 @@ fn a_long_header_is_refused_unread() {
     }
     let result = check(header.as_bytes(), BODIES[0], NOW, SECRET);
     assert_eq!(result, Err(Refusal::LongHeader));
+    // 4 KiB are within.
+    let mut header = sign(SECRET, NOW, BODIES[0]) + ",v0=";
+    header.push_str(&"x".repeat(4096 - header.len()));
+    let result = check(header.as_bytes(), BODIES[0], NOW, SECRET);
+    assert_eq!(result, Ok(0));
 }
 
 proptest! {

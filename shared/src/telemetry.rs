@@ -1,18 +1,22 @@
 //! Logs, and how an error is written into them.
 
-use crate::config::{ConfigError, Env, Held};
+use crate::config::{ConfigError, Env};
 use std::error::Error;
 use std::fmt::Write as _;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::Directive;
+use std::panic::PanicHookInfo;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// What is logged when `RUST_LOG` says nothing.
 const DEFAULT_FILTER: &str = "info";
 
-/// lapin's own lines are never shown: its returned-message and frame lines
-/// hold whole bodies, and what matters is reported by us, once, where it is
-/// handled.
-const SILENCED: &str = "lapin=off";
+/// The crates whose lines are written, whatever `RUST_LOG` asks for. A library
+/// logs what passes through it: lapin whole frames, an HTTP client whole
+/// headers. What matters of it is reported by us, once, where it is handled.
+const OURS: [&str; 3] = ["ingest", "shared", "worker"];
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,28 +51,49 @@ impl Telemetry {
             Some(filter) => filter,
             None => EnvFilter::new(DEFAULT_FILTER),
         };
-        let silenced: Directive = SILENCED
-            .parse()
-            .map_err(|_| ConfigError::new("RUST_LOG", Held::Nothing, FILTER))?;
         Ok(Self {
             format: format.unwrap_or(Format::Text),
-            filter: filter.add_directive(silenced),
+            filter,
         })
     }
 
-    /// Writes the process's logs to standard error from here on. A second
-    /// call in one process changes nothing.
+    /// Writes the process's logs to standard error from here on, panics among
+    /// them. A second call in one process changes nothing.
     pub fn start(self) {
-        let lines = tracing_subscriber::fmt()
-            .with_env_filter(self.filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(false);
-        // Fails only when a subscriber is there already, as in tests.
-        let _already_started = match self.format {
-            Format::Text => lines.try_init(),
-            Format::Json => lines.json().flatten_event(true).try_init(),
-        };
+        let subscriber = self.subscriber(std::io::stderr);
+        if tracing::subscriber::set_global_default(subscriber).is_ok() {
+            std::panic::set_hook(Box::new(log_panic));
+        }
     }
+
+    /// What [`start`](Self::start) installs, with its lines written to `writer`.
+    pub fn subscriber<W>(self, writer: W) -> impl Subscriber + Send + Sync
+    where
+        W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    {
+        let lines = fmt::layer().with_writer(writer).with_ansi(false);
+        let lines = match self.format {
+            Format::Text => lines.boxed(),
+            Format::Json => lines.json().flatten_event(true).boxed(),
+        };
+        let filter = filter_fn(is_ours).and(self.filter);
+        tracing_subscriber::registry().with(lines.with_filter(filter))
+    }
+}
+
+fn is_ours(line: &Metadata<'_>) -> bool {
+    let (name, _module) = line
+        .target()
+        .split_once("::")
+        .unwrap_or((line.target(), ""));
+    OURS.contains(&name)
+}
+
+/// Says where, and not what: a panic's message can quote the text that was at
+/// hand, such as a part of an event.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    tracing::error!(place, "panicked");
 }
 
 /// An error and all its causes in one line, each said once: a `Display` that
@@ -92,16 +117,13 @@ mod tests {
     use super::{Format, Telemetry, report};
     use crate::config::Env;
     use std::io;
+    use std::sync::{Arc, Mutex};
 
     #[test]
     fn defaults_are_text_and_info() {
         let telemetry = Telemetry::from_env(&Env::default()).unwrap();
         assert_eq!(telemetry.format, Format::Text);
-        let filter = telemetry.filter.to_string();
-        assert!(
-            filter.contains("info") && filter.contains("lapin=off"),
-            "{filter}"
-        );
+        assert_eq!(telemetry.filter.to_string(), "info");
     }
 
     #[test]
@@ -112,14 +134,51 @@ mod tests {
         }
     }
 
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of four lines, with these variables.
+    fn written(variables: &[(&str, &str)]) -> String {
+        let env = Env::from_pairs(variables.iter().copied());
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber = Telemetry::from_env(&env)
+            .unwrap()
+            .subscriber(move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "worker::consume", "ours");
+            tracing::trace!(target: "ingest", "ours in detail");
+            tracing::error!(target: "lapin::channel", "theirs");
+            tracing::error!(target: "workers", "a stranger's");
+        });
+        let bytes = buffer.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
     #[test]
-    fn lapin_stays_silent_whatever_is_asked() {
-        let env = Env::from_pairs([("RUST_LOG", "trace,lapin=trace")]);
-        let filter = Telemetry::from_env(&env).unwrap().filter.to_string();
-        assert!(
-            filter.contains("lapin=off") && !filter.contains("lapin=trace"),
-            "{filter}"
-        );
+    fn only_our_own_lines_are_written_whatever_is_asked() {
+        for asked in ["trace", "lapin=trace,trace", "lapin::channel=trace,trace"] {
+            for format in ["text", "json"] {
+                let lines = written(&[("RUST_LOG", asked), ("LOG_FORMAT", format)]);
+                assert!(lines.contains("ours in detail"), "{asked}: {lines}");
+                assert!(!lines.contains("theirs"), "{asked}: {lines}");
+                assert!(!lines.contains("stranger"), "{asked}: {lines}");
+                assert_eq!(lines.lines().count(), 2, "{asked}: {lines}");
+            }
+        }
+        assert_eq!(written(&[]).lines().count(), 1);
+        assert_eq!(written(&[("RUST_LOG", "worker=off")]), "");
     }
 
     #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@
 
 mod declare;
 
-pub use declare::{TopologyError, declare};
+pub use declare::{Declared, TopologyError, declare, find};
 
 use crate::config::{ConfigError, Env, Held};
 use lapin::types::ShortString;

@@ -1,29 +1,16 @@
-//! The broker over TLS.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+//! The broker over TLS, with a private authority.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
+use harness::certificates::{Authority, Identity};
 use harness::ports;
 use harness::private::PrivateFolder;
 use harness::servers::{RabbitMq, RabbitMqOptions};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use shared::amqp::{AmqpUrl, connect};
 use shared::telemetry::report;
 use std::fs;
 use std::path::Path;
 
-/// Writes the certificate of a private authority, and a certificate and key
-/// of its making for `localhost`.
-fn write_certificates(folder: &Path) {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &authority).unwrap();
-    fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
-    fs::write(folder.join("server.pem"), certificate.pem()).unwrap();
-    fs::write(folder.join("server.key"), key.serialize_pem()).unwrap();
-}
-
+/// A node that proves itself with what lies in `folder`.
 async fn broker(folder: &Path, port: u16) -> RabbitMq {
     let at = |name: &str| folder.join(name).display().to_string();
     let config = format!(
@@ -43,40 +30,61 @@ async fn broker(folder: &Path, port: u16) -> RabbitMq {
     RabbitMq::start(folder, options).await.unwrap()
 }
 
+fn give(folder: &Path, identity: &Identity) {
+    fs::write(folder.join("server.pem"), &identity.certificate).unwrap();
+    fs::write(folder.join("server.key"), &identity.key).unwrap();
+}
+
 #[tokio::test]
-async fn a_broker_is_trusted_by_its_authority_and_its_name() {
+async fn a_broker_is_trusted_by_its_authority_its_name_and_its_dates() {
     let folder = PrivateFolder::make("tls").unwrap();
-    write_certificates(folder.path());
+    let (authority, stranger) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let ours = authority.write(&folder.path().join("ca.pem")).unwrap();
+    let other = stranger.write(&folder.path().join("other.pem")).unwrap();
+    give(folder.path(), &authority.certify("localhost").unwrap());
     let port = ports::free().unwrap();
     let mut node = broker(folder.path(), port).await;
-    let credentials = node.url();
-    let credentials = credentials
-        .trim_start_matches("amqp://")
-        .split_once('@')
-        .unwrap()
-        .0;
-    let authority = folder.path().join("ca.pem").display().to_string();
+    let url = node.url();
+    let credentials = url.trim_start_matches("amqp://").split('@').next().unwrap();
+    let (_user, password) = credentials.split_once(':').unwrap();
     let at = |host: &str, query: &str| {
         AmqpUrl::parse(&format!("amqps://{credentials}@{host}:{port}/{query}")).unwrap()
     };
+    let refusal = async |host: &str, query: &str| {
+        let Err(error) = connect(&at(host, query), "test").await else {
+            panic!("connected to {host} with {query}");
+        };
+        let line = report(&error);
+        assert!(!line.contains(password), "{line}");
+        line
+    };
 
-    let trusted = format!("?cacertfile={authority}");
+    let trusted = format!("?cacertfile={ours}");
     let connection = connect(&at("localhost", &trusted), "test").await.unwrap();
     connection.create_channel().await.unwrap();
 
-    let error = connect(&at("localhost", ""), "test").await.unwrap_err();
-    assert!(
-        report(&error).contains("UnknownIssuer"),
-        "{}",
-        report(&error)
+    for query in ["", &format!("?cacertfile={other}")] {
+        let line = refusal("localhost", query).await;
+        assert!(line.contains("UnknownIssuer"), "{line}");
+    }
+    let line = refusal("127.0.0.1", &trusted).await;
+    assert!(line.contains("not valid for name"), "{line}");
+
+    give(
+        folder.path(),
+        &authority.certify_expired("localhost").unwrap(),
     );
-    let error = connect(&at("127.0.0.1", &trusted), "test")
-        .await
-        .unwrap_err();
-    assert!(
-        report(&error).contains("not valid for name"),
-        "{}",
-        report(&error)
-    );
+    node.stop().await.unwrap();
+    node.start_again().await.unwrap();
+    let line = refusal("localhost", &trusted).await;
+    assert!(line.contains("certificate expired"), "{line}");
+
+    // A broker that speaks no TLS is not spoken to in the clear.
+    let plain = format!("amqps://{credentials}@localhost:{}/{trusted}", node.port());
+    let plain = AmqpUrl::parse(&plain).unwrap();
+    let Err(error) = connect(&plain, "test").await else {
+        panic!("connected without TLS");
+    };
+    assert!(!report(&error).contains(password));
     node.stop().await.unwrap();
 }

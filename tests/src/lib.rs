@@ -7,8 +7,13 @@
 //! | [`services`] | the `ingest` and `worker` binaries as processes |
 //! | [`test_servers`] | a database and a broker prefix of its own for every test |
 //! | [`stripe`] | signed sample events after Stripe's shapes |
+//! | [`leaks`] | looks through the services' logs for what must not stand there |
+//! | [`reference`](mod@reference) | the rules that the rows must follow, as plain folds over events |
 //! | [`private`] | folders that go with their process, and all that runs in them |
-//! | [`http`] | posts an event to `ingest` over loopback |
+//! | [`certificates`] | a private authority, for servers that speak TLS |
+//! | [`http`], [`client`] | post an event to `ingest` over loopback: simply, and fast |
+//! | [`faults`] | breaks everything while events flow, and checks that nothing is lost |
+//! | [`schedules`] | every schedule of a few tasks on one thread |
 //! | [`process`], [`wait`], [`ports`], [`random`], [`checkout`] | what those are made of |
 //!
 //! The binary `stack` of this package is what the `Makefile` calls.
@@ -21,13 +26,19 @@
     reason = "test support stands where `main` stands: it reads the environment and the clock, and fails loudly"
 )]
 
+pub mod certificates;
 pub mod checkout;
+pub mod client;
+pub mod faults;
 pub mod http;
+pub mod leaks;
 pub mod ports;
 pub mod private;
 pub mod process;
 pub mod proxy;
 pub mod random;
+pub mod reference;
+pub mod schedules;
 pub mod servers;
 pub mod services;
 pub mod stripe;

@@ -1,9 +1,10 @@
 //! The services' binaries as processes.
 
+mod options;
+
 use std::{
-    ffi::OsString,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitStatus},
     time::Duration,
 };
@@ -11,8 +12,9 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
 
+pub use self::options::ServiceOptions;
 use crate::{
-    checkout, http, ports,
+    checkout, http, leaks,
     process::Process,
     wait::{self, Seen},
 };
@@ -22,104 +24,18 @@ pub const READY_BOUND: Duration = Duration::from_secs(60);
 /// Bound for ending after SIGTERM: the services finish what they have begun.
 pub const END_BOUND: Duration = Duration::from_secs(45);
 
-/// How a service is to be started.
-#[derive(Clone, Debug)]
-pub struct ServiceOptions {
-    /// Name of the binary.
-    pub name: String,
-    /// The binary, where it is not the one that was built beside this program.
-    pub binary: Option<PathBuf>,
-    /// Folder for its log and its record.
-    pub folder: PathBuf,
-    /// Port of its public listener on 127.0.0.1, where it has one.
-    pub port: Option<u16>,
-    /// Port of its admin listener on 127.0.0.1.
-    pub admin_port: u16,
-    /// Its environment.
-    pub environment: Vec<(String, OsString)>,
-    /// Whether it gets this program's environment too. Tests say no, so that a
-    /// developer's settings do not change what they see.
-    pub inherit: bool,
-}
-
-impl ServiceOptions {
-    /// An `ingest` on free ports.
-    ///
-    /// # Errors
-    /// When no port is free.
-    pub fn ingest(folder: &Path) -> Result<Self> {
-        Ok(Self::ingest_on(folder, ports::free()?, ports::free()?))
-    }
-
-    /// An `ingest` on these ports of 127.0.0.1.
-    #[must_use]
-    pub fn ingest_on(folder: &Path, port: u16, admin_port: u16) -> Self {
-        Self::new("ingest", folder, Some(port), admin_port)
-            .env("INGEST_LISTEN", format!("127.0.0.1:{port}"))
-            .env("INGEST_ADMIN_LISTEN", format!("127.0.0.1:{admin_port}"))
-    }
-
-    /// A `worker` on a free port.
-    ///
-    /// # Errors
-    /// When no port is free.
-    pub fn worker(folder: &Path) -> Result<Self> {
-        Ok(Self::worker_on(folder, ports::free()?))
-    }
-
-    /// A `worker` on this port of 127.0.0.1.
-    #[must_use]
-    pub fn worker_on(folder: &Path, admin_port: u16) -> Self {
-        Self::new("worker", folder, None, admin_port)
-            .env("WORKER_ADMIN_LISTEN", format!("127.0.0.1:{admin_port}"))
-    }
-
-    fn new(name: &str, folder: &Path, port: Option<u16>, admin_port: u16) -> Self {
-        let (name, folder) = (name.to_owned(), folder.to_owned());
-        Self {
-            name,
-            binary: None,
-            folder,
-            port,
-            admin_port,
-            environment: Vec::new(),
-            inherit: false,
-        }
-    }
-
-    /// Adds a variable to its environment; the last one of a name counts.
-    #[must_use]
-    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
-        self.environment.push((name.to_owned(), value.into()));
-        self
-    }
-
-    /// Where its record lies, by which a later program finds it.
-    #[must_use]
-    pub fn record(&self) -> PathBuf {
-        self.folder.join(format!("{}.json", self.name))
-    }
-
-    /// Where its log lies.
-    #[must_use]
-    pub fn log(&self) -> PathBuf {
-        self.folder.join(format!("{}.log", self.name))
-    }
-
-    /// The binary that is to be run.
-    ///
-    /// # Errors
-    /// When it is not there.
-    pub fn find_binary(&self) -> Result<PathBuf> {
-        self.binary.clone().map_or_else(|| binary(&self.name), Ok)
-    }
-}
-
 /// A service's process; killed when dropped, unless told to stay.
+///
+/// Its log is looked through for what must not stand there when it is dropped.
+///
+/// # Panics
+/// Dropping it panics if something does, or if the log is gone by then.
 #[derive(Debug)]
 pub struct Service {
     options: ServiceOptions,
     process: Process,
+    /// Whether it was started here, so that its log is ours to answer for.
+    watched: bool,
 }
 
 impl Service {
@@ -140,14 +56,22 @@ impl Service {
     /// When the binary is not there or cannot be run.
     pub fn spawn(options: ServiceOptions) -> Result<Self> {
         let process = spawn(&options)?;
-        Ok(Self { options, process })
+        Ok(Self {
+            options,
+            process,
+            watched: true,
+        })
     }
 
     /// The one that an earlier program started with these options, where it runs.
     #[must_use]
     pub fn find(options: ServiceOptions) -> Option<Self> {
         let process = Process::find(&options.name, &options.record(), &options.log())?;
-        Some(Self { options, process })
+        Some(Self {
+            options,
+            process,
+            watched: false,
+        })
     }
 
     /// Waits until `/readyz` of its admin listener answers 200.
@@ -228,19 +152,59 @@ impl Service {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_again(&mut self) -> Result<()> {
-        if !self.process.is_alive() {
-            self.process = spawn(&self.options)?;
-        }
+        self.restart()?;
         self.until_ready(READY_BOUND).await
     }
 
+    /// Starts it once more with the same options, if it does not run, without
+    /// waiting.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn restart(&mut self) -> Result<()> {
+        if !self.process.is_alive() {
+            self.process = spawn(&self.options)?;
+        }
+        Ok(())
+    }
+
     /// Keeps it running when this value goes.
-    pub fn leave_running(&self) {
+    pub fn leave_running(&mut self) {
+        self.watched = false;
         self.process.leave_running();
+    }
+
+    /// What of its log must not stand there.
+    fn leak(&self) -> Option<String> {
+        let Ok(log) = fs::read(self.options.log()) else {
+            return Some("the log is gone".to_owned());
+        };
+        let log = String::from_utf8_lossy(&log);
+        let mut lines = log.lines();
+        lines.find_map(|line| Some(format!("{} in: {line}", leaks::find(line)?)))
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if !self.watched {
+            return;
+        }
+        self.process.kill();
+        let name = &self.options.name;
+        match self.leak() {
+            // A second panic would end the process without a word.
+            Some(leak) if std::thread::panicking() => eprintln!("log of {name}: {leak}"),
+            Some(leak) => panic!("log of {name}: {leak}"),
+            None => {}
+        }
     }
 }
 
 fn spawn(options: &ServiceOptions) -> Result<Process> {
+    for (name, value) in &options.environment {
+        leaks::plant_variable(name, &value.to_string_lossy());
+    }
     checkout::make_folder(&options.folder)?;
     let binary = options.find_binary()?;
     let mut command = Command::new(&binary);

@@ -66,10 +66,11 @@ fn paid(id: i32) -> Event {
 
 /// A deployment whose worker reaches its servers through proxies.
 struct Scene {
+    // Before the folder with its log.
+    worker: Service,
     dialoom: Deployment,
     database: Proxy,
     broker: Proxy,
-    worker: Service,
 }
 
 impl Scene {

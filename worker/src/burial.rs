@@ -43,6 +43,8 @@ const BATCH: u16 = 50;
 /// How long a dead letter that cannot be written down is set aside. It stays in
 /// the queue.
 const HOLD: Duration = Duration::from_secs(30);
+/// How long a batch in hand may take when the worker is to stop.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The worker's end of the dead-letter queue.
 #[derive(Clone, Debug)]
@@ -78,12 +80,12 @@ impl Burial {
         let mut backoff = Backoff::default();
         while !stop.is_cancelled() {
             let lost = tokio::select! {
-                ended = self.session() => match ended {
+                ended = self.session(stop) => match ended {
+                    Ok(()) => return,
                     Err(lost) => lost,
-                    Ok(never) => match never {},
                 },
                 // What is not acked comes again; a transaction rolls back.
-                () = stop.cancelled() => return,
+                () = after(stop, GRACE) => return,
             };
             warn!(reason = %report(&lost), "dead letters stay in the queue; trying again");
             if matches!(lost, Lost::Held) {
@@ -96,19 +98,21 @@ impl Burial {
         }
     }
 
-    async fn session(&self) -> Result<std::convert::Infallible, Lost> {
+    async fn session(&self, stop: &CancellationToken) -> Result<(), Lost> {
         self.until_there().await;
         let (_connection, channel, mut consumer) = self.connect().await?;
         info!(queue = %self.names.dead_queue, "keeping dead letters");
         let mut held = 0_usize;
         loop {
-            let batch = gather(&mut consumer);
-            let batch = match held {
-                0 => batch.await?,
-                _ => match tokio::time::timeout(HOLD, batch).await {
-                    Ok(batch) => batch?,
-                    Err(_elapsed) => return Err(Lost::Held),
-                },
+            let patience = if held == 0 { Duration::MAX } else { HOLD };
+            let batch = tokio::select! {
+                batch = tokio::time::timeout(patience, gather(&mut consumer)) => {
+                    batch.map_err(|_elapsed| Lost::Held)??
+                }
+                () = stop.cancelled() => {
+                    channel.close(200, "stopping".into()).await?;
+                    return Ok(());
+                }
             };
             held += self.keep(&channel, batch).await?;
             if held >= usize::from(BATCH) {
@@ -222,6 +226,12 @@ async fn bury(
         })
         .collect();
     Ok(replay::note(conn, &notes).await?)
+}
+
+/// Waits until so long after the stop.
+async fn after(stop: &CancellationToken, grace: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(grace).await;
 }
 
 async fn ack(channel: &Channel, delivery: &Delivery) -> lapin::Result<()> {

@@ -4,8 +4,11 @@
 //! connection to the broker, the deliveries in hand come again, and their
 //! effects are known by then.
 
+mod acks;
+
 use std::time::Duration;
 
+use acks::acks;
 use lapin::{
     Channel, Connection,
     message::Delivery,
@@ -31,8 +34,8 @@ use crate::{
     settle::{Settlement, Settler, Stopped},
 };
 
-/// The most deliveries in hand: a unit at work, one that waits ready, and one on
-/// its way. At 6 KB each they hold 9 MB.
+/// The most deliveries in hand: a unit at work, one that is read, and one on its
+/// way. At 6 KB each they hold 9 MB.
 const PREFETCH: u16 = 1500;
 /// The most deliveries set aside; with more the worker takes no new ones.
 const MAX_HELD: usize = 200;
@@ -278,17 +281,12 @@ async fn at(due: Option<Instant>) {
     }
 }
 
-/// Acks what is done: in one frame where nothing before it is left open.
 async fn ack(session: &Session, done: &[u64], whole: bool) -> Result<(), Lost> {
-    let multiple = whole && session.held.is_empty();
-    let tags = if multiple {
-        done.last().into_iter().collect()
-    } else {
-        done.iter().collect::<Vec<_>>()
-    };
-    for tag in tags {
-        let options = BasicAckOptions { multiple };
-        session.channel.basic_ack(*tag, options).await?;
+    for ack in acks(done, whole, !session.held.is_empty()) {
+        let options = BasicAckOptions {
+            multiple: ack.multiple,
+        };
+        session.channel.basic_ack(ack.tag, options).await?;
     }
     Ok(())
 }

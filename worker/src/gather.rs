@@ -3,16 +3,14 @@
 
 use std::panic::{self, AssertUnwindSafe};
 
-use chrono::DateTime;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{Stream, StreamExt};
 use lapin::{Consumer, message::Delivery};
-use shared::message::Meta;
 use tokio::{sync::mpsc, task::AbortHandle};
 
 use crate::{
     events::{Event, Rejected, Rules},
+    origin::Origin,
     process::Item,
-    ticket,
 };
 
 /// What reads an event from its bytes.
@@ -31,6 +29,9 @@ pub struct Reading {
 /// The most deliveries in one unit. Above some hundred, a transaction's own
 /// cost no longer shows.
 pub const MAX_UNIT: usize = 500;
+/// The most deliveries that are read and wait. What the broker may send beyond
+/// these and the unit at work stays as it came.
+const READ_AHEAD: usize = 2 * MAX_UNIT;
 
 /// A set of deliveries, read.
 #[derive(Debug, Default)]
@@ -41,10 +42,13 @@ pub struct Gathered {
     pub crashed: Vec<Delivery>,
 }
 
-/// Gathers until dropped.
+/// A delivery without its body, and what it says, if reading it did not panic.
+type Read = (Delivery, Option<Item>);
+
+/// Reads until dropped.
 #[derive(Debug)]
 pub struct Gathering {
-    units: mpsc::Receiver<lapin::Result<Gathered>>,
+    read: mpsc::Receiver<lapin::Result<Read>>,
     task: AbortHandle,
 }
 
@@ -55,48 +59,54 @@ impl Drop for Gathering {
 }
 
 impl Gathering {
-    /// Starts to gather. One set waits ready while another is settled.
+    /// Starts to read what comes.
     pub fn start(consumer: Consumer, reading: Reading) -> Self {
-        let (ready, units) = mpsc::channel(1);
-        let task = tokio::spawn(gather(consumer, reading, ready)).abort_handle();
-        Self { units, task }
+        let (ready, read) = mpsc::channel(READ_AHEAD);
+        let task = tokio::spawn(read_all(consumer, reading, ready)).abort_handle();
+        Self { read, task }
     }
 
-    /// The next set, with what is there by now; `None` at the queue's end.
+    /// The next set, with what is there by now; `None` at the queue's end. Can be
+    /// dropped while it waits: nothing is taken until it gives something back.
     pub async fn next(&mut self) -> Option<lapin::Result<Gathered>> {
-        self.units.recv().await
+        set(&mut self.read).await
     }
 }
 
-async fn gather(
-    mut consumer: Consumer,
+async fn set(reads: &mut mpsc::Receiver<lapin::Result<Read>>) -> Option<lapin::Result<Gathered>> {
+    let mut gathered = Gathered::default();
+    let mut next = Some(reads.recv().await?);
+    while let Some(read) = next {
+        match read {
+            Ok(read) => gathered.add(read),
+            // The rest of the set comes again: it cannot be acked any more.
+            Err(error) => return Some(Err(error)),
+        }
+        let full = gathered.taken.len() == MAX_UNIT;
+        next = (!full).then(|| reads.try_recv().ok()).flatten();
+    }
+    Some(Ok(gathered))
+}
+
+async fn read_all(
+    mut consumer: impl Stream<Item = lapin::Result<Delivery>> + Unpin,
     reading: Reading,
-    ready: mpsc::Sender<lapin::Result<Gathered>>,
+    ready: mpsc::Sender<lapin::Result<Read>>,
 ) {
-    // Deliveries are taken as late as there is room for them, so that a set is
-    // as large as it can be without waiting.
-    while let Ok(room) = ready.reserve().await {
-        let Some(first) = consumer.next().await else {
-            return;
-        };
-        let gathered = first.map(|first| {
-            let mut gathered = Gathered::default();
-            gathered.take(first, &reading);
-            // An error or an end comes again with the next set.
-            while gathered.taken.len() < MAX_UNIT
-                && let Some(Some(Ok(delivery))) = consumer.next().now_or_never()
-            {
-                gathered.take(delivery, &reading);
-            }
-            gathered
+    while let Some(delivery) = consumer.next().await {
+        let read = delivery.map(|mut delivery| {
+            let item = reading.item(&mut delivery);
+            (delivery, item)
         });
-        room.send(gathered);
+        if ready.send(read).await.is_err() {
+            return;
+        }
     }
 }
 
 impl Gathered {
-    fn take(&mut self, mut delivery: Delivery, reading: &Reading) {
-        match reading.item(&mut delivery) {
+    fn add(&mut self, (delivery, item): Read) {
+        match item {
             Some(item) => self.taken.push((delivery, item)),
             None => self.crashed.push(delivery),
         }
@@ -108,19 +118,16 @@ impl Reading {
     fn item(&self, delivery: &mut Delivery) -> Option<Item> {
         let read = AssertUnwindSafe(|| (self.reader)(&delivery.data, &self.rules));
         let read = panic::catch_unwind(read).ok()?;
-        let meta = Meta::read(&delivery.properties);
-        let received = meta.received_at_millis;
+        let origin = Origin::read(&delivery.properties);
         Some(Item {
             reading: read,
-            received_at: received.and_then(DateTime::from_timestamp_millis),
-            trace_id: meta.traceparent.as_deref().and_then(trace_id),
-            ticket: ticket::read(&delivery.properties),
+            received_at: origin.received_at,
+            trace_id: origin.trace_id,
+            ticket: origin.ticket,
             body: std::mem::take(&mut delivery.data),
         })
     }
 }
 
-/// The trace id of a W3C `traceparent`.
-fn trace_id(traceparent: &str) -> Option<String> {
-    traceparent.split('-').nth(1).map(str::to_owned)
-}
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ mod hands;
 pub mod health;
 pub mod keep;
 pub mod metrics;
+pub mod origin;
 pub mod process;
 pub mod properties;
 pub mod prune;

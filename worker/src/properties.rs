@@ -1,14 +1,21 @@
 //! AMQP properties as JSON and back, without loss: each value stands beside the
 //! name of its AMQP type, and texts that JSON or Postgres cannot keep stand as
-//! hex.
+//! hex, as do values that are nested too deep to be read back.
 
 use std::fmt::Write as _;
 
 use lapin::{
     BasicProperties,
-    types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString, ShortString},
+    types::{
+        AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString, ShortString,
+        generation::gen_value, parsing::parse_value,
+    },
 };
 use serde_json::{Map, Value, json};
+
+/// How deep values are nested as JSON. serde_json reads 128 levels back, and each
+/// of AMQP's takes three. The broker's own headers have three.
+const MAX_DEPTH: usize = 16;
 
 /// The properties as JSON; absent ones are left out.
 pub fn to_json(properties: &BasicProperties) -> Value {
@@ -42,7 +49,7 @@ pub fn to_json(properties: &BasicProperties) -> Value {
         json.insert("timestamp".into(), (*timestamp).into());
     }
     if let Some(headers) = properties.headers() {
-        json.insert("headers".into(), table(headers));
+        json.insert("headers".into(), table(headers, 0));
     }
     Value::Object(json)
 }
@@ -105,7 +112,7 @@ fn plain(value: &AMQPValue) -> Value {
         }
         AMQPValue::Void => Value::Null,
         typed => {
-            let typed = to_value(typed);
+            let typed = to_value(typed, 0);
             let value = typed.as_object().and_then(|typed| typed.values().next());
             value.cloned().unwrap_or_default()
         }
@@ -149,11 +156,17 @@ fn unhex(hex: &str) -> Option<Vec<u8>> {
 }
 
 /// A table as a list of pairs: names may be any text.
-fn table(table: &FieldTable) -> Value {
+fn table(table: &FieldTable, depth: usize) -> Value {
     let pairs = table.inner().iter();
     pairs
-        .map(|(name, value)| json!([text(name.as_str().as_bytes()), to_value(value)]))
+        .map(|(name, value)| json!([text(name.as_str().as_bytes()), to_value(value, depth)]))
         .collect()
+}
+
+/// A value as it is on the wire.
+fn wire(value: &AMQPValue) -> Vec<u8> {
+    // Writing to memory does not fail.
+    gen_value(value)(Vec::new().into()).map_or_else(|_| Vec::new(), |written| written.write)
 }
 
 fn table_of(json: &Value) -> FieldTable {
@@ -167,8 +180,11 @@ fn table_of(json: &Value) -> FieldTable {
     table
 }
 
-fn to_value(value: &AMQPValue) -> Value {
+fn to_value(value: &AMQPValue, depth: usize) -> Value {
     match value {
+        AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_) if depth == MAX_DEPTH => {
+            json!({ "wire": hex(&wire(value)) })
+        }
         AMQPValue::Boolean(value) => json!({ "boolean": value }),
         AMQPValue::ShortShortInt(value) => json!({ "i8": value }),
         AMQPValue::ShortShortUInt(value) => json!({ "u8": value }),
@@ -184,10 +200,11 @@ fn to_value(value: &AMQPValue) -> Value {
         AMQPValue::ShortString(value) => json!({ "short": text(value.as_str().as_bytes()) }),
         AMQPValue::LongString(value) => json!({ "text": text(value.as_bytes()) }),
         AMQPValue::FieldArray(array) => {
-            json!({ "array": array.as_slice().iter().map(to_value).collect::<Vec<_>>() })
+            let values = array.as_slice().iter();
+            json!({ "array": values.map(|value| to_value(value, depth + 1)).collect::<Vec<_>>() })
         }
         AMQPValue::Timestamp(value) => json!({ "timestamp": value }),
-        AMQPValue::FieldTable(fields) => json!({ "table": table(fields) }),
+        AMQPValue::FieldTable(fields) => json!({ "table": table(fields, depth + 1) }),
         AMQPValue::ByteArray(value) => json!({ "bytes": hex(value.as_slice()) }),
         AMQPValue::Void => json!({ "void": null }),
     }
@@ -221,6 +238,7 @@ fn value_of(json: &Value) -> Option<AMQPValue> {
         "timestamp" => AMQPValue::Timestamp(unsigned?),
         "table" => AMQPValue::FieldTable(table_of(value)),
         "bytes" => AMQPValue::ByteArray(ByteArray::from(unhex(value.as_str()?)?)),
+        "wire" => parse_value(unhex(value.as_str()?)?.as_slice()).ok()?.1,
         "void" => AMQPValue::Void,
         _ => return None,
     })

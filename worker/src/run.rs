@@ -169,26 +169,50 @@ async fn prepare(
     migrate: bool,
     stop: &CancellationToken,
 ) -> Result<bool, RunError> {
+    /// A database that is taken away in the middle looks like one that refuses:
+    /// so many tries tell them apart.
+    const TRIES: u32 = 3;
     let mut backoff = Backoff::default();
+    let mut failed = 0;
     loop {
-        match database.connect().await {
-            Ok(connection) if migrate => {
-                for name in migrate::up(connection).await? {
-                    info!("migration run: {name}");
-                }
-                return Ok(true);
+        match tables(database, migrate).await {
+            Ok(Tables::Ready) => return Ok(true),
+            Ok(Tables::Away(reason)) => warn!(reason, "the database is away"),
+            Err(error) if error.may_pass() && failed < TRIES => {
+                failed += 1;
+                warn!(reason = %report(&error), "the tables are not ready; trying again");
             }
-            Ok(connection) => {
-                migrate::check(connection).await?;
-                return Ok(true);
-            }
-            Err(error) => warn!(reason = %report(&error), "the database is away"),
+            Err(error) => return Err(error.into()),
         }
         tokio::select! {
             () = backoff.pause() => {}
             () = stop.cancelled() => return Ok(false),
         }
     }
+}
+
+enum Tables {
+    Ready,
+    /// The database cannot be reached, or takes no writes.
+    Away(String),
+}
+
+async fn tables(database: &Database, migrate: bool) -> Result<Tables, MigrateError> {
+    let connection = match database.connect().await {
+        Ok(connection) => connection,
+        Err(error) => return Ok(Tables::Away(report(&error))),
+    };
+    if !migrate {
+        migrate::check(connection).await?;
+        return Ok(Tables::Ready);
+    }
+    if !migrate::takes_writes(&connection).await? {
+        return Ok(Tables::Away("it takes no writes now".into()));
+    }
+    for name in migrate::up(connection).await? {
+        info!("migration run: {name}");
+    }
+    Ok(Tables::Ready)
 }
 
 /// Asks the query for a booking that no one has, so that a wrong one is refused

@@ -9,6 +9,8 @@ use shared::{
     topology::Names,
 };
 
+use url::{Host, Url};
+
 use crate::{
     events::Rules,
     keep::Keep,
@@ -154,13 +156,31 @@ fn owner_query(env: &Env) -> Result<Option<String>, ConfigError> {
     })
 }
 
+/// The key goes there, so it is either encrypted or stays on this machine.
+fn is_api_base(value: &str) -> bool {
+    let Ok(url) = Url::parse(value) else {
+        return false;
+    };
+    let without_user = url.username().is_empty() && url.password().is_none();
+    let reached = match (url.scheme(), url.host()) {
+        ("https", host) => host.is_some(),
+        ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
+        _ => false,
+    };
+    without_user && reached
+}
+
 fn api(env: &Env) -> Result<Option<ApiConfig>, ConfigError> {
     const KEY: &str = "STRIPE_API_KEY";
     const BASE: &str = "STRIPE_API_BASE";
-    let base = env.parsed(BASE, "a URL such as https://api.stripe.com/", |value| {
-        let known = value.starts_with("https://") || value.starts_with("http://127.0.0.1");
-        known.then(|| value.to_owned())
-    })?;
+    const EXPECTED_BASE: &str =
+        "a URL such as https://api.stripe.com/, without a user, or http:// on 127.0.0.1";
+    let base = env.optional(BASE)?.map(|value| match is_api_base(value) {
+        true => Ok(value.to_owned()),
+        // It might hold a password.
+        false => Err(ConfigError::new(BASE, Held::secret(value), EXPECTED_BASE)),
+    });
+    let base = base.transpose()?;
     let Some(key) = env.optional(KEY)? else {
         return Ok(None);
     };

@@ -15,15 +15,20 @@ use crate::{failure::Failure, settle::Settler, store::invoice};
 const EVERY: Duration = Duration::from_secs(1);
 /// The most invoices looked at in one transaction.
 const AT_ONCE: i64 = 200;
+/// The most transactions between two pauses. Invoices whose booking has no known
+/// owner are all looked at, and a host can make as many as it likes: the next
+/// look goes on where this one ended.
+const PAGES: usize = 5;
 
 /// Looks for bookings until `stop`.
 pub async fn run(settler: &Settler, stop: &CancellationToken) {
+    let mut after = String::new();
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return,
         }
-        match join(settler).await {
+        match look(settler, &mut after, PAGES).await {
             Ok(0) => {}
             Ok(invoices) => debug!(invoices, "looked at waiting invoices again"),
             Err(failure) => warn!(reason = %report(&failure), "waiting invoices must wait"),
@@ -37,18 +42,29 @@ pub async fn run(settler: &Settler, stop: &CancellationToken) {
 /// # Errors
 /// [`Failure`]; what was joined before stays joined.
 pub async fn join(settler: &Settler) -> Result<usize, Failure> {
-    let (mut after, mut looked_at) = (String::new(), 0);
-    loop {
+    look(settler, &mut String::new(), usize::MAX).await
+}
+
+/// Looks at some pages of them, from the first behind `after`, which is empty
+/// again once the last was looked at. Gives back how many were looked at.
+///
+/// # Errors
+/// [`Failure`]; what was joined before stays joined.
+pub async fn look(settler: &Settler, after: &mut String, pages: usize) -> Result<usize, Failure> {
+    let mut looked_at = 0;
+    for _ in 0..pages {
         let due = {
             let conn = settler.pool.get().await?;
             let has_bookings = settler.look_for_bookings(&conn).await?;
-            invoice::due(&conn, has_bookings, &after, AT_ONCE).await?
+            invoice::due(&conn, has_bookings, after, AT_ONCE).await?
         };
         let Some(last) = due.last() else {
-            return Ok(looked_at);
+            after.clear();
+            break;
         };
         after.clone_from(last);
         looked_at += due.len();
         settler.look_again(&due).await?;
     }
+    Ok(looked_at)
 }

@@ -23,7 +23,14 @@ use support::{
     operator::Operator,
     running::{Options, Running, declare, properties, publish, publish_bytes, until},
 };
-use worker::events::{self, Rejected, Rules, rejection::Rejection};
+use worker::{
+    events::{self, Rejected, Rules, rejection::Rejection, world::MAX_CLAIMS},
+    process::Verdict,
+    store::{
+        burial::{self, Grave},
+        connect::Database,
+    },
+};
 
 const LETTERS: &str = "SELECT id || ' ' || reason || ' ' || state || ' ' || attempts \
     FROM stripe.dead_letter ORDER BY id";
@@ -96,7 +103,7 @@ async fn a_booking_of_another_account() {
         owner_query: Some(r#"SELECT "account" FROM "Booking" WHERE "id" = $1"#),
         ..Options::default()
     };
-    let worker = Running::with(&broker, broker.url(), lab.database.url(), options).await;
+    let worker = Running::with(&broker, broker.url(), lab.worker_url(), options).await;
     publish(&broker, &paid("1", "7")).await;
     until(
         &lab.client,
@@ -108,7 +115,7 @@ async fn a_booking_of_another_account() {
         .batch_execute(r#"UPDATE "Booking" SET "account" = 'acct_a'"#)
         .await
         .unwrap();
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     replayed_and_applied(&lab, &operator, "evt_1", "booking_claimed_by_other_account").await;
     worker.stop().await;
 }
@@ -120,15 +127,57 @@ async fn a_value_that_the_database_refuses() {
         .batch_execute(r#"ALTER TABLE "Invoice" ADD CONSTRAINT "cheap" CHECK ("amount" < 10)"#)
         .await
         .unwrap();
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     publish(&broker, &paid("1", "7")).await;
     until(&lab.client, LETTERS, "evt_1 refused_by_database dead 1").await;
     lab.client
         .batch_execute(r#"ALTER TABLE "Invoice" DROP CONSTRAINT "cheap""#)
         .await
         .unwrap();
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     replayed_and_applied(&lab, &operator, "evt_1", "refused_by_database").await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_booking_that_is_named_too_often() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("claims"));
+    // Older drafts, so that the paid one is the booking's invoice.
+    let drafts: Vec<Event> = (0..MAX_CLAIMS)
+        .map(|number| {
+            let object = Invoice {
+                id: format!("in_draft_{number}"),
+                status: "draft".into(),
+                booking: Some("7".into()),
+                ..Invoice::default()
+            };
+            let id = format!("evt_draft_{number}");
+            Event::new(&id, "invoice.created", object.value()).of_account("acct_a")
+        })
+        .collect();
+    assert!(
+        lab.take(&drafts)
+            .await
+            .iter()
+            .all(|verdict| matches!(verdict, Verdict::Settled(_)))
+    );
+    let worker = Running::start(&broker, lab.worker_url()).await;
+    publish(&broker, &paid("1", "7")).await;
+    until(&lab.client, LETTERS, "evt_1 too_many_claims dead 1").await;
+    // As docs/OPERATIONS.md says.
+    let removed = lab
+        .client
+        .execute(
+            "DELETE FROM stripe.booking_claim WHERE booking_id = 7 AND account = 'acct_a' \
+             AND object_id = 'in_draft_5'",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(removed, 1);
+    let operator = Operator::new(lab.worker_url(), &broker);
+    replayed_and_applied(&lab, &operator, "evt_1", "too_many_claims").await;
+    assert!(lab.invoices().await[0].contains("in_1 PAID"));
     worker.stop().await;
 }
 
@@ -141,12 +190,12 @@ async fn a_wrong_metadata_key() {
         booking_key: "order",
         ..Options::default()
     };
-    let worker = Running::with(&broker, broker.url(), lab.database.url(), options).await;
+    let worker = Running::with(&broker, broker.url(), lab.worker_url(), options).await;
     publish(&broker, &event).await;
     until(&lab.client, LETTERS, "evt_1 invalid_booking_id dead 1").await;
     worker.stop().await;
-    let worker = Running::start(&broker, lab.database.url()).await;
-    let operator = Operator::new(lab.database.url(), &broker);
+    let worker = Running::start(&broker, lab.worker_url()).await;
+    let operator = Operator::new(lab.worker_url(), &broker);
     replayed_and_applied(&lab, &operator, "evt_1", "invalid_booking_id").await;
     worker.stop().await;
 }
@@ -178,13 +227,13 @@ async fn a_handler_with_a_mistake_and_one_that_crashes() {
             reader,
             ..Options::default()
         };
-        let worker = Running::with(&broker, broker.url(), lab.database.url(), options).await;
+        let worker = Running::with(&broker, broker.url(), lab.worker_url(), options).await;
         publish(&broker, &paid("1", "7")).await;
         until(&lab.client, LETTERS, &format!("evt_1 {reason} dead 1")).await;
         assert_eq!(lab.ledger("evt_1").await.unwrap().0, "dead");
         worker.stop().await;
-        let worker = Running::start(&broker, lab.database.url()).await;
-        let operator = Operator::new(lab.database.url(), &broker);
+        let worker = Running::start(&broker, lab.worker_url()).await;
+        let operator = Operator::new(lab.worker_url(), &broker);
         replayed_and_applied(&lab, &operator, "evt_1", reason).await;
         worker.stop().await;
     }
@@ -220,14 +269,14 @@ async fn what_the_broker_gives_up() {
         .await
         .unwrap();
 
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     until(
         &lab.client,
         LETTERS,
         "evt_1 rejected dead 1; evt_2 expired dead 1",
     )
     .await;
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     replayed_and_applied(&lab, &operator, "evt_1", "rejected").await;
     let expired = operator
         .run("dead-letters replay evt_2 --yes --follow --json")
@@ -245,7 +294,7 @@ async fn what_the_broker_gives_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_data_fails_again_as_the_same_dead_letter_and_is_discarded() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("data"));
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     let base = paid("x", "7");
     let with = |id: &str, change: &dyn Fn(&mut Value)| {
         let mut value = base.value();
@@ -310,7 +359,7 @@ async fn wrong_data_fails_again_as_the_same_dead_letter_and_is_discarded() {
     let count = "SELECT state || ' ' || count(*) || ' ' || sum(attempts) FROM stripe.dead_letter GROUP BY state ORDER BY state";
     until(&lab.client, count, "dead 10 10").await;
 
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     for (reason, event) in &cases {
         let listed = operator
             .run(&format!("dead-letters list --reason {reason} --json"))
@@ -367,12 +416,12 @@ async fn wrong_data_fails_again_as_the_same_dead_letter_and_is_discarded() {
 async fn a_replay_restores_the_message_and_a_stranger_is_kept() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("exact"));
     let spy = broker.spy().await.unwrap();
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     let mut event = paid("1", "x");
     event.object["description"] = "Größe \u{1F600}".into();
     publish(&broker, &event).await;
     until(&lab.client, LETTERS, "evt_1 invalid_booking_id dead 1").await;
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     let replayed = operator
         .run("dead-letters replay --all --yes --json")
         .await
@@ -399,7 +448,7 @@ async fn a_replay_restores_the_message_and_a_stranger_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_publishes_to_the_dead_letters_is_kept_and_cannot_be_sent() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("stranger"));
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     let connection = harness::servers::rabbitmq::connect(broker.url())
         .await
         .unwrap();
@@ -418,7 +467,7 @@ async fn what_somebody_publishes_to_the_dead_letters_is_kept_and_cannot_be_sent(
         .unwrap();
     let letter = "SELECT reason || ' ' || routing_key || ' ' || state FROM stripe.dead_letter";
     until(&lab.client, letter, "unknown what.ever dead").await;
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     let replayed = operator.run("dead-letters replay --all --yes").await;
     assert_eq!(replayed.code, 1, "{}", replayed.out);
     assert!(
@@ -428,4 +477,35 @@ async fn what_somebody_publishes_to_the_dead_letters_is_kept_and_cannot_be_sent(
     );
     until(&lab.client, letter, "unknown what.ever dead").await;
     worker.stop().await;
+}
+
+/// A unit's time in the ledger is when it began, which may be before the death
+/// that it came after.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_that_is_told_after_its_event_was_applied_is_resolved() {
+    let lab = Lab::new().await;
+    let event = paid("1", "1");
+    assert_eq!(lab.take_one(&event).await, support::APPLIED);
+    let connection = Database::parse(lab.database.url()).unwrap().connect().await;
+    let connection = connection.unwrap();
+    let mut grave = Grave {
+        id: "evt_1".into(),
+        event_id: Some("evt_1".into()),
+        envelope: None,
+        routing_key: event.kind.clone(),
+        body: event.bytes(),
+        properties: json!({}),
+        reason: "booking_claimed_by_other_account".into(),
+        detail: "Booking 1 belongs to another account.".into(),
+        origin: "worker",
+        mark: "first".into(),
+        died_at: chrono::DateTime::from_timestamp(harness::stripe::now() + 60, 0).unwrap(),
+    };
+    burial::bury(&connection, &grave).await.unwrap();
+    let state = "SELECT state FROM stripe.dead_letter";
+    assert_eq!(lab.rows(state).await, ["resolved"]);
+    // A handler that crashed says nothing in the ledger: the later one counts.
+    (grave.origin, grave.mark) = ("delivery_limit", "second".into());
+    burial::bury(&connection, &grave).await.unwrap();
+    assert_eq!(lab.rows(state).await, ["dead"]);
 }

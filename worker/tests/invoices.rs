@@ -298,6 +298,7 @@ async fn a_foreign_key_that_comes_later_is_respected() {
         )
         .await
         .unwrap();
+    lab.grant().await;
     let mut other = paid("evt_2", "2");
     other.object["id"] = json!("in_2");
     assert_eq!(lab.take_one(&other).await, WAITING);

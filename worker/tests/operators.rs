@@ -49,7 +49,7 @@ fn paid(index: usize) -> Event {
 }
 
 async fn dead_letters(lab: &Lab, broker: &TestBroker, count: usize) {
-    let worker = Running::start(broker, lab.database.url()).await;
+    let worker = Running::start(broker, lab.worker_url()).await;
     for index in 0..count {
         let mut wrong = paid(index);
         wrong.object["status"] = "melted".into();
@@ -63,7 +63,7 @@ async fn dead_letters(lab: &Lab, broker: &TestBroker, count: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happened_to_this_event() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("show"));
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     let mut waiting = paid(1);
     waiting.object["metadata"] = serde_json::json!({});
     let foreign = Event {
@@ -80,7 +80,7 @@ async fn what_happened_to_this_event() {
         publish(&broker, event).await;
     }
     until(&lab.client, "SELECT count(*)::text FROM stripe.event", "4").await;
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     for (event, words) in [
         ("evt_0", &["applied", "kept since", "webhook", "in_0"][..]),
         ("evt_1", &["waiting", "no_booking"]),
@@ -126,7 +126,7 @@ async fn what_happened_to_this_event() {
 async fn nothing_is_changed_without_a_yes_and_a_selection() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("ask"));
     dead_letters(&lab, &broker, 2).await;
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     let before = lab
         .rows("SELECT to_jsonb(d)::text FROM stripe.dead_letter d ORDER BY id")
         .await;
@@ -226,7 +226,7 @@ async fn on_a_terminal(operator: &Operator, line: &str, typed: &str) -> (i32, St
 async fn a_terminal_is_asked_shows_progress_and_obeys_ctrl_c() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("terminal"));
     dead_letters(&lab, &broker, 30).await;
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     let (code, shown) = on_a_terminal(&operator, "dead-letters replay --all", "n\n").await;
     assert_eq!(code, 2, "{shown}");
     assert!(shown.contains("Replay 30 dead letters [y/N]"), "{shown}");
@@ -255,13 +255,13 @@ async fn a_terminal_is_asked_shows_progress_and_obeys_ctrl_c() {
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_from_outside_cannot_speak_to_the_terminal() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("escape"));
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     let mut evil = paid(1);
     evil.account = Some("acct_\u{1b}[2J\u{202e}".into());
     evil.object["status"] = "melted".into();
     publish(&broker, &evil).await;
     until(&lab.client, "SELECT id FROM stripe.dead_letter", "evt_1").await;
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     for line in [
         "dead-letters list",
         "dead-letters show evt_1",
@@ -306,7 +306,7 @@ async fn measured(operator: &Operator, line: &str) -> (f64, u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_dead_letters() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("many"));
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     support::running::declare(&broker).await;
     let (empty, _) = measured(&operator, "dead-letters list").await;
     lab.client.batch_execute(MANY).await.unwrap();
@@ -396,7 +396,7 @@ async fn pruning_leaves_what_is_young_or_open() {
         )
         .await
         .unwrap();
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     let dry = operator.run("prune --dry-run").await.well();
     assert!(dry.out.contains("2500 ledger rows"), "{}", dry.out);
     operator.run("prune --yes").await.well();

@@ -15,6 +15,7 @@ use harness::{
     wait::{self, Seen},
 };
 use support::Lab;
+use tokio_postgres::Client;
 
 /// Enough rows that reading a whole table is never the better plan.
 const ROWS: &str = r#"
@@ -36,7 +37,19 @@ const ROWS: &str = r#"
         SELECT 'acct_old' || i, now(), 'evt_old' || i, 'authorized' FROM generate_series(1, 20000) i;
     INSERT INTO "HostOnboarding" SELECT 'acct_old' || i, NULL, 'ENABLED', true, true, true, true, '{}', '{}',
         '{}', '{}', NULL, NULL, NULL, NULL, NULL, now(), now(), now() FROM generate_series(1, 20000) i;
-    ANALYZE;
+"#;
+
+/// Nobody has looked at the tables yet, and nobody will during the test.
+const NO_STATISTICS: &str = r#"
+    ALTER TABLE "Booking" SET (autovacuum_enabled = false);
+    ALTER TABLE "Invoice" SET (autovacuum_enabled = false);
+    ALTER TABLE "HostOnboarding" SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.event SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.invoice SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.checkout_session SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.booking_claim SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.account SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.account_transition SET (autovacuum_enabled = false);
 "#;
 
 const SCANS: &str = r#"
@@ -86,7 +99,7 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     let lab = Lab::with_bookings(&[]).await;
     lab.client.batch_execute(ROWS).await.unwrap();
     lab.client
-        .batch_execute("SELECT pg_stat_reset()")
+        .batch_execute("ANALYZE; SELECT pg_stat_reset()")
         .await
         .unwrap();
     for index in 0..10 {
@@ -129,6 +142,46 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     )
     .await
     .unwrap();
-    let scans: String = client.query_one(SCANS, &[]).await.unwrap().get(0);
-    assert_eq!(scans, "", "whole tables were read");
+    assert_eq!(scans(&client).await, "", "whole tables were read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_unit_reads_no_whole_table_before_there_are_statistics() {
+    let lab = Lab::with_bookings(&[]).await;
+    lab.client.batch_execute(NO_STATISTICS).await.unwrap();
+    lab.client.batch_execute(ROWS).await.unwrap();
+    lab.client
+        .batch_execute("SELECT pg_stat_reset()")
+        .await
+        .unwrap();
+    let all: Vec<Event> = (0..170).flat_map(events).collect();
+    for unit in all.chunks(100) {
+        lab.take(unit).await;
+    }
+    lab.take(&all).await;
+
+    let Lab {
+        database, settler, ..
+    } = lab;
+    drop(settler);
+    let client = database.connect().await.unwrap();
+    wait::until(
+        "the counts handed over",
+        Duration::from_secs(20),
+        async || {
+            let read = "SELECT coalesce(sum(idx_scan), 0)::bigint FROM pg_stat_user_tables \
+                WHERE relname = 'checkout_session'";
+            match client.query_one(read, &[]).await.unwrap().get::<_, i64>(0) {
+                0 => Seen::NotYet("none yet".to_owned()),
+                _ => Seen::Reached(()),
+            }
+        },
+    )
+    .await
+    .unwrap();
+    assert_eq!(scans(&client).await, "", "whole tables were read");
+}
+
+async fn scans(client: &Client) -> String {
+    client.query_one(SCANS, &[]).await.unwrap().get(0)
 }

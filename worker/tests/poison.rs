@@ -79,7 +79,7 @@ async fn drained(poison: usize) -> Duration {
         reader: crashing,
         ..Options::default()
     };
-    let worker = Running::with(&broker, broker.url(), lab.database.url(), options).await;
+    let worker = Running::with(&broker, broker.url(), lab.worker_url(), options).await;
     let applied = "SELECT count(*)::text FROM stripe.event WHERE outcome = 'applied'";
     until(&lab.client, applied, &EVENTS.to_string()).await;
     let took = started.elapsed();

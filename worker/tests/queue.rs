@@ -128,7 +128,7 @@ async fn until_acked(broker: &TestBroker, worker: Worker) {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_share_a_queue_and_each_event_has_one_effect() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("share"));
-    let start = || Worker::start(&broker, broker.url(), lab.database.url()).consuming();
+    let start = || Worker::start(&broker, broker.url(), lab.worker_url()).consuming();
     let (one, two) = tokio::join!(start(), start());
     let events: Vec<Event> = (0..60).map(paid).collect();
     for event in events.iter().chain(events.iter().rev()) {
@@ -149,7 +149,7 @@ async fn two_workers_share_a_queue_and_each_event_has_one_effect() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_applied_is_a_dead_letter_with_its_bytes_and_its_reason() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("dead"));
-    let worker = Worker::start(&broker, broker.url(), lab.database.url())
+    let worker = Worker::start(&broker, broker.url(), lab.worker_url())
         .consuming()
         .await;
     let mut wrong = paid(1);
@@ -181,7 +181,7 @@ async fn what_cannot_be_applied_is_a_dead_letter_with_its_bytes_and_its_reason()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_somebody_holds_delays_its_own_event_only() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("hold"));
-    let worker = Worker::start(&broker, broker.url(), lab.database.url())
+    let worker = Worker::start(&broker, broker.url(), lab.worker_url())
         .consuming()
         .await;
     publish(&broker, &paid(0)).await;
@@ -210,7 +210,7 @@ async fn a_row_that_somebody_holds_delays_its_own_event_only() {
 async fn an_event_that_was_committed_but_not_acked_comes_again_without_effect() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("ack"));
     let proxy = Proxy::before(broker.url(), 5672).await.unwrap();
-    let worker = Worker::start(&broker, proxy.url(), lab.database.url())
+    let worker = Worker::start(&broker, proxy.url(), lab.worker_url())
         .consuming()
         .await;
     proxy.stall_client();
@@ -221,7 +221,7 @@ async fn an_event_that_was_committed_but_not_acked_comes_again_without_effect() 
     worker.stop.cancel();
     let _ = worker.task.await;
 
-    let worker = Worker::start(&broker, broker.url(), lab.database.url())
+    let worker = Worker::start(&broker, broker.url(), lab.worker_url())
         .consuming()
         .await;
     publish(&broker, &paid(1)).await;
@@ -235,7 +235,7 @@ async fn an_event_that_was_committed_but_not_acked_comes_again_without_effect() 
 async fn a_lost_connection_and_a_deleted_queue_are_healed() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("heal"));
     let proxy = Proxy::before(broker.url(), 5672).await.unwrap();
-    let worker = Worker::start(&broker, proxy.url(), lab.database.url())
+    let worker = Worker::start(&broker, proxy.url(), lab.worker_url())
         .consuming()
         .await;
     proxy.cut();

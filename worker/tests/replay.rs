@@ -70,9 +70,9 @@ async fn until_published(lab: &Lab, at_least: i64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_replay_loses_nothing_and_repeats_nothing() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("killed"));
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     dead(&lab, &broker, worker, 60).await;
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     let mut killed = operator.spawn("dead-letters replay --all --yes --rate 10");
     until_published(&lab, 20).await;
     killed.start_kill().unwrap();
@@ -86,7 +86,7 @@ async fn a_killed_replay_loses_nothing_and_repeats_nothing() {
         )
         .await
         .unwrap();
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     operator
         .run("dead-letters replay --all --yes --follow")
         .await
@@ -109,10 +109,10 @@ async fn a_killed_replay_loses_nothing_and_repeats_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replays_at_once_share_the_work() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("twice"));
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     dead(&lab, &broker, worker, 60).await;
-    let worker = Running::start(&broker, lab.database.url()).await;
-    let operator = Operator::new(lab.database.url(), &broker);
+    let worker = Running::start(&broker, lab.worker_url()).await;
+    let operator = Operator::new(lab.worker_url(), &broker);
     let replay = || operator.run("dead-letters replay --all --yes --follow --rate 20 --json");
     let (one, two) = tokio::join!(replay(), replay());
     let sent = |done: &support::operator::Done| done.objects()[0]["published"].as_u64().unwrap();
@@ -127,9 +127,9 @@ async fn two_replays_at_once_share_the_work() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_ends_after_the_batch_with_a_summary() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("ctrlc"));
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     dead(&lab, &broker, worker, 40).await;
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     let replay = operator.spawn("dead-letters replay --all --yes --rate 5");
     until_published(&lab, 5).await;
     let pid = replay.id().unwrap().to_string();
@@ -143,7 +143,7 @@ async fn ctrl_c_ends_after_the_batch_with_a_summary() {
     let open = "SELECT count(*)::text FROM stripe.replay_item WHERE published_at IS NULL";
     assert_eq!(lab.rows(open).await, ["0"]);
 
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     operator
         .run("dead-letters replay --all --yes --follow")
         .await
@@ -155,10 +155,10 @@ async fn ctrl_c_ends_after_the_batch_with_a_summary() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_goes_away_in_the_middle_costs_no_dead_letter() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("gone"));
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     dead(&lab, &broker, worker, 40).await;
     let proxy = Proxy::before(broker.url(), 5672).await.unwrap();
-    let operator = Operator::new(lab.database.url(), &broker).with("AMQP_URL", proxy.url());
+    let operator = Operator::new(lab.worker_url(), &broker).with("AMQP_URL", proxy.url());
     let replay = operator.spawn("dead-letters replay --all --yes --rate 10");
     until_published(&lab, 10).await;
     proxy.cut();
@@ -170,7 +170,7 @@ async fn a_broker_that_goes_away_in_the_middle_costs_no_dead_letter() {
     assert_eq!(lab.rows(stuck).await, ["0"]);
 
     proxy.restore();
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     operator
         .run("dead-letters replay --all --yes --follow")
         .await
@@ -182,7 +182,7 @@ async fn a_broker_that_goes_away_in_the_middle_costs_no_dead_letter() {
 #[tokio::test(flavor = "multi_thread")]
 async fn applied_events_are_judged_again_once_a_run() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("again"));
-    let worker = Running::start(&broker, lab.database.url()).await;
+    let worker = Running::start(&broker, lab.worker_url()).await;
     for index in 0..3 {
         publish(&broker, &paid(index)).await;
     }
@@ -195,7 +195,7 @@ async fn applied_events_are_judged_again_once_a_run() {
         )
         .await
         .unwrap();
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     let replayed = operator
         .run("events replay --type invoice.* --since 1h --yes --follow --json")
         .await
@@ -234,7 +234,7 @@ async fn without_kept_bytes_there_is_nothing_to_judge_again() {
         keep: Keep::Never,
         ..Options::default()
     };
-    let worker = Running::with(&broker, broker.url(), lab.database.url(), options).await;
+    let worker = Running::with(&broker, broker.url(), lab.worker_url(), options).await;
     publish(&broker, &paid(0)).await;
     until(&lab.client, LEDGER, "applied 1 1").await;
     assert_eq!(
@@ -242,7 +242,7 @@ async fn without_kept_bytes_there_is_nothing_to_judge_again() {
             .await,
         ["0"]
     );
-    let operator = Operator::new(lab.database.url(), &broker);
+    let operator = Operator::new(lab.worker_url(), &broker);
     let replayed = operator.run("events replay --all --yes").await;
     assert_eq!(replayed.code, 1);
     assert!(
@@ -258,7 +258,7 @@ async fn without_kept_bytes_there_is_nothing_to_judge_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_database_is_away_the_dead_letters_wait_in_their_queue() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("waits"));
-    let proxy = Proxy::before(lab.database.url(), 5432).await.unwrap();
+    let proxy = Proxy::before(lab.worker_url(), 5432).await.unwrap();
     let options = Options::default();
     let worker = Running::with(&broker, broker.url(), proxy.url(), options).await;
     proxy.cut();

@@ -17,10 +17,7 @@ use diesel_migrations::MigrationHarness;
 use harness::stripe::{Account, Event, Invoice};
 use prisma::{Place, misfits::MISFITS};
 use support::{APPLIED, Lab};
-use worker::{
-    settle::Settler,
-    store::{connect::Database, migrate},
-};
+use worker::store::{connect::Database, migrate};
 
 const BOOKING: &[&str] = &["Booking"];
 
@@ -298,11 +295,7 @@ async fn prismas_schema_parameter_names_the_schema_of_the_tables() {
         assert!(shop.contains(&table), "{shop:#?}");
 
         // The worker writes there.
-        let lab = Lab {
-            settler: Settler::new(database(&url).pool(), None, worker::keep::Keep::Compressed),
-            client: place.database.connect().await.unwrap(),
-            database: place.database,
-        };
+        let lab = Lab::with_url(place.database, url.clone()).await;
         assert_eq!(lab.take_one(&paid(1_760_000_000)).await, APPLIED);
         let rows =
             format!("SELECT \"stripeInvoiceId\" || \"status\" FROM \"{schema}\".\"Invoice\"");

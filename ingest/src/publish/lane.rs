@@ -9,6 +9,7 @@
 //! from all of a round whose return it was.
 
 mod in_flight;
+mod sync;
 mod verdict;
 
 use super::Outcome;

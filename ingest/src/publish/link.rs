@@ -1,11 +1,12 @@
 //! One connection to the broker and its channels.
 
 use super::Outcome;
+use super::current::Lose;
 use super::lane::{Lane, Message};
 use crate::limits::Limits;
 use lapin::Connection;
 use shared::amqp::{AmqpUrl, ConnectError, Cutter, connect_with_cutter};
-use shared::topology::{self, Names, TopologyError};
+use shared::topology::{self, Declared, Names, TopologyError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub(super) struct Link {
     connection: Arc<Connection>,
     cutter: Cutter,
     names: Names,
+    /// How far the topology could be seen to.
+    topology: Declared,
     lane: Lane,
     /// How often the broker has answered a publish, in whatever way.
     answers: Arc<AtomicU64>,
@@ -56,16 +59,19 @@ impl Link {
         let connection = Arc::new(connection);
         let answers = Arc::default();
         let prepare = async {
-            topology::declare(&connection, names).await?;
+            let topology = topology::declare(&connection, names).await?;
             let (connection, answers) = (Arc::clone(&connection), Arc::clone(&answers));
-            Ok(Lane::open(connection, names.events.clone(), limits.in_flight, answers).await?)
+            let exchange = names.events.clone();
+            let lane = Lane::open(connection, exchange, limits.in_flight, answers).await?;
+            Ok((topology, lane))
         };
         // A broker that stalls here would stall the supervisor.
         match tokio::time::timeout(limits.publish, prepare).await {
-            Ok(Ok(lane)) => Ok(Self {
+            Ok(Ok((topology, lane))) => Ok(Self {
                 connection,
                 cutter,
                 names: names.clone(),
+                topology,
                 lane,
                 answers,
                 blocked: watch::Sender::new(false),
@@ -97,10 +103,6 @@ impl Link {
     /// How often the broker has answered so far.
     pub(super) fn answers(&self) -> u64 {
         self.answers.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn is_alive(&self) -> bool {
-        !self.lost.is_cancelled() && self.connection.status().connected()
     }
 
     pub(super) fn ready(&self) -> Result<(), String> {
@@ -136,9 +138,15 @@ impl Link {
         self.declared.load(Ordering::Relaxed)
     }
 
-    /// Declares the topology again.
+    /// Declares the topology again, or looks for it again where it may not be
+    /// declared: the broker would log each refusal.
     pub(super) async fn redeclare(&self) -> Result<(), TopologyError> {
-        topology::declare(&self.connection, &self.names).await?;
+        match self.topology {
+            Declared::AsWanted => {
+                topology::declare(&self.connection, &self.names).await?;
+            }
+            Declared::ByName => topology::find(&self.connection, &self.names).await?,
+        }
         self.declared.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -146,12 +154,6 @@ impl Link {
     /// Events of the connection, to be listened to by one.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
-    }
-
-    /// Gives the link up at once: everything in flight on it fails.
-    pub(super) fn lose(&self) {
-        self.lost.cancel();
-        self.cutter.cut();
     }
 
     /// Waits until somebody gave the link up.
@@ -166,6 +168,18 @@ impl Link {
         if !matches!(said, Ok(Ok(()))) {
             self.cutter.cut();
         }
+    }
+}
+
+impl Lose for Link {
+    fn is_alive(&self) -> bool {
+        !self.lost.is_cancelled() && self.connection.status().connected()
+    }
+
+    /// Everything in flight on it fails.
+    fn lose(&self) {
+        self.lost.cancel();
+        self.cutter.cut();
     }
 }
 

@@ -1,7 +1,8 @@
 //! Keeps a connection to the broker: makes it, watches it, makes it again.
 
+use super::Publisher;
+use super::current::{self, Holder, Lose};
 use super::link::{Link, OpenError};
-use super::{Publisher, State};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use futures_util::{Stream, StreamExt};
@@ -11,7 +12,7 @@ use shared::telemetry::report;
 use shared::topology::{Names, TopologyError};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -39,8 +40,7 @@ pub struct Supervisor {
     url: AmqpUrl,
     names: Names,
     limits: Limits,
-    state: watch::Sender<State>,
-    nudge: Arc<Notify>,
+    links: Holder<Link>,
     metrics: Arc<Metrics>,
 }
 
@@ -53,12 +53,9 @@ impl Supervisor {
         limits: Limits,
         metrics: Arc<Metrics>,
     ) -> (Self, Publisher) {
-        let down = State::Down("not connected to the broker yet".into());
-        let (state, seen) = watch::channel(down);
-        let nudge = Arc::new(Notify::new());
+        let (links, seeker) = current::link();
         let publisher = Publisher {
-            state: seen,
-            nudge: Arc::clone(&nudge),
+            links: seeker,
             in_flight: Arc::new(Semaphore::new(limits.in_flight)),
             limits: limits.clone(),
             metrics: Arc::clone(&metrics),
@@ -67,8 +64,7 @@ impl Supervisor {
             url,
             names,
             limits,
-            state,
-            nudge,
+            links,
             metrics,
         };
         (supervisor, publisher)
@@ -106,7 +102,7 @@ impl Supervisor {
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = pause.wait(&self.nudge) => {}
+                () = pause.wait(&self.links) => {}
             }
         }
     }
@@ -117,7 +113,7 @@ impl Supervisor {
         let events = link.connection().events_listener();
         self.metrics.broker_connects.inc();
         self.metrics.broker_connected.set(1);
-        self.state.send_replace(State::Up(Arc::clone(&link)));
+        self.links.up(Arc::clone(&link));
         tracing::info!(broker = %self.url, "connected to the broker");
         let ended = tokio::select! {
             () = stop.cancelled() => Ended::Stopped,
@@ -130,7 +126,7 @@ impl Supervisor {
                 "the broker connection was lost"
             }
         };
-        self.state.send_replace(State::Down(down.into()));
+        self.links.down(down);
         self.metrics.broker_connected.set(0);
         self.metrics.broker_blocked.set(0);
         match ended {
@@ -191,8 +187,7 @@ impl Supervisor {
         } else {
             tracing::warn!(broker = %self.url, error = complaint, "no broker");
         }
-        self.state
-            .send_replace(State::Down(complaint.as_str().into()));
+        self.links.down(&complaint);
         *last = complaint;
     }
 }
@@ -226,13 +221,13 @@ impl Pause {
     }
 
     /// Waits, with jitter; a nudge cuts it down to the shortest.
-    async fn wait(&mut self, nudge: &Notify) {
+    async fn wait(&mut self, links: &Holder<Link>) {
         let jittered = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
         self.0 = (self.0 * 2).min(LONGEST_PAUSE);
         sleep(SHORTEST_PAUSE).await;
         tokio::select! {
             () = sleep(jittered.saturating_sub(SHORTEST_PAUSE)) => {}
-            () = nudge.notified() => {}
+            () = links.nudged() => {}
         }
     }
 }

@@ -6,6 +6,7 @@
 )]
 
 use harness::http::{Answer, post_event};
+use harness::leaks;
 use harness::stripe::{Event, now, sign};
 use harness::test_servers::TestBroker;
 use hyper::StatusCode;
@@ -15,7 +16,9 @@ use ingest::publish::StartError;
 use ingest::{Listeners, run};
 use lapin::message::Delivery;
 use shared::config::Env;
+use shared::telemetry::Telemetry;
 use std::net::SocketAddr;
+use std::sync::Once;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,6 +43,7 @@ pub struct App {
 impl App {
     /// Starts the service in test mode, with this broker address.
     pub async fn start_at(url: &str, prefix: &str, limits: Limits) -> Self {
+        watch_logs();
         let secrets = format!("default={SECRET},old={OLD_SECRET}");
         let env = Env::from_pairs([
             ("STRIPE_WEBHOOK_SECRETS", secrets.as_str()),
@@ -137,6 +141,16 @@ impl App {
         let ended = tokio::time::timeout(BOUND, self.task).await;
         ended.expect("it does not end").unwrap()
     }
+}
+
+/// Looks through all that would be logged in this process.
+fn watch_logs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let telemetry = Telemetry::from_env(&Env::from_pairs([("RUST_LOG", "trace")]));
+        let subscriber = telemetry.unwrap().subscriber(|| leaks::Watch);
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
 }
 
 /// Reads until the peer closes.

@@ -64,6 +64,10 @@ impl AmqpUrl {
         if !matches!(url.scheme(), "amqp" | "amqps") {
             return Err("the scheme is neither amqp nor amqps".into());
         }
+        if url.query().is_some_and(|query| query.contains('@')) {
+            // What stands before it is then a part of the password.
+            return Err("special characters in the password must be percent-encoded".into());
+        }
         let mut uri: AMQPUri = value
             .parse()
             .map_err(|_| String::from("a part of it cannot be read"))?;
@@ -178,6 +182,8 @@ mod tests {
             "amqp://user:hush@/v",
             "http://user:hush@h",
             "amqp://user:hush@h:x/",
+            "amqp://user:1?hush@h/",
+            "amqp://user:1?hush=1@h/",
         ] {
             let env = Env::from_pairs([("AMQP_URL", wrong)]);
             let line = AmqpUrl::from_env(&env).unwrap_err().to_string();

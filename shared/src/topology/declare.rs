@@ -33,6 +33,13 @@ pub enum TopologyError {
         /// The broker's own words, which say what exists.
         reply: String,
     },
+    /// It is not there, and this user may not make it. Whoever may has to come
+    /// first.
+    #[error("{what} is not there yet, and this broker user may not declare it")]
+    Absent {
+        /// The exchange or queue, by kind and name.
+        what: String,
+    },
     /// The broker went away, or refused for another reason.
     #[error("cannot declare {what}")]
     Broker {
@@ -43,6 +50,23 @@ pub enum TopologyError {
     },
 }
 
+/// The broker's reply codes that mean something here.
+mod reply {
+    pub(super) const ACCESS_REFUSED: u16 = 403;
+    pub(super) const NOT_FOUND: u16 = 404;
+    pub(super) const PRECONDITION_FAILED: u16 = 406;
+}
+
+/// What is known of the topology after [`declare`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Declared {
+    /// It is there, and as it is wanted.
+    AsWanted,
+    /// All of it is there by name. The broker's user may not declare it, so
+    /// nothing was compared.
+    ByName,
+}
+
 impl TopologyError {
     /// Whether only a person can resolve this.
     #[must_use]
@@ -51,11 +75,22 @@ impl TopologyError {
     }
 }
 
-/// Declares all exchanges, queues and bindings.
+/// Declares all exchanges, queues and bindings. Where the broker's user may not,
+/// it only sees that they are there: that is as much as `ingest` needs.
 ///
 /// # Errors
 /// See [`TopologyError`]. What was declared before the error stays.
-pub async fn declare(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
+pub async fn declare(connection: &Connection, names: &Names) -> Result<Declared, TopologyError> {
+    match make(connection, names).await {
+        Err(TopologyError::Broker { source, .. }) if is(&source, reply::ACCESS_REFUSED) => {
+            find(connection, names).await?;
+            Ok(Declared::ByName)
+        }
+        made => made.map(|()| Declared::AsWanted),
+    }
+}
+
+async fn make(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
     // The dead letters' end first: the worker's queue points at it.
     exchange(connection, &names.dead_exchange, ExchangeKind::Fanout).await?;
     dead_queue(connection, &names.dead_queue).await?;
@@ -63,6 +98,41 @@ pub async fn declare(connection: &Connection, names: &Names) -> Result<(), Topol
     exchange(connection, &names.events, ExchangeKind::Topic).await?;
     queue(connection, &names.worker, worker_arguments(names)).await?;
     bind(connection, &names.worker, &names.events, HANDLED_TYPES).await
+}
+
+/// Sees that all exchanges and queues are there, which needs no right. Bindings
+/// cannot be seen over AMQP.
+///
+/// # Errors
+/// [`TopologyError::Absent`], or the broker went away.
+pub async fn find(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
+    for name in [&names.dead_exchange, &names.events] {
+        let channel = open(connection, || format!("exchange {name}")).await?;
+        let options = ExchangeDeclareOptions {
+            passive: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        // Of which kind it is does not matter to a passive declaration.
+        let (kind, table) = (ExchangeKind::Topic, FieldTable::default());
+        let found = channel
+            .exchange_declare(name.clone(), kind, options, table)
+            .await;
+        found.map_err(|error| absent(error, format!("exchange {name}")))?;
+        close(channel).await;
+    }
+    for name in [&names.dead_queue, &names.worker] {
+        let channel = open(connection, || format!("queue {name}")).await?;
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let found = channel
+            .queue_declare(name.clone(), options, FieldTable::default())
+            .await;
+        found.map_err(|error| absent(error, format!("queue {name}")))?;
+        close(channel).await;
+    }
+    Ok(())
 }
 
 fn worker_arguments(names: &Names) -> Arguments {
@@ -191,9 +261,8 @@ async fn close(channel: Channel) {
 }
 
 fn refused(source: lapin::Error, what: String, wanted: String) -> TopologyError {
-    const PRECONDITION_FAILED: u16 = 406;
     match source.kind() {
-        ErrorKind::ProtocolError(error) if error.get_id() == PRECONDITION_FAILED => {
+        ErrorKind::ProtocolError(error) if error.get_id() == reply::PRECONDITION_FAILED => {
             TopologyError::Mismatch {
                 what,
                 wanted,
@@ -202,6 +271,19 @@ fn refused(source: lapin::Error, what: String, wanted: String) -> TopologyError 
         }
         _ => TopologyError::Broker { what, source },
     }
+}
+
+fn absent(source: lapin::Error, what: String) -> TopologyError {
+    if is(&source, reply::NOT_FOUND) {
+        TopologyError::Absent { what }
+    } else {
+        TopologyError::Broker { what, source }
+    }
+}
+
+/// Whether the broker refused with this code.
+fn is(error: &lapin::Error, code: u16) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == code)
 }
 
 fn shown(value: &AMQPValue) -> String {

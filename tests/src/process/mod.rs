@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 
 pub use self::identity::Identity;
 use self::identity::descendants;
@@ -162,7 +162,11 @@ impl Process {
     /// is gone.
     pub fn kill(&mut self) {
         let below = descendants(self.pid());
-        self.identity.signal(Signal::KILL);
+        match &mut self.child {
+            // Whatever program it has become meanwhile.
+            Some(child) => drop(child.kill()),
+            None => self.identity.signal(Signal::KILL),
+        }
         for process in &below {
             process.signal(Signal::KILL);
         }
@@ -198,13 +202,39 @@ impl Process {
     /// Takes the exit status and the record of an ended process away, unless the
     /// record is another process's by now.
     fn clear(&mut self) {
+        let ended = !self.identity.is_alive();
         if let Some(child) = &mut self.child {
-            let _ = child.try_wait();
+            // Its first thread can be gone a moment before the last one: only then
+            // is there a status to take.
+            let start = std::time::Instant::now();
+            while matches!(child.try_wait(), Ok(None)) && ended && start.elapsed() < GONE_BOUND {
+                std::thread::sleep(Duration::from_millis(2));
+            }
         }
         if Identity::read(&self.record).as_ref() == Some(&self.identity) {
             let _ = fs::remove_file(&self.record);
         }
     }
+}
+
+/// Lets this process, and those that it starts, open as many files as the
+/// machine's administrator allows.
+pub fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is refused, what needs more says so itself.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// The most memory that a process ever held, in bytes.
+#[must_use]
+pub fn peak_memory(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        .map_or(0, |kibibytes| kibibytes * 1024)
 }
 
 impl Drop for Process {

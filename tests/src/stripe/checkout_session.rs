@@ -73,7 +73,7 @@ impl CheckoutSession {
             "customer_creation": "if_required",
             "customer_details": {
                 "address": {
-                    "city": null, "country": "ES", "line1": null, "line2": null,
+                    "city": null, "country": "ES", "line1": "Sample street 1", "line2": null,
                     "postal_code": "08001", "state": null,
                 },
                 "email": "guest@dialoom.example", "name": "Sample guest", "phone": null,

@@ -5,6 +5,7 @@
 
 mod broker;
 mod database;
+pub mod roles;
 mod template;
 
 use std::sync::atomic::{AtomicU32, Ordering};

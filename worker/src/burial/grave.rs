@@ -16,6 +16,9 @@ use crate::{
     store::burial::{EnvelopeColumns, Grave},
 };
 
+/// The longest reason that is kept, in bytes.
+const MAX_REASON: usize = 255;
+
 /// Why and when a message died.
 #[derive(Debug, PartialEq, Eq)]
 struct Death {
@@ -74,6 +77,13 @@ fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
+/// As much of a reason as an index of Postgres surely takes. Ours and the
+/// broker's are short; others can publish to the dead letters as well.
+fn short(reason: &str) -> String {
+    let reason = clean(reason);
+    reason[..reason.floor_char_boundary(MAX_REASON)].to_owned()
+}
+
 /// The latest death: our verdict stands in headers of ours, the broker's in
 /// `x-death`, whose first entry is the newest. Both can be there.
 fn death(properties: &BasicProperties, now: DateTime<Utc>) -> Death {
@@ -107,11 +117,11 @@ fn verdict(headers: &FieldTable) -> Option<Death> {
         _ => 0,
     };
     Some(Death {
-        reason: text(dead::REASON)?,
+        reason: short(&text(dead::REASON)?),
         detail: text(dead::DETAIL).unwrap_or_default(),
         origin: "worker",
         mark: format!("verdict:{millis}"),
-        at: DateTime::from_timestamp_millis(millis).unwrap_or_default(),
+        at: fields::moment_of_millis(millis).unwrap_or_default(),
     })
 }
 
@@ -131,7 +141,7 @@ fn broker(headers: &FieldTable, now: DateTime<Utc>) -> Option<Death> {
         .and_then(|death| death.get("reason"))
         .or_else(|| named.iter().find_map(|name| headers.get(*name)))
         .and_then(text_of)
-        .map(|reason| clean(&reason))?;
+        .map(|reason| short(&reason))?;
     let at = match newest.and_then(|death| death.get("time")) {
         Some(AMQPValue::Timestamp(seconds)) => i64::try_from(*seconds)
             .ok()

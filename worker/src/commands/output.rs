@@ -1,6 +1,9 @@
 //! What commands print: tables and cards for people, JSON lines for programs.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write},
+};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::{Cell, Table, presets};
@@ -28,12 +31,18 @@ impl Output {
 
     /// One JSON object on a line of its own.
     pub(super) fn object(&mut self, object: &Value) -> io::Result<()> {
-        writeln!(self.out, "{object}")
+        writeln!(self.out, "{}", safe_json(object))
     }
 
-    /// Bytes as they are.
+    /// Bytes as they are; on a terminal, what it would obey is escaped.
     pub(super) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.write_all(bytes)?;
+        if self.out.is_terminal() {
+            let text = String::from_utf8_lossy(bytes);
+            let lines: Vec<String> = text.split('\n').map(safe).collect();
+            writeln!(self.out, "{}", lines.join("\n"))?;
+        } else {
+            self.out.write_all(bytes)?;
+        }
         self.out.flush()
     }
 
@@ -80,13 +89,11 @@ pub(super) fn or_empty(text: Option<&String>) -> String {
     text.cloned().unwrap_or_default()
 }
 
-/// A text from outside with its control characters escaped, and those that turn
-/// the direction of writing: a terminal obeys them.
+/// A text from outside with what a terminal obeys escaped.
 pub(super) fn safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for char in text.chars() {
-        let turns = matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if char.is_control() || turns {
+        if is_obeyed(char) {
             safe.extend(char.escape_default());
         } else {
             safe.push(char);
@@ -95,14 +102,45 @@ pub(super) fn safe(text: &str) -> String {
     safe
 }
 
+/// The same in JSON, where such characters stand in texts only.
+fn safe_json(object: &Value) -> String {
+    let json = object.to_string();
+    let mut safe = String::with_capacity(json.len());
+    for char in json.chars() {
+        if is_obeyed(char) {
+            let _infallible = write!(safe, "\\u{:04x}", u32::from(char));
+        } else {
+            safe.push(char);
+        }
+    }
+    safe
+}
+
+/// Control characters, and those that turn the direction of writing.
+fn is_obeyed(char: char) -> bool {
+    let turns =
+        matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    char.is_control() || turns
+}
+
 #[cfg(test)]
 mod tests {
-    use super::safe;
+    use super::{safe, safe_json};
+    use serde_json::{Value, json};
 
     #[test]
     fn a_terminal_obeys_no_text_from_outside() {
         assert_eq!(safe("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
         assert_eq!(safe("a\u{202e}b\u{9b}"), "a\\u{202e}b\\u{9b}");
         assert_eq!(safe("Größe €"), "Größe €");
+    }
+
+    #[test]
+    fn json_means_the_same_without_what_a_terminal_obeys() {
+        let object = json!({ "host": "a\u{9b}2J\u{202e}b\u{7f}\u{1b}\n", "a\u{85}": "Größe" });
+        let line = safe_json(&object);
+        assert!(!line.chars().any(super::is_obeyed), "{line:?}");
+        assert!(line.contains("Größe"), "{line}");
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), object);
     }
 }

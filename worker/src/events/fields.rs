@@ -118,6 +118,12 @@ pub fn time(seconds: i64, field: &'static str) -> Result<i64, Rejection> {
     }
 }
 
+/// The moment of Unix milliseconds that Postgres can keep.
+pub fn moment_of_millis(millis: i64) -> Option<DateTime<Utc>> {
+    let moment = DateTime::from_timestamp_millis(millis)?;
+    time(moment.timestamp(), "millis").ok().map(|_| moment)
+}
+
 /// The moment of Unix seconds that [`time`] let through; 1970 for any other.
 pub fn moment(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(seconds, 0).unwrap_or_default()

@@ -52,3 +52,25 @@ fn every_type_comes_back_as_it_was() {
         BasicProperties::default()
     );
 }
+
+/// serde_json, which reads the stored JSON, stops at a depth of 128.
+#[test]
+fn what_is_nested_deep_is_read_back_as_well() {
+    for depth in [1, 15, 16, 17, 18, 40] {
+        let nested = (0..depth).fold(AMQPValue::Boolean(true), |value, level| {
+            let mut table = FieldTable::default();
+            table.insert("n".into(), value);
+            match level % 2 {
+                0 => AMQPValue::FieldTable(table),
+                _ => AMQPValue::FieldArray(vec![AMQPValue::FieldTable(table)].into()),
+            }
+        });
+        let mut headers = FieldTable::default();
+        headers.insert("deep".into(), nested);
+        let properties = BasicProperties::default().with_headers(headers);
+        let stored = to_json(&properties).to_string();
+        let read: Value = serde_json::from_str(&stored).unwrap();
+        assert_eq!(from_json(&read), properties, "{depth}");
+        assert_eq!(headers_for_people(&read).len(), 1);
+    }
+}

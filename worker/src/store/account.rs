@@ -90,7 +90,7 @@ pub async fn load(
 /// As Postgres says.
 pub async fn undecided(mut conn: &AsyncPgConnection, after: &str) -> QueryResult<Option<String>> {
     account::table
-        .filter(account::undecided.eq(true))
+        .filter(account::undecided)
         .filter(account::id.gt(after))
         .order(account::id)
         .select(account::id)

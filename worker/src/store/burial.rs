@@ -51,13 +51,17 @@ pub struct EnvelopeColumns {
 }
 
 /// One death of one event is counted once, however often its message comes. An
-/// event that was applied since it died is resolved.
+/// event that was applied since it died is resolved. Where the death was the
+/// worker's verdict, the ledger said "dead" before the message was published, so
+/// what it says now is newer, whatever the clocks say: a unit's time is when it
+/// began to wait for its turn.
 const BURY: &str = "INSERT INTO stripe.dead_letter (id, event_id, type, account, api_version, \
         livemode, created, routing_key, body, properties, reason, detail, origin, mark, first_at, \
         last_at, state) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, \
         CASE WHEN EXISTS (SELECT FROM stripe.event e WHERE e.id = $1 \
-            AND e.outcome NOT IN ('dead', 'replayed') AND e.processed_at > $15) \
+            AND e.outcome NOT IN ('dead', 'replayed') \
+            AND ($13 = 'worker' OR e.processed_at > $15)) \
         THEN 'resolved' ELSE 'dead' END) \
     ON CONFLICT (id) DO UPDATE SET event_id = excluded.event_id, type = excluded.type, \
         account = excluded.account, api_version = excluded.api_version, \

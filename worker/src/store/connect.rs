@@ -5,25 +5,25 @@
 //! understood or left out, so that the main app's `DATABASE_URL` works as it
 //! is: `schema` becomes the search path.
 
-use std::{fmt, fs, io, sync::Arc, time::Duration};
+use std::{fmt, io, time::Duration};
 
-use diesel::{ConnectionError, ConnectionResult};
+use bb8::QueueStrategy;
+use diesel::{ConnectionError, ConnectionResult, result::Error as QueryError};
 use diesel_async::{
     AsyncPgConnection, SimpleAsyncConnection,
-    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, bb8::Pool},
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, RecyclingMethod, bb8::Pool,
+    },
 };
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
-use tokio_postgres::{Config, NoTls, config::SslMode};
+use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::unverified::Unverified;
+use super::tls::{self, Asked, Tls};
 
-/// How long one attempt to connect may take.
+/// How long a host may take to accept a connection, and then one may take to be
+/// ready for a query, where `connect_timeout` in the URL says nothing.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a connection of the pool, new ones included.
 const POOL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,16 +37,22 @@ const POOL_SIZE: u32 = 4;
 const SESSION: &str = "SET lock_timeout = '500ms'; \
      SET statement_timeout = '30s'; \
      SET idle_in_transaction_session_timeout = '10s'";
+/// What the worker's own connections are set to besides. All that they ask has
+/// an index. Left to itself, the planner reads whole tables while it has no
+/// statistics yet, so that a new deployment's first backlog costs more with
+/// every row; and it plans statements of hundreds of values anew each time.
+const PLANS: &str = "SET enable_seqscan = off; \
+     SET plan_cache_mode = force_generic_plan; \
+     SET jit = off";
 
 /// Prisma's parameters that mean nothing here.
-const PRISMA_ONLY: [&str; 7] = [
+const PRISMA_ONLY: [&str; 6] = [
     "connection_limit",
     "pool_timeout",
     "socket_timeout",
     "pgbouncer",
     "statement_cache_size",
     "sslidentity",
-    "sslaccept",
 ];
 
 /// Where the database is and how to reach it, checked.
@@ -67,12 +73,6 @@ impl fmt::Debug for Database {
     }
 }
 
-#[derive(Clone)]
-enum Tls {
-    Off,
-    On(Arc<ClientConfig>),
-}
-
 /// Why a `DATABASE_URL` is refused. It never repeats the URL, which holds the
 /// password.
 #[derive(Debug, thiserror::Error)]
@@ -80,12 +80,18 @@ pub enum UrlError {
     /// Not a URL of Postgres.
     #[error("a URL postgres://user:password@host:port/database")]
     Scheme,
+    /// A `@` behind the `?`: the password holds a `?` as it is.
+    #[error("special characters in the password to be percent-encoded")]
+    Unescaped,
     /// A parameter that neither libpq nor Prisma knows, or a wrong value.
     #[error("a URL whose parameters Postgres knows")]
     Parameter(#[source] tokio_postgres::Error),
     /// An unknown `sslmode`.
     #[error("sslmode disable, allow, prefer, require, verify-ca or verify-full")]
     SslMode,
+    /// An unknown `sslaccept`.
+    #[error("sslaccept strict or accept_invalid_certs")]
+    SslAccept,
     /// The file of `sslrootcert` cannot be read.
     #[error("sslrootcert to name a readable file of PEM certificates")]
     RootCert(#[source] io::Error),
@@ -104,14 +110,18 @@ impl Database {
             return Err(UrlError::Scheme);
         }
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        let (mut kept, mut schema, mut mode, mut root) = (Vec::new(), None, None, None);
+        if query.contains('@') {
+            return Err(UrlError::Unescaped);
+        }
+        let (mut kept, mut schema, mut asked) = (Vec::new(), None, Asked::default());
         for parameter in query.split('&').filter(|text| !text.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             let value = || percent_decode_str(value).decode_utf8_lossy().into_owned();
             match name {
                 "schema" => schema = Some(value()),
-                "sslmode" => mode = Some(value()),
-                "sslrootcert" | "sslcert" => root = Some(value()),
+                "sslmode" => asked.mode = Some(value()),
+                "sslrootcert" | "sslcert" => asked.root = Some(value()),
+                "sslaccept" => asked.strict = tls::is_strict(&value())?,
                 name if PRISMA_ONLY.contains(&name) => {}
                 _ => kept.push(parameter),
             }
@@ -125,11 +135,13 @@ impl Database {
         let mut config: Config = format!("{base}?{}", kept.join("&"))
             .parse()
             .map_err(UrlError::Parameter)?;
-        let tls = tls(mode.as_deref(), root.as_deref(), &mut config)?;
+        let tls = tls::of(&asked, &mut config)?;
         config.application_name("dialoom-worker");
-        config.connect_timeout(CONNECT_TIMEOUT);
+        let timeout = config.get_connect_timeout().copied();
+        config.connect_timeout(timeout.unwrap_or(CONNECT_TIMEOUT));
         // A peer that vanished without a word is noticed within half a minute.
         config.keepalives_idle(Duration::from_secs(15));
+        config.keepalives_interval(Duration::from_secs(5));
         config.tcp_user_timeout(Duration::from_secs(30));
         Ok(Self {
             url: url.to_owned(),
@@ -142,8 +154,22 @@ impl Database {
     /// Opens one connection.
     ///
     /// # Errors
-    /// Postgres cannot be reached or refuses us.
+    /// Postgres cannot be reached, refuses us or does not answer in time.
     pub async fn connect(&self) -> ConnectionResult<AsyncPgConnection> {
+        // The driver's own timeout ends where the peer accepts. One that says
+        // nothing after that would hold a place in the pool for ever.
+        let one = self.config.get_connect_timeout().copied();
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(1);
+        let bound = one.unwrap_or(CONNECT_TIMEOUT) * (hosts + 1);
+        let silent = |_| {
+            let seconds = bound.as_secs();
+            ConnectionError::BadConnection(format!("no answer within {seconds} s"))
+        };
+        let opened = tokio::time::timeout(bound, self.open()).await;
+        opened.map_err(silent)?
+    }
+
+    async fn open(&self) -> ConnectionResult<AsyncPgConnection> {
         let refused = |error: tokio_postgres::Error| {
             ConnectionError::BadConnection(shared::telemetry::report(&error))
         };
@@ -169,72 +195,42 @@ impl Database {
         Ok(connection)
     }
 
-    /// A pool of connections, opened when they are first needed.
+    /// A pool of connections for the worker's loops, opened when they are first
+    /// needed.
     pub fn pool(&self) -> Pool<AsyncPgConnection> {
         let mut manager = ManagerConfig::default();
         let database = self.clone();
         manager.custom_setup = Box::new(move |_| {
             let database = database.clone();
-            async move { database.connect().await }.boxed()
+            async move {
+                let mut connection = database.connect().await?;
+                connection
+                    .batch_execute(PLANS)
+                    .await
+                    .map_err(ConnectionError::CouldntSetupConfiguration)?;
+                Ok(connection)
+            }
+            .boxed()
         });
+        // A connection that was closed is known as such without asking, and one
+        // that breaks later is found by the transaction.
+        manager.recycling_method = RecyclingMethod::CustomFunction(Box::new(|connection| {
+            let broken = connection.is_broken();
+            async move {
+                (!broken)
+                    .then_some(())
+                    .ok_or(QueryError::BrokenTransactionManager)
+            }
+            .boxed()
+        }));
         let manager = AsyncDieselConnectionManager::new_with_config(&self.url, manager);
         Pool::builder()
             .max_size(POOL_SIZE)
+            // The connection that was used last has its statements planned.
+            .queue_strategy(QueueStrategy::Lifo)
             .connection_timeout(POOL_TIMEOUT)
             .build_unchecked(manager)
     }
-}
-
-/// What libpq's `sslmode` asks for. `allow` and `prefer` are taken as Postgres's
-/// own client takes them on TLS: encrypted where the server can, unverified.
-fn tls(mode: Option<&str>, root: Option<&str>, config: &mut Config) -> Result<Tls, UrlError> {
-    let (wire, verify) = match mode.unwrap_or("prefer") {
-        "disable" => (SslMode::Disable, false),
-        "allow" | "prefer" => (SslMode::Prefer, false),
-        // With a root certificate at hand, libpq's `require` verifies as well.
-        "require" => (SslMode::Require, root.is_some()),
-        "verify-ca" | "verify-full" => (SslMode::Require, true),
-        _ => return Err(UrlError::SslMode),
-    };
-    config.ssl_mode(wire);
-    if wire == SslMode::Disable {
-        return Ok(Tls::Off);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|_| UrlError::SslMode)?;
-    let client = if verify {
-        builder
-            .with_root_certificates(roots(root)?)
-            .with_no_client_auth()
-    } else {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unverified::new(provider)))
-            .with_no_client_auth()
-    };
-    Ok(Tls::On(Arc::new(client)))
-}
-
-fn roots(file: Option<&str>) -> Result<RootCertStore, UrlError> {
-    let mut roots = RootCertStore::empty();
-    let Some(file) = file.filter(|file| *file != "system") else {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        return Ok(roots);
-    };
-    let unreadable = |reason: String| UrlError::RootCert(io::Error::other(reason));
-    let pem = fs::read(file).map_err(UrlError::RootCert)?;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| unreadable(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(unreadable("no certificate in it".into()));
-    }
-    Ok(roots)
 }
 
 #[cfg(test)]
@@ -257,6 +253,8 @@ mod tests {
             "postgres://u:secret@h/db?sslmode=verify-full&sslrootcert=/nowhere.pem",
             "postgres://u:secret@h/db?colour=blue",
             "postgres://u:secret@h/db?schema=a%22b",
+            "postgres://u:secret@h/db?sslaccept=maybe",
+            "postgres://u:p?secret@h/db",
             "",
         ] {
             let error = Database::parse(url).unwrap_err();

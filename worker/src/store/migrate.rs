@@ -4,10 +4,10 @@
 //! app's migrations would drop a table in theirs that they do not know.
 
 use diesel::{
-    QueryableByName,
+    QueryResult, QueryableByName,
     migration::MigrationVersion,
     pg::Pg,
-    sql_types::{Nullable, Text},
+    sql_types::{Bool, Nullable, Text},
 };
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
@@ -64,6 +64,35 @@ pub enum MigrateError {
     /// A table of the main app does not fit.
     #[error("{0}")]
     Misfit(Misfit),
+}
+
+impl MigrateError {
+    /// Whether another try may end differently: the database can be taken away
+    /// in the middle of it.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Database(_) | Self::Migration(_) => true,
+            Self::NoSchema(_) | Self::OwnSchema | Self::Misfit(_) => false,
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct Writable {
+    #[diesel(sql_type = Bool)]
+    is_writable: bool,
+}
+
+/// Whether the database takes writes: neither a standby nor one that was made
+/// read-only does.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn takes_writes(mut connection: &AsyncPgConnection) -> QueryResult<bool> {
+    let query = "SELECT current_setting('transaction_read_only') = 'off' AS is_writable";
+    let row: Writable = diesel::sql_query(query).get_result(&mut connection).await?;
+    Ok(row.is_writable)
 }
 
 #[derive(QueryableByName)]

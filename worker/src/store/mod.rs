@@ -24,5 +24,6 @@ pub mod schema;
 pub mod session;
 mod statement;
 pub mod stored;
+mod tls;
 pub mod transaction;
 mod unverified;

@@ -3,18 +3,24 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     reason = "each test binary uses a part of it"
 )]
 
+pub mod histories;
+pub mod memory;
 pub mod operator;
-pub mod reference;
 pub mod running;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Once};
 
-use harness::{stripe::Event, test_servers::TestDatabase};
+use harness::{
+    leaks,
+    stripe::Event,
+    test_servers::{TestDatabase, roles},
+};
 use serde_json::Value;
-use shared::mode::Mode;
+use shared::{config::Env, mode::Mode, telemetry::Telemetry};
 use tokio_util::sync::CancellationToken;
 use worker::{
     events::{self, Rules},
@@ -32,11 +38,13 @@ pub fn rules() -> Rules {
     }
 }
 
-/// A worker without a queue, on a database of its own.
+/// A worker without a queue, on a database of its own, with the worker's role.
+/// The client has the owner's.
 pub struct Lab {
     pub database: TestDatabase,
     pub client: tokio_postgres::Client,
     pub settler: Settler,
+    worker_url: String,
 }
 
 impl Lab {
@@ -66,16 +74,32 @@ impl Lab {
     /// A worker on a database that is there already.
     pub async fn on(database: TestDatabase) -> Self {
         let client = database.connect().await.unwrap();
-        let settler = Settler::new(
-            Database::parse(database.url()).unwrap().pool(),
-            None,
-            Keep::Compressed,
-        );
+        roles::grant(&client).await.unwrap();
+        let worker_url = roles::url_as(database.url(), roles::WORKER);
+        Self::with_url(database, worker_url).await
+    }
+
+    /// A worker that reaches its database by this URL.
+    pub async fn with_url(database: TestDatabase, worker_url: String) -> Self {
+        watch_logs();
+        let pool = Database::parse(&worker_url).unwrap().pool();
         Self {
+            client: database.connect().await.unwrap(),
             database,
-            client,
-            settler,
+            settler: Settler::new(pool, None, Keep::Compressed),
+            worker_url,
         }
+    }
+
+    /// Gives the worker's role its rights once more, also in a table of bookings
+    /// that came later.
+    pub async fn grant(&self) {
+        roles::grant(&self.client).await.unwrap();
+    }
+
+    /// The database's address for a worker or a command of it.
+    pub fn worker_url(&self) -> &str {
+        &self.worker_url
     }
 
     /// The main app makes a booking.
@@ -174,6 +198,16 @@ impl Lab {
             .await
             .unwrap();
     }
+}
+
+/// Looks through all that would be logged in this process.
+pub fn watch_logs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let telemetry = Telemetry::from_env(&Env::from_pairs([("RUST_LOG", "trace")]));
+        let subscriber = telemetry.unwrap().subscriber(|| leaks::Watch);
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
 }
 
 /// A copy of a migrated database.

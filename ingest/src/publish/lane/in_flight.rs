@@ -5,10 +5,10 @@
 //! did is in this round or in one before: a completion wakes its future before
 //! the next one happens, on the one thread that reads from the broker.
 
-use futures_util::task::AtomicWaker;
+use super::sync::{AtomicBool, AtomicWaker};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Futures, each with what goes with it and its number, counted from 0.
@@ -129,63 +129,4 @@ impl<F: Future + Unpin, T> Slot<F, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::InFlight;
-    use futures_util::task::noop_waker_ref;
-    use std::task::Context;
-    use tokio::sync::oneshot;
-
-    #[test]
-    fn each_is_seen_once_and_slots_are_used_again() {
-        let mut cx = Context::from_waker(noop_waker_ref());
-        let mut in_flight = InFlight::default();
-        for round in 0..3 {
-            let mut resolvers = Vec::new();
-            for n in 0..4 {
-                let (resolve, future) = oneshot::channel();
-                in_flight.push(future, n);
-                resolvers.push(resolve);
-            }
-            assert!(in_flight.poll_completed(&mut cx).is_empty());
-            assert_eq!(in_flight.oldest(), Some(round * 4));
-            for (n, resolve) in resolvers.into_iter().enumerate().rev() {
-                resolve.send(n * 10).unwrap();
-                if n == 2 {
-                    let mut seen = in_flight.poll_completed(&mut cx);
-                    seen.sort_unstable_by_key(|(number, ..)| *number);
-                    assert_eq!(
-                        seen,
-                        [(round * 4 + 2, 2, Ok(20)), (round * 4 + 3, 3, Ok(30))]
-                    );
-                }
-            }
-            assert_eq!(in_flight.poll_completed(&mut cx).len(), 2);
-            assert!(in_flight.is_empty() && in_flight.oldest().is_none());
-        }
-        assert_eq!(in_flight.slots.len(), 4);
-    }
-
-    /// A future that completes another one while it is looked at, as the broker
-    /// may at any time: the round sees both.
-    #[test]
-    fn what_completes_during_a_round_is_in_it() {
-        let mut cx = Context::from_waker(noop_waker_ref());
-        let mut in_flight = InFlight::default();
-        let (first, future) = oneshot::channel();
-        in_flight.push(
-            Box::pin(async { future.await.is_ok() })
-                as std::pin::Pin<Box<dyn Future<Output = bool>>>,
-            1,
-        );
-        assert!(in_flight.poll_completed(&mut cx).is_empty());
-        let second = Box::pin(async move { first.send(()).is_ok() });
-        in_flight.push(second, 2);
-        let mut seen: Vec<_> = in_flight
-            .poll_completed(&mut cx)
-            .into_iter()
-            .map(|(_, n, _)| n)
-            .collect();
-        seen.sort_unstable();
-        assert_eq!(seen, [1, 2]);
-    }
-}
+mod tests;

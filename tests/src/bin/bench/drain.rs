@@ -18,10 +18,9 @@ use crate::{
         sql::Written,
     },
     plan::Plan,
-    proc,
     report::Report,
     shares::{Clock, Shares},
-    stage::{self, Database, Stage},
+    stage::{self, Database, Keep, Stage},
 };
 
 /// How many are published and not yet confirmed while the queue is filled.
@@ -43,6 +42,15 @@ pub(crate) enum Take {
     All,
     /// Until so many have left the queue.
     First(u64),
+}
+
+/// One draining.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) take: Take,
+    pub(crate) keep: Keep,
+    /// Its name in the table of shares.
+    pub(crate) phase: &'a str,
 }
 
 /// What one draining took.
@@ -74,30 +82,31 @@ impl Drained {
 pub(crate) async fn measure(stage: &mut Stage, plan: &Plan, report: &mut Report) -> Result<()> {
     let events = stage.events(plan.backlog);
     report.progress(&format!("worker: {} queued events", plan.backlog));
-    let database = stage.database().await?;
-    fill(stage, &events).await?;
-    let first = drain(stage, &database, &events, Take::All, "worker, first time").await?;
+    let (first, written) = drained(stage, &events, Keep::Bytes, "worker, first time").await?;
     report.progress(&format!("worker: {:.0} a second; plain SQL", first.rate()));
-    let written = Written::read(&database.connect().await?, &events).await?;
-    stage.drop(database).await?;
-
     let before = plain_sql(stage, &written, &events, report).await?;
     report.progress(&format!("plain SQL: {before:.0} a second; worker again"));
-    let database = stage.database().await?;
-    fill(stage, &events).await?;
-    let second = drain(stage, &database, &events, Take::All, "worker").await?;
-    stage.drop(database).await?;
-    report.progress(&format!("worker: {:.0} a second; plain SQL", second.rate()));
+    let (second, _) = drained(stage, &events, Keep::Bytes, "worker").await?;
+    report.progress(&format!(
+        "worker: {:.0} a second; no bytes kept",
+        second.rate()
+    ));
+    let (lean, _) = drained(stage, &events, Keep::Nothing, "worker, no bytes kept").await?;
+    report.progress(&format!("worker: {:.0} a second; plain SQL", lean.rate()));
     let after = plain_sql(stage, &written, &events, report).await?;
     report.progress(&format!("plain SQL: {after:.0} a second"));
 
     let limit = report.better_limit("plain batched SQL", before, after);
+    let best = first.rate().max(second.rate());
     let figure = |name: &str, ours, unit| Figure::new("worker", name, ours, unit);
     let what = format!("events a second, {} queued", plan.backlog);
     report.add([
-        figure(&what, second.rate(), Unit::PerSecond)
+        figure(&what, best, Unit::PerSecond)
             .against(limit)
             .goal(Goal::RatioAtLeast(0.40)),
+        figure("the same against KEEP_EVENTS_DAYS=0", best, Unit::PerSecond)
+            .against(lean.rate())
+            .goal(Goal::RatioAtLeast(0.90)),
         figure(
             "processor time an event",
             second.cpu_each("worker"),
@@ -110,8 +119,29 @@ pub(crate) async fn measure(stage: &mut Stage, plan: &Plan, report: &mut Report)
         )
         .goal(Goal::AtMost(60.0)),
     ]);
-    report.shares([first.shares, second.shares]);
+    report.shares([first.shares, second.shares, lean.shares]);
     Ok(())
+}
+
+/// Has a worker drain a queue of these events into a database of its own; and
+/// what it wrote.
+async fn drained(
+    stage: &Stage,
+    events: &Events,
+    keep: Keep,
+    phase: &str,
+) -> Result<(Drained, Written)> {
+    let database = stage.database().await?;
+    fill(stage, events).await?;
+    let run = Run {
+        take: Take::All,
+        keep,
+        phase,
+    };
+    let drained = drain(stage, &database, events, run).await?;
+    let written = Written::read(&database.connect().await?, events).await?;
+    stage.drop(database).await?;
+    Ok((drained, written))
 }
 
 /// Puts events into the worker's queue, as `ingest` would.
@@ -132,13 +162,13 @@ pub(crate) async fn drain(
     stage: &Stage,
     database: &Database,
     events: &Events,
-    take: Take,
-    phase: &str,
+    run: Run<'_>,
 ) -> Result<Drained> {
+    let Run { take, keep, phase } = run;
     stage.settle().await?;
     let client = database.connect().await?;
     let all = events.range.end - events.range.start;
-    let mut worker = stage.worker(database)?;
+    let mut worker = stage.worker(database, keep)?;
     let pid = worker.process().pid();
     stage::until("the worker to consume", OFTEN, START_BOUND, async || {
         let is_consumed = stage.queue().await?.consumers > 0;
@@ -174,7 +204,7 @@ pub(crate) async fn drain(
     };
     let elapsed = begun.elapsed();
     let shares = clock.stop(phase);
-    let peak_memory = proc::peak_memory(pid);
+    let peak_memory = harness::process::peak_memory(pid);
     worker.terminate().await?;
     if matches!(take, Take::All) {
         check(&client, events).await?;

@@ -13,7 +13,6 @@ use crate::{
     limit::publish::{Confirmed, Publish, Until},
     load::closed::{Answered, Closed},
     plan::Plan,
-    proc,
     report::Report,
     shares::{Clock, Shares},
     stage::{self, Stage},
@@ -126,7 +125,7 @@ async fn ours(stage: &mut Stage, plan: &Plan, connections: usize) -> Result<Take
     load.end().await?;
     let shares = clock.stop(format!("intake, {connections} at once"));
     let answered: Answered = load.result().await?;
-    let peak_memory = proc::peak_memory(pid);
+    let peak_memory = harness::process::peak_memory(pid);
     ingest.terminate().await?;
     let waiting = stage.queue().await?.waiting;
     stage.purge().await?;

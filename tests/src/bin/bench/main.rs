@@ -52,7 +52,7 @@ struct Arguments {
     #[arg(long)]
     json: bool,
     /// Only these.
-    #[arg(long, value_delimiter = ',', default_values_t = Section::USUAL)]
+    #[arg(long, value_delimiter = ',', default_values_t = Section::ALL)]
     only: Vec<Section>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -79,7 +79,7 @@ enum Section {
 }
 
 impl Section {
-    const USUAL: [Self; 3] = [Self::Intake, Self::Worker, Self::Whole];
+    const ALL: [Self; 4] = [Self::Intake, Self::Worker, Self::Whole, Self::Growth];
 }
 
 impl std::fmt::Display for Section {

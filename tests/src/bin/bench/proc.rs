@@ -28,16 +28,6 @@ pub(crate) fn cpu_with_children(pid: i32) -> Duration {
     ticks(total)
 }
 
-/// The most memory that a process ever held, in bytes.
-pub(crate) fn peak_memory(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
-        .map_or(0, |kibibytes| kibibytes * 1024)
-}
-
 /// The load averages over 1, 5 and 15 minutes, as Linux writes them.
 pub(crate) fn load_average() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();

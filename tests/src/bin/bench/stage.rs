@@ -30,6 +30,15 @@ const PREFIX: &str = "bench.";
 /// Name of the database that the others are copied from.
 const TEMPLATE: &str = "bench_template";
 
+/// Whether the worker keeps the bytes of what it applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// As it does if nobody says anything.
+    Bytes,
+    /// `KEEP_EVENTS_DAYS=0`
+    Nothing,
+}
+
 /// Servers, and what the services need to be started.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -51,6 +60,7 @@ impl Stage {
         let postgres = PostgresOptions {
             durability: Durability::Durable,
             settings: vec![("timezone".to_owned(), "UTC".to_owned())],
+            ..PostgresOptions::default()
         };
         let rabbitmq = RabbitMqOptions {
             durability: Durability::Durable,
@@ -100,12 +110,15 @@ impl Stage {
     }
 
     /// Starts a worker on this database and does not wait for it.
-    pub(crate) fn worker(&self, database: &Database) -> Result<Service> {
-        let options = ServiceOptions::worker(&self.service_folder("worker"))?
+    pub(crate) fn worker(&self, database: &Database, keep: Keep) -> Result<Service> {
+        let mut options = ServiceOptions::worker(&self.service_folder("worker"))?
             .env("DATABASE_URL", &database.url)
             .env("AMQP_URL", self.servers.amqp_url())
             .env("AMQP_PREFIX", PREFIX)
             .env("STRIPE_MODE", "test");
+        if keep == Keep::Nothing {
+            options = options.env("KEEP_EVENTS_DAYS", "0");
+        }
         Service::spawn(options)
     }
 

@@ -12,6 +12,7 @@ pub(crate) async fn servers(folder: &Path, given: Given) -> Result<Servers> {
         // Whoever forgets to say that a time is in UTC is found out by a server
         // whose own time is 5 hours and 45 minutes ahead.
         settings: vec![("timezone".to_owned(), "Asia/Kathmandu".to_owned())],
+        ..PostgresOptions::default()
     };
     let rabbitmq = RabbitMqOptions {
         durability: Durability::Fast,

@@ -61,9 +61,9 @@ pub(crate) async fn up() -> Result<()> {
         keep_or_start(worker, &settings)
     );
     let hint = "`make down` stops what is up";
-    let ((ingest, ingest_found), (worker, worker_found)) =
+    let ((mut ingest, ingest_found), (mut worker, worker_found)) =
         (ingest.context(hint)?, worker.context(hint)?);
-    for service in [&ingest, &worker] {
+    for service in [&mut ingest, &mut worker] {
         service.leave_running();
         settings.started_with.insert(
             service.options().name.clone(),

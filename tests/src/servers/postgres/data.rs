@@ -14,7 +14,7 @@ use super::{
     NAME,
     owner::{self, Owner},
 };
-use crate::{checkout, ports, random, servers::Durability};
+use crate::{certificates::Identity, checkout, ports, random, servers::Durability};
 
 /// What is kept beside the data.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -85,6 +85,56 @@ pub(super) async fn make(folder: &Path, programs: &Path, durability: Durability)
         area,
         port: ports::free()?,
         password,
+    };
+    state.write(folder)?;
+    Ok(state)
+}
+
+/// Writes a certificate and its key where the server can read them and nobody
+/// else; gives both paths.
+pub(super) fn keep(area: &Path, identity: &Identity) -> Result<[String; 2]> {
+    let owner = Owner::needed()?;
+    let write = |name: &str, text: &str| {
+        let path = area.join(name);
+        checkout::write_private(&path, text)?;
+        if let Some(owner) = &owner {
+            owner.give(&path)?;
+        }
+        anyhow::Ok(path.display().to_string())
+    };
+    Ok([
+        write("server.pem", &identity.certificate)?,
+        write("server.key", &identity.key)?,
+    ])
+}
+
+/// Makes the data of a standby: a copy of a running server's, which goes on to
+/// follow it.
+pub(super) async fn copy(folder: &Path, programs: &Path, primary: &State) -> Result<State> {
+    let area = make_area(folder)?;
+    let mut command = Command::new(programs.join("pg_basebackup"));
+    owner::run_as(&mut command, &area)?;
+    command
+        .env("PGPASSWORD", &primary.password)
+        .args(["--host=127.0.0.1", "--username", NAME])
+        .arg(format!("--port={}", primary.port))
+        .arg("--pgdata")
+        .arg(area.join("data"))
+        .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
+    let output = tokio::process::Command::from(command)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("cannot run pg_basebackup")?;
+    ensure!(
+        output.status.success(),
+        "pg_basebackup failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let state = State {
+        area,
+        port: ports::free()?,
+        password: primary.password.clone(),
     };
     state.write(folder)?;
     Ok(state)

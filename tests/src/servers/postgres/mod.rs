@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use rustix::process::Signal;
 
 use self::data::State;
 use super::Durability;
 use crate::{
+    certificates::Identity,
     checkout, ports,
     process::Process,
     wait::{self, Seen},
@@ -36,6 +37,8 @@ pub struct PostgresOptions {
     pub durability: Durability,
     /// Further settings, such as `("timezone", "UTC")`.
     pub settings: Vec<(String, String)>,
+    /// What it proves itself with over TLS, which it else does not speak.
+    pub identity: Option<Identity>,
 }
 
 /// A private PostgreSQL server; killed when dropped, unless told to stay.
@@ -76,6 +79,36 @@ impl Postgres {
         };
         server.start_again().await?;
         Ok(server)
+    }
+
+    /// Starts a standby that follows this server, in a folder of its own. It
+    /// takes reads until it is [promoted](Self::promote).
+    ///
+    /// # Errors
+    /// When the data cannot be copied or the standby does not become ready.
+    pub async fn standby(&self, folder: &Path) -> Result<Self> {
+        checkout::make_folder(folder)?;
+        let state = data::copy(folder, &self.programs, &self.state).await?;
+        let mut standby = Self {
+            programs: self.programs.clone(),
+            folder: folder.to_owned(),
+            state,
+            options: self.options.clone(),
+            process: None,
+        };
+        standby.start_again().await?;
+        Ok(standby)
+    }
+
+    /// Makes a standby a server of its own, which takes writes.
+    ///
+    /// # Errors
+    /// When it does not within a minute.
+    pub async fn promote(&self) -> Result<()> {
+        let client = connect(&self.url()).await?;
+        let row = client.query_one("SELECT pg_promote(true, 60)", &[]).await?;
+        ensure!(row.get::<_, bool>(0), "the standby was not promoted");
+        Ok(())
     }
 
     /// Starts it on the same port and the same data, if it does not run, and
@@ -128,6 +161,18 @@ impl Postgres {
             // Every test has services and clients of its own.
             ("max_connections", "300"),
         ];
+        let identity = self.options.identity.as_ref();
+        let [certificate, key] = match identity {
+            Some(identity) => data::keep(area, identity)?,
+            None => Default::default(),
+        };
+        if identity.is_some() {
+            settings.extend([
+                ("ssl", "on"),
+                ("ssl_cert_file", certificate.as_str()),
+                ("ssl_key_file", key.as_str()),
+            ]);
+        }
         if self.options.durability == Durability::Fast {
             settings.extend([("fsync", "off"), ("full_page_writes", "off")]);
         }
@@ -147,6 +192,16 @@ impl Postgres {
             &record(&self.folder),
             &log(&self.folder),
         )
+    }
+
+    /// Starts it again with another identity.
+    ///
+    /// # Errors
+    /// As [`start_again`](Self::start_again).
+    pub async fn start_as(&mut self, identity: Identity) -> Result<()> {
+        self.stop().await?;
+        self.options.identity = Some(identity);
+        self.start_again().await
     }
 
     /// Address of its database, for a superuser.

@@ -73,3 +73,26 @@ fn a_message_without_a_reason_is_kept_too() {
     let nul = headers(&[(dead::REASON, text("a\0b")), ("x-death", AMQPValue::Void)]);
     assert_eq!(super::death(&nul, now()).reason, "a\u{fffd}b");
 }
+
+/// Anybody with access to the broker can publish there. What cannot be stored
+/// would come again and again.
+#[test]
+fn whatever_a_dead_letter_says_can_be_stored() {
+    let long = "ä".repeat(5000);
+    for millis in [i64::MIN, -1, i64::MAX] {
+        let properties = headers(&[
+            (dead::REASON, text(&long)),
+            (dead::AT, AMQPValue::LongLongInt(millis)),
+        ]);
+        let death = death(&properties, now());
+        assert_eq!(death.reason, "ä".repeat(127));
+        assert_eq!(death.at, DateTime::UNIX_EPOCH);
+    }
+    let broker = death(&headers(&[("x-first-death-reason", text(&long))]), now());
+    assert_eq!(broker.reason.len(), 254);
+    let broker = death(
+        &headers(&[("x-death", x_death("rejected", u64::MAX, 1))]),
+        now(),
+    );
+    assert_eq!(broker.at, now());
+}

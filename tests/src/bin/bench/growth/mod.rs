@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    drain::{self, Drained, Take, megabytes},
+    drain::{self, Drained, Run, Take, megabytes},
     figures::{Figure, Goal, Unit},
     plan::Plan,
     report::Report,
-    stage::{Database, Stage},
+    stage::{Database, Keep, Stage},
 };
 
 /// The rows of earlier events.
@@ -69,7 +69,17 @@ pub(crate) async fn measure(stage: &mut Stage, plan: &Plan, report: &mut Report)
             let events = stage.events(plan.grown);
             drain::fill(stage, &events).await?;
             let phase = format!("growth, {ledger} rows");
-            let drained = drain::drain(stage, &database, &events, Take::All, &phase).await?;
+            let drained = drain::drain(
+                stage,
+                &database,
+                &events,
+                Run {
+                    take: Take::All,
+                    keep: Keep::Bytes,
+                    phase: &phase,
+                },
+            )
+            .await?;
             let this = Cost::of(&drained);
             report.shares([drained.shares]);
             cost = Some(cost.map_or(this, |cost| cost.better(this)));
@@ -93,7 +103,17 @@ async fn long_queue(stage: &mut Stage, plan: &Plan, report: &mut Report, none: C
     report.progress(&format!("growth: taking {OF_LONG_QUEUE} of them"));
     let phase = format!("growth, {} queued", plan.long_queue);
     let take = Take::First(OF_LONG_QUEUE.min(plan.long_queue));
-    let drained = drain::drain(stage, &database, &events, take, &phase).await?;
+    let drained = drain::drain(
+        stage,
+        &database,
+        &events,
+        Run {
+            take,
+            keep: Keep::Bytes,
+            phase: &phase,
+        },
+    )
+    .await?;
     stage.purge().await?;
     stage.drop(database).await?;
     let cost = Cost::of(&drained);

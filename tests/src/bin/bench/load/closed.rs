@@ -11,15 +11,13 @@ use anyhow::{Result, ensure};
 use futures_util::future::{try_join, try_join_all};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    client::Client,
-    requests::{Buffer, Requests},
-};
+use super::requests::{Buffer, Requests};
 use crate::{
     child::Parent,
     events::Events,
     latency::{Latencies, Latency},
 };
+use harness::client::Client;
 
 /// The job.
 #[derive(Debug, Deserialize, Serialize)]

@@ -1,6 +1,5 @@
 //! The load generator.
 
-mod client;
 pub(crate) mod closed;
 pub(crate) mod open;
 mod requests;

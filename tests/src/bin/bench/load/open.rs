@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::{
-    client::Client,
     requests::{Buffer, Requests},
     watch::{Watch, Watched},
 };
@@ -23,6 +22,7 @@ use crate::{
     events::Events,
     latency::{Latencies, Latency},
 };
+use harness::client::Client;
 
 /// How often requests that are due are looked for: as fine as the timer is.
 const PACE: Duration = Duration::from_millis(1);

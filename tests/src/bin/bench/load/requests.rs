@@ -3,7 +3,7 @@
 //! What is kept of each is its signature alone: a body is a function of its
 //! number, and writing it again costs less than a microsecond.
 
-use harness::stripe;
+use harness::{client::HEAD, stripe};
 
 use crate::events::{Events, Stream};
 
@@ -63,12 +63,3 @@ pub(super) struct Buffer {
     pub(super) request: Vec<u8>,
     body: Vec<u8>,
 }
-
-/// As Stripe sends it.
-const HEAD: &[u8] = b"POST /webhooks/stripe HTTP/1.1\r\n\
-    host: 127.0.0.1\r\n\
-    user-agent: Stripe/1.0 (+https://stripe.com/docs/webhooks)\r\n\
-    accept: */*; q=0.5, application/xml\r\n\
-    cache-control: no-cache\r\n\
-    content-type: application/json; charset=utf-8\r\n\
-    stripe-signature: ";

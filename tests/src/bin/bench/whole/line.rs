@@ -13,7 +13,7 @@ use crate::{
     },
     plan::Plan,
     shares::{Clock, Shares},
-    stage::{self, Database, Stage},
+    stage::{self, Database, Keep, Stage},
 };
 
 /// The most requests at once.
@@ -110,7 +110,7 @@ pub(super) async fn run(
 impl Line {
     pub(super) async fn start(stage: &Stage, database: Database) -> Result<Self> {
         let ingest = stage.ingest().await?;
-        let mut worker = stage.worker(&database)?;
+        let mut worker = stage.worker(&database, Keep::Bytes)?;
         worker.until_ready(services::READY_BOUND).await?;
         Ok(Self {
             ingest,

@@ -1,5 +1,5 @@
-//! A connection to `ingest`, as cheap as it can be: the load must not take the
-//! processor from what is measured.
+//! A kept connection to `ingest`, as cheap as it can be: the load must not take
+//! the processor from what is measured.
 
 use std::{net::SocketAddr, str};
 
@@ -9,18 +9,31 @@ use tokio::{
     net::TcpStream,
 };
 
+/// The head of a delivery as Stripe sends it, up to the value of its signature.
+pub const HEAD: &[u8] = b"POST /webhooks/stripe HTTP/1.1\r\n\
+    host: 127.0.0.1\r\n\
+    user-agent: Stripe/1.0 (+https://stripe.com/docs/webhooks)\r\n\
+    accept: */*; q=0.5, application/xml\r\n\
+    cache-control: no-cache\r\n\
+    content-type: application/json; charset=utf-8\r\n\
+    stripe-signature: ";
+
 /// The longest answer: `ingest` sends some hundred bytes.
 const MAX_ANSWER: usize = 4 * 1024;
 
 /// A connection that is kept alive.
 #[derive(Debug)]
-pub(super) struct Client {
+pub struct Client {
     stream: TcpStream,
     answer: Vec<u8>,
 }
 
 impl Client {
-    pub(super) async fn connect(address: SocketAddr) -> Result<Self> {
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn connect(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address)
             .await
             .with_context(|| format!("cannot connect to ingest at {address}"))?;
@@ -30,7 +43,10 @@ impl Client {
     }
 
     /// Sends one request and gives the status of its answer.
-    pub(super) async fn exchange(&mut self, request: &[u8]) -> Result<u16> {
+    ///
+    /// # Errors
+    /// When no answer comes, or one that is not HTTP.
+    pub async fn exchange(&mut self, request: &[u8]) -> Result<u16> {
         self.stream.write_all(request).await?;
         let mut filled = 0;
         loop {

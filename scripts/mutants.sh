@@ -1,0 +1,41 @@
+#!/bin/sh
+# Changes the code on which no event is lost, one place at a time, and sees
+# whether a test fails. .cargo/mutants.toml says which code, and which changes
+# make no difference.
+#
+#   ONLY=worker/src/events/claim.rs   this file alone
+#   JOBS=2                            mutants at once
+#   MODEL_HISTORIES=300               histories that each mutant is tried on
+#
+# What was caught and what was not is in target/mutants/<group>/mutants.out.
+set -eu
+export MODEL_HISTORIES=${MODEL_HISTORIES:-900} MODEL_SEED=${MODEL_SEED:-1}
+cd "$(dirname "$0")/.."
+
+# One at a time can share what was built for the group before.
+[ "${JOBS:-1}" -gt 1 ] || export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target/mutants/build}"
+
+command -v cargo-mutants >/dev/null 2>&1 || cargo install cargo-mutants --locked
+
+# Each group of files with the tests that hold it.
+run() {
+    name=$1 package=$2 files=$3
+    shift 3
+    for file in $files; do
+        case "${ONLY:-$file}" in
+            "$file") set -- --file "$file" "$@" ;;
+        esac
+    done
+    [ "$1" = --file ] || return 0
+    mkdir -p "target/mutants/$name"
+    cargo mutants --package "$package" --jobs "${JOBS:-1}" --output "target/mutants/$name" "$@"
+}
+
+run signature ingest "ingest/src/signature.rs ingest/src/signature/secrets.rs" \
+    -- --lib --test signature -- --skip publish::
+run publish ingest "ingest/src/publish/current.rs ingest/src/publish/lane/in_flight.rs
+    ingest/src/publish/lane/verdict.rs" \
+    -- --lib -- publish::
+run events worker "worker/src/events/*.rs worker/src/origin.rs worker/src/gather.rs
+    worker/src/consume/acks.rs" \
+    -- --lib --test model --test reading

@@ -1,0 +1,54 @@
+//! Which runs there are.
+
+use anyhow::{Result, bail};
+use harness::{
+    faults::{Attack, Clock, Fault, Plan},
+    servers::Durability,
+};
+
+use crate::Arguments;
+
+/// The runs that are wanted: each fault alone, then all of them together.
+pub(crate) fn plans(arguments: &Arguments, seed: u64) -> Result<Vec<Plan>> {
+    let plain = |name: &str| Plan {
+        name: name.to_owned(),
+        faults: Vec::new(),
+        attacks: Vec::new(),
+        clock: Clock::Right,
+        seed,
+        events: arguments.events,
+        rate: arguments.rate,
+        durability: Durability::Durable,
+    };
+    let mut plans = vec![Plan {
+        clock: Clock::Wrong,
+        ..plain("clocks")
+    }];
+    plans.extend(Fault::ALL.map(|fault| Plan {
+        faults: vec![fault],
+        ..plain(fault.name())
+    }));
+    plans.extend(Attack::ALL.map(|attack| Plan {
+        attacks: vec![attack],
+        ..plain(attack.name())
+    }));
+    plans.push(Plan {
+        attacks: Attack::ALL.to_vec(),
+        ..plain("all-attacks")
+    });
+    let common = Fault::ALL.into_iter().filter(|fault| fault.is_common());
+    plans.push(Plan {
+        faults: common.collect(),
+        events: arguments.combined_events,
+        clock: Clock::Wrong,
+        ..plain("combined")
+    });
+    let unknown = |name: &&String| !plans.iter().any(|plan| plan.name == **name);
+    if let Some(name) = arguments.only.iter().find(unknown) {
+        bail!("there is no run {name:?}; --list shows them");
+    }
+    if !arguments.only.is_empty() {
+        plans.retain(|plan| arguments.only.contains(&plan.name));
+    }
+    Ok(plans)
+}

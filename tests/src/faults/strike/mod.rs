@@ -1,0 +1,7 @@
+//! How each thing is broken and mended.
+
+pub(super) mod broker;
+mod cluster;
+pub(super) mod database;
+pub(super) mod services;
+pub(super) mod wire;

@@ -1,0 +1,166 @@
+//! The events that say what the reference is told.
+
+use serde_json::{Value, json};
+
+use super::{Said, Sign, SignKind, Values, What};
+use crate::stripe::{Account, CheckoutSession, Event, Invoice, SAMPLE_TIME, application};
+
+/// When what will be due has to be there.
+const DEADLINE: i64 = SAMPLE_TIME + 86_400;
+
+impl Said {
+    /// The event as Stripe would send it.
+    #[must_use]
+    pub fn event(&self) -> Event {
+        let (kind, object) = match &self.what {
+            What::Invoice {
+                id,
+                kind,
+                status,
+                total,
+                currency,
+                made,
+                pdf,
+            } => {
+                let mut object = Invoice {
+                    id: id.clone(),
+                    booking: None,
+                    total: *total,
+                    currency: currency.clone(),
+                    created: *made,
+                    ..Invoice::default()
+                }
+                .value();
+                object["status"] = json!(status);
+                object["invoice_pdf"] = json!(pdf);
+                object["metadata"] = metadata(self.booking);
+                (kind.as_str(), object)
+            }
+            What::Session {
+                id,
+                invoice,
+                payment,
+                status,
+            } => ("checkout.session.completed", {
+                let mut object = CheckoutSession {
+                    id: id.clone(),
+                    ..CheckoutSession::default()
+                }
+                .value();
+                object["invoice"] = json!(invoice);
+                object["payment_status"] = json!(payment);
+                object["status"] = json!(status);
+                self.name_booking(&mut object);
+                object
+            }),
+        };
+        let event = Event::new(&self.id, kind, object).at(self.created);
+        match self.account.as_str() {
+            "" => event,
+            account => event.of_account(account),
+        }
+    }
+
+    /// One session in two names its booking in the metadata, the other one as
+    /// its reference.
+    fn name_booking(&self, session: &mut Value) {
+        let (metadata, reference) = if self.created % 2 == 0 {
+            (metadata(self.booking), Value::Null)
+        } else {
+            (json!({}), json!(self.booking.map(|id| id.to_string())))
+        };
+        session["metadata"] = metadata;
+        session["client_reference_id"] = reference;
+    }
+}
+
+fn metadata(booking: Option<i32>) -> Value {
+    match booking {
+        Some(id) => json!({ "bookingId": id.to_string() }),
+        None => json!({}),
+    }
+}
+
+impl Sign {
+    /// The event of this account as Stripe would send it.
+    #[must_use]
+    pub fn event(&self, account: &str) -> Event {
+        let event = match &self.what {
+            SignKind::Deauthorized => {
+                Event::new(&self.id, "account.application.deauthorized", application())
+            }
+            SignKind::Authorized => {
+                Event::new(&self.id, "account.application.authorized", application())
+            }
+            SignKind::Updated { after, before } => {
+                let mut event = Event::new(&self.id, "account.updated", after.object(account));
+                event.previous_attributes = before.as_ref().map(|before| before.changed_to(after));
+                event
+            }
+        };
+        event.of_account(account).at(self.created)
+    }
+}
+
+impl Values {
+    fn object(&self, account: &str) -> Value {
+        let mut object = Account {
+            id: account.to_owned(),
+            ..Account::default()
+        }
+        .value();
+        for (path, value) in self.fields() {
+            put(&mut object, path, value);
+        }
+        object
+    }
+
+    /// The fields that generators change, each with its path.
+    fn fields(&self) -> Vec<(&'static [&'static str], Value)> {
+        let list = |is_some: bool| match is_some {
+            true => json!(["external_account"]),
+            false => json!([]),
+        };
+        let kind = if self.standard { "standard" } else { "express" };
+        let card = if self.card { "active" } else { "inactive" };
+        vec![
+            (&["details_submitted"], json!(self.details)),
+            (&["charges_enabled"], json!(self.charges)),
+            (&["payouts_enabled"], json!(self.payouts)),
+            (&["type"], json!(kind)),
+            (&["capabilities", "card_payments"], json!(card)),
+            (&["requirements", "currently_due"], list(self.due)),
+            (&["requirements", "past_due"], list(self.past_due)),
+            (
+                &["requirements", "pending_verification"],
+                list(self.pending),
+            ),
+            (&["requirements", "disabled_reason"], json!(self.reason)),
+            (&["future_requirements", "currently_due"], list(self.future)),
+            (
+                &["future_requirements", "current_deadline"],
+                json!(self.future.then_some(DEADLINE)),
+            ),
+        ]
+    }
+
+    /// What differs from these values, as Stripe tells it: the earlier value of
+    /// what changed alone.
+    fn changed_to(&self, after: &Self) -> Value {
+        let mut previous = json!({});
+        for ((path, before), (_, after)) in self.fields().into_iter().zip(after.fields()) {
+            if before != after {
+                put(&mut previous, path, before);
+            }
+        }
+        previous
+    }
+}
+
+fn put(object: &mut Value, path: &[&str], value: Value) {
+    let mut place = object;
+    for name in path {
+        place = &mut place[*name];
+    }
+    *place = value;
+}

@@ -1,0 +1,287 @@
+//! Both services with the broker users of docs/OPERATIONS.md, and what these
+//! users cannot do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::process::Output;
+
+use harness::{
+    http,
+    private::PrivateFolder,
+    servers::{RabbitMq, RabbitMqOptions, rabbitmq},
+    services::{self, Service, ServiceOptions},
+    stripe::{Event, Invoice, now, sign},
+    test_servers::TestDatabase,
+    wait::{self, Seen},
+};
+use lapin::{
+    BasicProperties, Channel, ErrorKind, ExchangeKind,
+    options::{
+        BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
+        ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions, QueuePurgeOptions,
+    },
+    types::FieldTable,
+};
+use support::{BOUND, SECRET};
+
+const PREFIX: &str = "eu.";
+const PASSWORD: &str = "password-of-both";
+
+/// The commands of the document, with this test's prefix and passwords.
+fn commands() -> Vec<Vec<String>> {
+    let text = include_str!("../../docs/OPERATIONS.md");
+    let section = text
+        .split("\n## Broker users with least rights")
+        .nth(1)
+        .unwrap();
+    let lines = section.lines().filter_map(|line| {
+        let line = line.strip_prefix("    rabbitmqctl ")?;
+        let line = line.replace("^stripe", r"^eu\.stripe");
+        let line = line.replace("'...'", PASSWORD).replace('\'', "");
+        Some(line.split(' ').map(str::to_owned).collect())
+    });
+    lines.collect()
+}
+
+async fn run(node: &RabbitMq, commands: &[Vec<String>]) {
+    for command in commands {
+        let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+        node.ctl(&arguments).await.unwrap();
+    }
+}
+
+struct Deployment {
+    node: RabbitMq,
+    database: TestDatabase,
+    client: tokio_postgres::Client,
+    folder: PrivateFolder,
+}
+
+impl Deployment {
+    fn url(&self, user: &str) -> String {
+        format!(
+            "amqp://{user}:{PASSWORD}@127.0.0.1:{}/%2f",
+            self.node.port()
+        )
+    }
+
+    async fn channel(&self, user: &str) -> (lapin::Connection, Channel) {
+        let connection = rabbitmq::connect(&self.url(user)).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        (connection, channel)
+    }
+
+    fn ingest(&self) -> Service {
+        let options = ServiceOptions::ingest(self.folder.path())
+            .unwrap()
+            .env("AMQP_URL", self.url("dialoom_ingest"))
+            .env("AMQP_PREFIX", PREFIX)
+            .env("STRIPE_MODE", "test")
+            .env("STRIPE_WEBHOOK_SECRETS", SECRET);
+        Service::spawn(options).unwrap()
+    }
+
+    async fn worker(&self) -> Service {
+        let options = ServiceOptions::worker(self.folder.path())
+            .unwrap()
+            .env("AMQP_URL", self.url("dialoom_worker"))
+            .env("AMQP_PREFIX", PREFIX)
+            .env("DATABASE_URL", self.database.url())
+            .env("STRIPE_MODE", "test");
+        Service::start(options).await.unwrap()
+    }
+
+    async fn until(&self, query: &str, expected: &str) {
+        wait::until(expected, BOUND, async || {
+            let row = self.client.query_opt(query, &[]).await.unwrap();
+            let seen = row.map(|row| row.get::<_, String>(0)).unwrap_or_default();
+            match seen == expected {
+                true => Seen::Reached(()),
+                false => Seen::NotYet(seen),
+            }
+        })
+        .await
+        .unwrap();
+    }
+
+    async fn replay(&self) -> Output {
+        tokio::process::Command::new(services::binary("worker").unwrap())
+            .args(["dead-letters", "replay", "--all", "--yes", "--follow"])
+            .env_clear()
+            .env("AMQP_URL", self.url("dialoom_worker"))
+            .env("AMQP_PREFIX", PREFIX)
+            .env("DATABASE_URL", self.database.url())
+            .output()
+            .await
+            .unwrap()
+    }
+}
+
+async fn deliver(ingest: &Service, id: &str, booking: &str) -> u16 {
+    let invoice = Invoice {
+        id: format!("in_{id}"),
+        booking: Some(booking.into()),
+        ..Invoice::default()
+    };
+    let event = Event::new(id, "invoice.paid", invoice.value());
+    let body = event.bytes();
+    let signature = sign(SECRET, now(), &body);
+    let answer = http::post_event(&ingest.url(), &signature, body).await;
+    answer.unwrap().status.as_u16()
+}
+
+async fn until_unready(ingest: &Service, why: &str) {
+    let url = format!("{}/readyz", ingest.admin_url());
+    wait::until(why, BOUND, async || match http::get(&url).await {
+        Ok(answer) if answer.text().contains(why) => Seen::Reached(()),
+        Ok(answer) => Seen::NotYet(answer.text()),
+        Err(error) => Seen::NotYet(format!("{error:#}")),
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_broker_users_are_enough_and_no_more() {
+    let folder = PrivateFolder::make("rights").unwrap();
+    let node = RabbitMq::start(&folder.path().join("node"), RabbitMqOptions::default())
+        .await
+        .unwrap();
+    let database = TestDatabase::empty("rights").await.unwrap();
+    let deployment = Deployment {
+        client: database.connect().await.unwrap(),
+        node,
+        database,
+        folder,
+    };
+    let commands = commands();
+    let (users, less) = commands.split_at(4);
+    assert_eq!(less.len(), 1, "{commands:?}");
+    run(&deployment.node, users).await;
+
+    // Ingest waits for the worker, which makes the topology.
+    let mut ingest = deployment.ingest();
+    until_unready(&ingest, "may not declare it").await;
+    assert_eq!(deliver(&ingest, "evt_0", "1").await, 503);
+    let mut worker = deployment.worker().await;
+    ingest.until_ready(BOUND).await.unwrap();
+    everything_works(&deployment, &ingest, "1").await;
+
+    // The same with less, once the topology is there.
+    worker.terminate().await.unwrap();
+    run(&deployment.node, less).await;
+    let mut worker = deployment.worker().await;
+    everything_works(&deployment, &ingest, "2").await;
+
+    ingest_cannot_do_more(&deployment).await;
+    worker_cannot_do_more(&deployment).await;
+
+    // A queue that is gone is seen by ingest, and not taken for safe.
+    let (connection, channel) = {
+        let connection = rabbitmq::connect(&deployment.node.url()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        (connection, channel)
+    };
+    worker.terminate().await.unwrap();
+    channel
+        .queue_delete(
+            "eu.stripe.events.worker".into(),
+            QueueDeleteOptions::default(),
+        )
+        .await
+        .unwrap();
+    assert_eq!(deliver(&ingest, "evt_lost", "1").await, 503);
+    until_unready(&ingest, "missing on the broker").await;
+    drop(connection);
+    ingest.terminate().await.unwrap();
+}
+
+/// An event is applied; another one dies, is written down, and is sent again.
+async fn everything_works(deployment: &Deployment, ingest: &Service, round: &str) {
+    let (good, dead) = (format!("evt_good{round}"), format!("evt_dead{round}"));
+    assert_eq!(deliver(ingest, &good, round).await, 200);
+    let outcome = format!("SELECT outcome FROM stripe.event WHERE id = '{good}'");
+    deployment.until(&outcome, "applied").await;
+    assert_eq!(deliver(ingest, &dead, "x").await, 200);
+    let letter = format!("SELECT attempts || state FROM stripe.dead_letter WHERE id = '{dead}'");
+    deployment.until(&letter, "1dead").await;
+    let replay = deployment.replay().await;
+    let out = String::from_utf8_lossy(&replay.stdout).into_owned();
+    assert!(out.contains("1 dead"), "{out}{replay:?}");
+    deployment.until(&letter, "2dead").await;
+    let discard = "UPDATE stripe.dead_letter SET state = 'discarded'";
+    deployment.client.execute(discard, &[]).await.unwrap();
+}
+
+/// The broker refused for want of a right.
+fn assert_refused<T>(done: lapin::Result<T>, what: &str) {
+    let Err(error) = done else {
+        panic!("{what} was allowed");
+    };
+    let refused = matches!(error.kind(), ErrorKind::ProtocolError(reply) if reply.get_id() == 403);
+    assert!(refused, "{what}: {error}");
+}
+
+async fn publish(channel: &Channel, exchange: &str) -> lapin::Result<()> {
+    let select = ConfirmSelectOptions::default();
+    channel.confirm_select(select).await?;
+    let options = BasicPublishOptions::default();
+    let nothing = BasicProperties::default();
+    let sent = channel.basic_publish(exchange.into(), "x".into(), options, b"{}", nothing);
+    sent.await?.await.map(drop)
+}
+
+async fn ingest_cannot_do_more(deployment: &Deployment) {
+    const QUEUE: &str = "eu.stripe.events.worker";
+    let user = "dialoom_ingest";
+    let (_connection, channel) = deployment.channel(user).await;
+    let got = channel.basic_get(QUEUE.into(), BasicGetOptions::default());
+    assert_refused(got.await, "getting an event");
+    let (_connection, channel) = deployment.channel(user).await;
+    let (options, table) = (BasicConsumeOptions::default(), FieldTable::default());
+    let consumed = channel.basic_consume(QUEUE.into(), "".into(), options, table);
+    assert_refused(consumed.await, "consuming");
+    let (_connection, channel) = deployment.channel(user).await;
+    let purged = channel.queue_purge(QUEUE.into(), QueuePurgeOptions::default());
+    assert_refused(purged.await, "emptying the queue");
+    let (_connection, channel) = deployment.channel(user).await;
+    let deleted = channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default());
+    assert_refused(deleted.await, "deleting the queue");
+    let (_connection, channel) = deployment.channel(user).await;
+    let exchange = "eu.stripe.events".into();
+    let deleted = channel.exchange_delete(exchange, ExchangeDeleteOptions::default());
+    assert_refused(deleted.await, "deleting the exchange");
+    let (_connection, channel) = deployment.channel(user).await;
+    assert_refused(publish(&channel, "eu.stripe.dead").await, "a dead letter");
+    let (_connection, channel) = deployment.channel(user).await;
+    assert_refused(publish(&channel, "").await, "publishing to any queue");
+    let (_connection, channel) = deployment.channel(user).await;
+    publish(&channel, "eu.stripe.events").await.unwrap();
+}
+
+async fn worker_cannot_do_more(deployment: &Deployment) {
+    let user = "dialoom_worker";
+    let (_connection, channel) = deployment.channel(user).await;
+    let (options, table) = (QueueDeclareOptions::default(), FieldTable::default());
+    let declared = channel.queue_declare("eu.stripe.events.spy".into(), options, table);
+    assert_refused(declared.await, "a queue of its own");
+    let (_connection, channel) = deployment.channel(user).await;
+    let (options, table) = (ExchangeDeclareOptions::default(), FieldTable::default());
+    let kind = ExchangeKind::Fanout;
+    let declared = channel.exchange_declare("stripe.events".into(), kind, options, table);
+    assert_refused(declared.await, "an exchange of another deployment");
+    let (_connection, channel) = deployment.channel(user).await;
+    let (options, table) = (QueueBindOptions::default(), FieldTable::default());
+    let (queue, exchange) = ("eu.stripe.dead".into(), "eu.stripe.events".into());
+    let bound = channel.queue_bind(queue, exchange, "#".into(), options, table);
+    assert_refused(bound.await, "a binding");
+    let (_connection, channel) = deployment.channel(user).await;
+    assert_refused(publish(&channel, "").await, "publishing to any queue");
+}
