@@ -147,6 +147,9 @@ async fn apply(
         hands::note(conn, unit.items, &fresh, &verdicts),
         store_pages(conn, &sheets),
     )?;
+    drop(placed);
+    // Thousands of small pieces: freed while Postgres commits.
+    tokio::spawn(async move { drop((world, stored)) });
     Ok(verdicts.into_iter().map(|(verdict, _)| verdict).collect())
 }
 

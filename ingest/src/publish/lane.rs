@@ -84,12 +84,13 @@ impl Lane {
     }
 }
 
-async fn open(connection: &Connection) -> lapin::Result<Channel> {
+/// Shared, because a clone of a channel copies a dozen of its parts.
+async fn open(connection: &Connection) -> lapin::Result<Arc<Channel>> {
     let channel = connection.create_channel().await?;
     channel
         .confirm_select(ConfirmSelectOptions::default())
         .await?;
-    Ok(channel)
+    Ok(Arc::new(channel))
 }
 
 struct Task {
@@ -109,7 +110,7 @@ struct Waiting {
 
 impl Task {
     /// Publishes over one channel after another until the connection is lost.
-    async fn run(mut self, mut channel: Channel) {
+    async fn run(mut self, mut channel: Arc<Channel>) {
         while let Ended::Broken = self.over(&channel).await {
             match open(&self.connection).await {
                 Ok(next) => channel = next,
@@ -120,7 +121,7 @@ impl Task {
     }
 
     /// Publishes over one channel until that ends.
-    async fn over(&mut self, channel: &Channel) -> Ended {
+    async fn over(&mut self, channel: &Arc<Channel>) -> Ended {
         let mut in_flight = InFlight::default();
         let mut verdicts = Verdicts::default();
         let mut state = State::Open;
@@ -151,7 +152,7 @@ impl Task {
     fn step(
         &mut self,
         cx: &mut Context<'_>,
-        channel: &Channel,
+        channel: &Arc<Channel>,
         in_flight: &mut InFlight<Publishing, Waiting>,
         state: &mut State,
     ) -> Poll<Option<Vec<Completion<Waiting>>>> {
@@ -176,7 +177,7 @@ impl Task {
     fn publish(
         &self,
         request: Request,
-        channel: &Channel,
+        channel: &Arc<Channel>,
         in_flight: &mut InFlight<Publishing, Waiting>,
     ) {
         let Request { message, answer } = request;
@@ -193,7 +194,7 @@ impl Task {
             _share: share,
             _slot: slot,
         };
-        let (channel, exchange) = (channel.clone(), self.exchange.clone());
+        let (channel, exchange) = (Arc::clone(channel), self.exchange.clone());
         let publishing = async move {
             let mandatory = BasicPublishOptions {
                 mandatory: true,

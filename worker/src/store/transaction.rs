@@ -18,9 +18,10 @@ const WRITERS: i64 = 0x5354_5249_5045_0002;
 /// # Errors
 /// As Postgres says.
 pub async fn take_turn(mut conn: &AsyncPgConnection) -> QueryResult<()> {
+    // From left to right: no timeout for this lock, the lock, the session's timeout.
     conn.batch_execute(&format!(
-        "SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({WRITERS}); \
-         SET LOCAL lock_timeout = '500ms'"
+        "SELECT set_config('lock_timeout', '0', true), pg_advisory_xact_lock({WRITERS}), \
+         set_config('lock_timeout', '500ms', true)"
     ))
     .await
 }

@@ -151,6 +151,7 @@ pub(crate) async fn fill(stage: &Stage, events: &Events) -> Result<Confirmed> {
         exchange: stage.exchange(),
         events: events.clone(),
         in_flight: FILL_IN_FLIGHT,
+        pace: Duration::ZERO,
         until: Until::All,
     };
     Child::run(&Job::Publish(job)).await

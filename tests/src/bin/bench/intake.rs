@@ -45,9 +45,9 @@ impl Taken {
 pub(crate) async fn measure(stage: &mut Stage, plan: &Plan, report: &mut Report) -> Result<()> {
     for level in LEVELS {
         report.progress(&format!("intake: {level} at once"));
-        let before = raw(stage, plan, level).await?;
+        let (before, _) = raw(stage, plan, level, Duration::ZERO).await?;
         let ours = ours(stage, plan, level).await?;
-        let after = raw(stage, plan, level).await?;
+        let (after, limit) = raw(stage, plan, level, Duration::ZERO).await?;
         report.progress(&format!(
             "intake: raw {:.0}, ours {:.0}, raw {:.0} a second",
             before.rate(),
@@ -55,7 +55,7 @@ pub(crate) async fn measure(stage: &mut Stage, plan: &Plan, report: &mut Report)
             after.rate()
         ));
         add(report, level, &before, &ours, &after);
-        report.shares([ours.shares]);
+        report.shares([ours.shares, limit]);
     }
     Ok(())
 }
@@ -91,21 +91,33 @@ fn add(report: &mut Report, level: usize, before: &Confirmed, ours: &Taken, afte
     report.add([rate, p50, p99, cpu, memory]);
 }
 
-/// Raw publishes.
-pub(crate) async fn raw(stage: &mut Stage, plan: &Plan, in_flight: usize) -> Result<Confirmed> {
+/// Raw publishes, and who used the processor meanwhile. `pace` is the least time
+/// from one publish to the next of each in flight.
+pub(crate) async fn raw(
+    stage: &mut Stage,
+    plan: &Plan,
+    in_flight: usize,
+    pace: Duration,
+) -> Result<(Confirmed, Shares)> {
     let job = Publish {
         amqp_url: stage.servers.amqp_url(),
         exchange: stage.exchange(),
         events: enough(stage, plan, in_flight),
         in_flight,
+        pace,
         until: Until::Time {
             warm_up: plan.warm_up,
             measure: plan.intake,
         },
     };
-    let confirmed = Child::run(&Job::Publish(job)).await?;
+    let mut publisher = Child::ready(&Job::Publish(job)).await?;
+    publisher.begin().await?;
+    let clock = Clock::start(stage, &[("load", publisher.pid())]);
+    publisher.end().await?;
+    let shares = clock.stop(format!("raw publishes, {in_flight} in flight"));
+    let confirmed = publisher.result().await?;
     stage.purge().await?;
-    Ok(confirmed)
+    Ok((confirmed, shares))
 }
 
 async fn ours(stage: &mut Stage, plan: &Plan, connections: usize) -> Result<Taken> {

@@ -1,14 +1,15 @@
 //! One row, one transaction, one at a time: the least that a commit takes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio_postgres::Client;
 
 use crate::latency::{Latencies, Latency};
 
-/// Commits `count` rows, one by one, to a table of its own.
-pub(crate) async fn one_by_one(client: &Client, count: u32) -> Result<Latency> {
+/// Commits `count` rows, one by one, to a table of its own. `pace` is the least
+/// time from one to the next.
+pub(crate) async fn one_by_one(client: &Client, count: u32, pace: Duration) -> Result<Latency> {
     client
         .batch_execute(
             "CREATE TABLE IF NOT EXISTS single (id text PRIMARY KEY, at timestamptz DEFAULT now())",
@@ -23,6 +24,7 @@ pub(crate) async fn one_by_one(client: &Client, count: u32) -> Result<Latency> {
         let start = Instant::now();
         client.execute(&insert, &[&id]).await?;
         latencies.push(start.elapsed());
+        tokio::time::sleep_until((start + pace).into()).await;
     }
     Ok(latencies.summary())
 }

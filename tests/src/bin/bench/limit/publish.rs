@@ -1,5 +1,5 @@
-//! Raw confirmed publishes: persistent, mandatory, to the exchange and the quorum
-//! queue that the services use.
+//! Raw confirmed publishes: persistent, mandatory, with the properties that `ingest`
+//! gives them, to the exchange and the quorum queue that the services use.
 
 use std::{
     cell::Cell,
@@ -30,15 +30,17 @@ pub(crate) struct Publish {
     pub(crate) events: Events,
     /// How many are published and not yet confirmed.
     pub(crate) in_flight: usize,
+    /// The least time from one publish to the next of the same publisher.
+    pub(crate) pace: Duration,
     pub(crate) until: Until,
 }
 
 /// When to stop.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) enum Until {
-    /// All events are in the queue, with the properties that `ingest` gives them.
+    /// All events are in the queue.
     All,
-    /// The time is over. The messages carry nothing but their body.
+    /// The time is over.
     Time {
         warm_up: Duration,
         measure: Duration,
@@ -119,15 +121,6 @@ impl Publish {
             latency: all.summary(),
         })
     }
-
-    fn properties(&self, stream: &Stream, event: &Event) -> BasicProperties {
-        const PERSISTENT: u8 = 2;
-        let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
-        match self.until {
-            Until::Time { .. } => properties,
-            Until::All => with_headers(properties, stream, event),
-        }
-    }
 }
 
 /// What the publishers share, all on one thread.
@@ -154,8 +147,9 @@ impl Shared<'_> {
             self.next.set(self.next.get() + 1);
             body.clear();
             self.stream.write_body(&event, &mut body);
-            let properties = self.job.properties(&self.stream, &event);
+            let properties = properties(&self.stream, &event);
             let sent = Instant::now();
+            let next = sent + self.job.pace;
             let confirm = self
                 .channel
                 .basic_publish(
@@ -177,13 +171,17 @@ impl Shared<'_> {
             if counts && !self.over.get() {
                 latencies.push(sent.elapsed());
             }
+            if !self.job.pace.is_zero() {
+                tokio::time::sleep_until(next.into()).await;
+            }
         }
         Ok(latencies)
     }
 }
 
-/// As `ingest` publishes.
-fn with_headers(properties: BasicProperties, stream: &Stream, event: &Event) -> BasicProperties {
+/// Those that `ingest` gives to a message.
+fn properties(stream: &Stream, event: &Event) -> BasicProperties {
+    const PERSISTENT: u8 = 2;
     let now = harness::stripe::now();
     let text = |text: &str| AMQPValue::LongString(text.into());
     let mut headers = FieldTable::default();
@@ -193,7 +191,8 @@ fn with_headers(properties: BasicProperties, stream: &Stream, event: &Event) -> 
     headers.insert("received_at".into(), AMQPValue::LongLongInt(now * 1000));
     let trace = format!("00-{:032x}-00f067aa0ba902b7-01", event.number);
     headers.insert("traceparent".into(), text(&trace));
-    properties
+    BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())
         .with_message_id(stream.id(event).into())
         .with_type(event.kind.name().into())

@@ -21,6 +21,8 @@ use crate::latency::{Latencies, Latency};
 /// The most rows looked for at once: events become visible in about the order
 /// that they were sent in.
 const AT_ONCE: usize = 200;
+/// The pause while there is nothing to look for.
+const IDLE: Duration = Duration::from_millis(1);
 
 /// How to look.
 #[derive(Debug, Deserialize, Serialize)]
@@ -28,7 +30,7 @@ pub(crate) struct Watch {
     pub(crate) database_url: String,
     /// One in so many events is looked for.
     pub(crate) one_in: u32,
-    /// The pause between two looks.
+    /// The pause between two looks; zero for none.
     pub(crate) pause: Duration,
     /// How long after the last request rows are looked for.
     pub(crate) bound: Duration,
@@ -75,7 +77,12 @@ impl Watch {
                     break;
                 }
             }
-            tokio::time::sleep(self.pause).await;
+            // Without a pause for as long as a row is looked for, and not before:
+            // the timer is no finer than a millisecond.
+            let waits = !outstanding.borrow().is_empty();
+            if !(waits && self.pause.is_zero()) {
+                tokio::time::sleep(self.pause.max(IDLE)).await;
+            }
             let ids: Vec<String> = {
                 let outstanding = outstanding.borrow();
                 let oldest = outstanding.iter().take(AT_ONCE);

@@ -22,7 +22,7 @@ const CONNECTIONS: usize = 256;
 const WATCHED: u32 = 200;
 /// The pause between two looks at the rows, where they come one by one and where
 /// they come by the hundred.
-const OFTEN: Duration = Duration::from_millis(1);
+const OFTEN: Duration = Duration::ZERO;
 const SELDOM: Duration = Duration::from_millis(3);
 /// Bound for rows to appear after the last request.
 const ROW_BOUND: Duration = Duration::from_secs(5);
