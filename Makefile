@@ -1,5 +1,5 @@
-# `make` shows what there is. Every target first makes sure that PostgreSQL,
-# RabbitMQ and a C compiler are there, and builds what it needs.
+# `make` shows what there is. Targets that need servers first make sure that
+# PostgreSQL, RabbitMQ and a C compiler are there, and build what they need.
 #
 #   PROFILE=release          an optimised build
 #   DATABASE_URL, AMQP_URL   use these servers; none is installed or started for them
@@ -44,7 +44,7 @@ test: build ## Runs all tests against servers of their own
 bench: build-release ## Measures speed and memory against what this machine can do: ten minutes
 	@$(TARGET_DIR)/release/bench
 
-bench-quick: build-release ## The same in a minute, with small sizes
+bench-quick: build-release ## The same in a minute and a half, with small sizes
 	@$(TARGET_DIR)/release/bench --quick
 
 fuzz: ## Runs the fuzz targets; RUNS=, SECONDS_EACH=, TARGETS= and KEEP= as scripts/fuzz.sh says

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the fuzz targets of fuzz/, one after the other, each over the corpus that
-# is kept beside it. What a run adds to a corpus is minimised away: an input is
-# kept only for code that no other reaches.
+# is kept beside it. With KEEP=1 what a run adds to a corpus is kept, minimised: an
+# input only for code that no other reaches.
 #
 #   TARGETS="signature envelope"   these alone
 #   RUNS=10000000                  executions of each (default 1,000,000)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Changes the code on which no event is lost, one place at a time, and sees
-# whether a test fails. .cargo/mutants.toml says which code, and which changes
-# make no difference.
+# whether a test fails. Which files is said below; .cargo/mutants.toml says which
+# changes make no difference.
 #
 #   ONLY=worker/src/events/claim.rs   this file alone
 #   JOBS=2                            mutants at once

@@ -70,7 +70,14 @@ impl Room {
                 discard(body).await;
                 return Err(BodyError::TooLarge);
             }
-            share.merge(self.share(data.len())?);
+            match self.share(data.len()) {
+                Ok(more) => share.merge(more),
+                Err(no_room) => {
+                    drop((collected, share, data));
+                    discard(body).await;
+                    return Err(no_room);
+                }
+            }
             collected.push(data);
         }
         Ok(Held {

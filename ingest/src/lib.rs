@@ -67,13 +67,13 @@ pub async fn run(
         admin(registry, Arc::clone(&webhook), shutdown.clone())
             .serve(listeners.admin, served.clone()),
     );
-    let failed = shutdown.clone();
+    // However the supervisor ends, nothing is served without it.
+    let ended = shutdown.clone().drop_guard();
     let broker = tokio::spawn({
         let stop = served.clone();
         async move {
-            let result = supervisor.run(stop).await;
-            failed.cancel();
-            result
+            let _ended = ended;
+            supervisor.run(stop).await
         }
     });
     let server = Server::new(webhook, limits, metrics);

@@ -1,6 +1,11 @@
 //! Every bound of the service, with the reason for its number.
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::time::Duration;
+
+/// Open files that are not client connections: the listeners, the broker, the
+/// logs and the administration listener's clients.
+const OTHER_FILES: usize = 128;
 
 /// The longest body, in bytes. Stripe's events are a few kilobytes, the
 /// largest known a few hundred; 2 MiB leaves room and still fits 32 times into
@@ -52,6 +57,27 @@ impl Default for Limits {
             connections: 10_000,
             in_flight: 2_048,
             held_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// These limits, with no more connections than this process may have files
+    /// open. It raises that number as far as it may: many systems begin with
+    /// 1,024, at which clients that say nothing could keep everybody else out.
+    #[must_use]
+    pub fn within_open_files(self) -> Self {
+        let mut files = getrlimit(Resource::Nofile);
+        let asked = files.current;
+        files.current = files.maximum;
+        if setrlimit(Resource::Nofile, files).is_err() {
+            files.current = asked;
+        }
+        let most = files.current.and_then(|most| usize::try_from(most).ok());
+        let room = most.map_or(usize::MAX, |most| most.saturating_sub(OTHER_FILES).max(1));
+        Self {
+            connections: self.connections.min(room),
+            ..self
         }
     }
 }

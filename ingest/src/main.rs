@@ -66,7 +66,8 @@ async fn serve(env: &Env) -> Result<(), Box<dyn Error>> {
         mode = %config.mode,
         "listening"
     );
-    run(config, Limits::default(), listeners, shutdown).await?;
+    let limits = Limits::default().within_open_files();
+    run(config, limits, listeners, shutdown).await?;
     tracing::info!("stopped");
     Ok(())
 }

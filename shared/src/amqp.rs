@@ -21,6 +21,15 @@ use std::time::Duration;
 /// where `connection_timeout` in the URL says nothing.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The largest frame of a connection that takes messages, in bytes: the broker's
+/// own default. It does not cut a message's properties into frames of our size,
+/// and a frame that is too large for us would end the connection each time.
+const TAKEN_FRAME_MAX: u32 = 128 * 1024;
+
+/// The largest frame of a connection that only publishes, in bytes. lapin keeps
+/// two buffers of 32 frames each.
+const SENT_FRAME_MAX: u32 = 32 * 1024;
+
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -49,16 +58,16 @@ impl Cutter {
     }
 }
 
-/// Connects under a name that the broker's operators see.
+/// Connects under a name that the broker's operators see, to take messages.
 ///
 /// # Errors
 /// See [`ConnectError`]; no error shows the password.
 pub async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, ConnectError> {
-    let (connection, _cutter) = connect_with_cutter(url, name).await?;
+    let (connection, _cutter) = open(url, name, TAKEN_FRAME_MAX).await?;
     Ok(connection)
 }
 
-/// As [`connect`], with the means to cut the connection.
+/// As [`connect`], to publish, with the means to cut the connection.
 ///
 /// # Errors
 /// See [`ConnectError`].
@@ -66,10 +75,18 @@ pub async fn connect_with_cutter(
     url: &AmqpUrl,
     name: &str,
 ) -> Result<(Connection, Cutter), ConnectError> {
+    open(url, name, SENT_FRAME_MAX).await
+}
+
+async fn open(
+    url: &AmqpUrl,
+    name: &str,
+    frame_max: u32,
+) -> Result<(Connection, Cutter), ConnectError> {
     install_crypto();
     let cutter = Cutter::default();
     let timeout = url.connect_timeout();
-    match tokio::time::timeout(timeout, handshake(url, name, &cutter)).await {
+    match tokio::time::timeout(timeout, handshake(url, name, frame_max, &cutter)).await {
         Ok(Ok(connection)) => Ok((connection, cutter)),
         Ok(Err(error)) => Err(ConnectError::Failed(error)),
         Err(_elapsed) => {
@@ -81,12 +98,17 @@ pub async fn connect_with_cutter(
     }
 }
 
-async fn handshake(url: &AmqpUrl, name: &str, cutter: &Cutter) -> lapin::Result<Connection> {
+async fn handshake(
+    url: &AmqpUrl,
+    name: &str,
+    frame_max: u32,
+    cutter: &Cutter,
+) -> lapin::Result<Connection> {
     let properties = ConnectionProperties::default().with_connection_name(LongString::from(name));
     let socket = Arc::clone(&cutter.0);
     let tls = url.tls();
     Connection::connector(
-        url.uri(),
+        url.uri(frame_max),
         lapin::runtime::default_runtime()?,
         async move |uri: AMQPUri, runtime| {
             let host = uri.authority.host.as_str();

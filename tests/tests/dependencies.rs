@@ -155,16 +155,19 @@ fn every_licence_is_allowed() {
 }
 
 #[test]
-fn everything_comes_from_the_registry() {
+fn everything_comes_from_one_registry() {
+    let mut registries = BTreeSet::new();
     for package in packages() {
         let source = text(&package, "source");
         let ours = ["ingest", "worker", "shared", "harness"].contains(&text(&package, "name"));
         let known = match ours {
             true => source.is_empty(),
-            false => source.starts_with("registry+https://github.com/rust-lang/crates.io-index"),
+            false => source.starts_with("registry+"),
         };
         assert!(known, "{} is from {source:?}", text(&package, "name"));
+        registries.extend((!ours).then(|| source.to_owned()));
     }
+    assert_eq!(registries.len(), 1, "{registries:?}");
 }
 
 #[test]

@@ -20,13 +20,13 @@ use shared::{
     telemetry::report,
     topology::{self, Names, TopologyError},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
     backoff::Backoff,
-    dead::{Dead, DeadError},
+    dead::{Dead, DeadError, OpenError},
     gather::{Gathered, Gathering, Reading},
     health::Health,
     metrics::Metrics,
@@ -39,8 +39,12 @@ use crate::{
 const PREFETCH: u16 = 1500;
 /// The most deliveries set aside; with more the worker takes no new ones.
 const MAX_HELD: usize = 200;
-/// How long a delivery is set aside.
+/// How long a delivery is set aside at first, and at most: twice as long each
+/// time, since every try can take half a second of everybody's time.
 const HOLD: Duration = Duration::from_secs(2);
+const LONGEST_HOLD: Duration = Duration::from_secs(30);
+/// How long the broker may take to say goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The worker's end of the queue.
 #[derive(Debug)]
@@ -72,6 +76,8 @@ enum Lost {
     Ended,
     #[error("a dead letter could not be kept")]
     Dead(#[from] DeadError),
+    #[error("there is no way to the dead letters")]
+    Burying(#[from] OpenError),
 }
 
 /// A delivery that something is in the way of.
@@ -79,6 +85,20 @@ struct Held {
     delivery: Delivery,
     item: Item,
     until: Instant,
+    pause: Duration,
+}
+
+impl Held {
+    /// Set aside for `pause`.
+    fn new(delivery: Delivery, item: Item, pause: Duration) -> Self {
+        let until = Instant::now() + pause;
+        Self {
+            delivery,
+            item,
+            until,
+            pause,
+        }
+    }
 }
 
 /// One connection to the broker.
@@ -132,22 +152,33 @@ impl Consume {
         };
         self.health.consuming(true);
         info!(queue = %self.names.worker, "consuming");
+        // However many are set aside, a unit that is there is taken between two of
+        // them.
+        let mut is_units_turn = false;
         loop {
             let due = session.next_due();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = at(due) => self.try_held(&mut session, stop).await?,
+                () = at(due), if !is_units_turn => {
+                    self.try_held(&mut session, stop).await?;
+                    is_units_turn = true;
+                }
                 unit = session.gathering.next(), if session.held.len() < MAX_HELD => {
                     let unit = unit.ok_or(Lost::Ended)??;
                     self.take(&mut session, unit, stop).await?;
+                    is_units_turn = false;
                 }
+                () = at(due) => self.try_held(&mut session, stop).await?,
             }
         }
         self.health.consuming(false);
         // What is in hand but not settled goes back to the queue.
-        if let Err(error) = session.channel.close(200, "stopping".into()).await {
-            warn!(%error, "the channel did not close in order");
+        let closing = session.channel.close(200, "stopping".into());
+        match timeout(CLOSE_TIMEOUT, closing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the channel did not close in order"),
+            Err(_elapsed) => warn!("the broker did not say goodbye in time"),
         }
         Ok(())
     }
@@ -155,11 +186,7 @@ impl Consume {
     async fn connect(&self) -> Result<Session, Lost> {
         let connection = amqp::connect(&self.amqp, "dialoom-worker").await?;
         topology::declare(&connection, &self.names).await?;
-        let dead = Dead::on(
-            connection.create_channel().await?,
-            self.names.dead_exchange.clone(),
-        )
-        .await?;
+        let dead = Dead::open(&self.amqp, &self.names).await?;
         let channel = connection.create_channel().await?;
         channel
             .basic_qos(PREFETCH, BasicQosOptions::default())
@@ -198,41 +225,44 @@ impl Consume {
         for delivery in unit.crashed {
             self.give_back(session, &delivery).await?;
         }
-        self.answer(session, taken, items, settled).await
+        self.answer(session, taken, items, settled, HOLD).await
     }
 
+    /// Answers deliveries as they were settled. What something is in the way of
+    /// is set aside for `pause`.
     async fn answer(
         &self,
         session: &mut Session,
         deliveries: Vec<Delivery>,
         items: Vec<Item>,
         settled: Vec<Settlement>,
+        pause: Duration,
     ) -> Result<(), Lost> {
         let mut done = Vec::with_capacity(deliveries.len());
         let all = deliveries.len();
         for ((delivery, item), settlement) in deliveries.into_iter().zip(items).zip(settled) {
             match settlement {
                 Settlement::Verdict(verdict) => {
-                    self.metrics.verdict(&verdict);
                     if let Verdict::Dead(why) = &verdict {
-                        session.dead.bury(&delivery, &item.body, why).await?;
+                        match session.dead.bury(&delivery, &item.body, why).await {
+                            Ok(()) => {}
+                            Err(error @ DeadError::Slow) => {
+                                warn!(reason = %report(&error), "a dead letter has to wait");
+                                self.set_aside(session, delivery, item, pause);
+                                continue;
+                            }
+                            Err(error) => return Err(error.into()),
+                        }
                         warn!(
                             event = item.event_id().unwrap_or("unreadable"),
                             reason = why.code(),
                             "dead letter: {why}"
                         );
                     }
+                    self.metrics.verdict(&verdict);
                     done.push(delivery.delivery_tag);
                 }
-                Settlement::Held => {
-                    self.metrics.held.inc();
-                    let until = Instant::now() + HOLD;
-                    session.held.push(Held {
-                        delivery,
-                        item,
-                        until,
-                    });
-                }
+                Settlement::Held => self.set_aside(session, delivery, item, pause),
                 Settlement::Crashed => self.give_back(session, &delivery).await?,
             }
         }
@@ -249,13 +279,23 @@ impl Consume {
     }
 
     async fn try_held(&self, session: &mut Session, stop: &CancellationToken) -> Result<(), Lost> {
-        let held = session.held.swap_remove(session.first_held());
-        let items = vec![held.item];
-        let Ok(settled) = self.settler.settle(&items, stop).await else {
+        let Held {
+            delivery,
+            item,
+            pause,
+            ..
+        } = session.held.swap_remove(session.first_held());
+        let Ok(settled) = self.settler.settle_one(&item, stop).await else {
             return Ok(());
         };
-        self.answer(session, vec![held.delivery], items, settled)
+        let pause = LONGEST_HOLD.min(pause * 2);
+        self.answer(session, vec![delivery], vec![item], vec![settled], pause)
             .await
+    }
+
+    fn set_aside(&self, session: &mut Session, delivery: Delivery, item: Item, pause: Duration) {
+        self.metrics.held.inc();
+        session.held.push(Held::new(delivery, item, pause));
     }
 }
 

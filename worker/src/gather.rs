@@ -29,6 +29,9 @@ pub struct Reading {
 /// The most deliveries in one unit. Above some hundred, a transaction's own
 /// cost no longer shows.
 pub const MAX_UNIT: usize = 500;
+/// The bytes after which a unit takes no more: at 6 KB an event it is full long
+/// before.
+const MAX_UNIT_BYTES: usize = 16 * 1024 * 1024;
 /// The most deliveries that are read and wait. What the broker may send beyond
 /// these and the unit at work stays as it came.
 const READ_AHEAD: usize = 2 * MAX_UNIT;
@@ -74,15 +77,18 @@ impl Gathering {
 }
 
 async fn set(reads: &mut mpsc::Receiver<lapin::Result<Read>>) -> Option<lapin::Result<Gathered>> {
-    let mut gathered = Gathered::default();
+    let (mut gathered, mut bytes) = (Gathered::default(), 0);
     let mut next = Some(reads.recv().await?);
     while let Some(read) = next {
         match read {
-            Ok(read) => gathered.add(read),
+            Ok(read) => {
+                bytes += read.1.as_ref().map_or(0, |item| item.body.len());
+                gathered.add(read);
+            }
             // The rest of the set comes again: it cannot be acked any more.
             Err(error) => return Some(Err(error)),
         }
-        let full = gathered.taken.len() == MAX_UNIT;
+        let full = gathered.taken.len() == MAX_UNIT || bytes >= MAX_UNIT_BYTES;
         next = (!full).then(|| reads.try_recv().ok()).flatten();
     }
     Some(Ok(gathered))

@@ -50,6 +50,9 @@ pub enum RunError {
     /// The broker's topology differs from ours.
     #[error("the broker's topology does not fit")]
     Topology(#[from] TopologyError),
+    /// Something that has to run has ended by itself; the log says why.
+    #[error("a part of the worker has ended")]
+    TaskEnded,
     /// The admin listener's address is not to be had.
     #[error("cannot listen on {address}")]
     Listen {
@@ -83,12 +86,18 @@ pub async fn run(
         move || ready(pool.clone(), health.clone())
     });
     let tasks = TaskTracker::new();
+    // Cancelled by `stop`, and by the end of anything that has to run.
+    let halt = stop.child_token();
     let serving = stop.child_token();
     let admin = tokio::spawn(admin.serve(listener, serving.clone()));
 
-    let result = work(settings, migrate, pool, health, metrics, &tasks, &stop).await;
+    let result = work(settings, migrate, pool, health, metrics, &tasks, &halt).await;
+    let result = match result {
+        Ok(()) if !stop.is_cancelled() => Err(RunError::TaskEnded),
+        result => result,
+    };
 
-    stop.cancel();
+    halt.cancel();
     tasks.close();
     if tokio::time::timeout(STOP_WITHIN, tasks.wait())
         .await
@@ -126,13 +135,14 @@ async fn work(
     }
     let settler = Settler::new(pool, settings.owner_query, settings.retention.keep());
     check_owner_query(&settler).await?;
-    tasks.spawn({
+    let spawn = Spawn { tasks, stop };
+    spawn.task({
         let (settler, stop) = (settler.clone(), stop.clone());
         async move { waiting::run(&settler, &stop).await }
     });
     if let Some(api) = api {
         let (settler, metrics, stop) = (settler.clone(), metrics.clone(), stop.clone());
-        tasks.spawn(async move { reread::run(&settler, &api, &metrics, &stop).await });
+        spawn.task(async move { reread::run(&settler, &api, &metrics, &stop).await });
     }
     let burial = Burial {
         amqp: settings.amqp.clone(),
@@ -140,11 +150,11 @@ async fn work(
         pool: settler.pool.clone(),
         metrics: metrics.clone(),
     };
-    tasks.spawn({
+    spawn.task({
         let stop = stop.clone();
         async move { burial.run(&stop).await }
     });
-    tasks.spawn({
+    spawn.task({
         let (pool, retention, stop) = (settler.pool.clone(), settings.retention, stop.clone());
         async move { prune::run(&pool, retention, &stop).await }
     });
@@ -160,6 +170,25 @@ async fn work(
         health,
     };
     Ok(consume.run(stop).await?)
+}
+
+/// Starts what runs beside the queue.
+struct Spawn<'a> {
+    tasks: &'a TaskTracker,
+    stop: &'a CancellationToken,
+}
+
+impl Spawn<'_> {
+    /// Starts a task that is to run until `stop`. If it ends before, which only a
+    /// panic makes it do, the worker ends as well: it would go on without it, and
+    /// say that it is ready.
+    fn task<T>(&self, task: impl Future<Output = T> + Send + 'static) {
+        let ended = self.stop.clone().drop_guard();
+        self.tasks.spawn(async move {
+            let _ended = ended;
+            drop(task.await);
+        });
+    }
 }
 
 /// Makes or checks the tables as soon as the database is there; `false` if the
@@ -223,12 +252,25 @@ async fn check_owner_query(settler: &Settler) -> Result<(), ConfigError> {
     };
     match app::owner(&conn, query, 0).await {
         Ok(_) => Ok(()),
+        // Nothing is known of the query then.
+        Err(error) if is_away(&error) => Ok(()),
         Err(error) => Err(ConfigError::new(
             "BOOKING_OWNER_QUERY",
             Held::value(query),
             format!("a query that this database takes: {}", report(&error)),
         )),
     }
+}
+
+fn is_away(error: &diesel::result::Error) -> bool {
+    use diesel::result::{DatabaseErrorKind, Error};
+    let Error::DatabaseError(kind, _) = error else {
+        return false;
+    };
+    matches!(
+        kind,
+        DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
+    )
 }
 
 async fn ready(pool: Pool<AsyncPgConnection>, health: Health) -> Result<(), String> {

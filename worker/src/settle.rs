@@ -84,6 +84,18 @@ impl Settler {
         Ok(settled)
     }
 
+    /// Settles one delivery, with one try: something was in its way before.
+    ///
+    /// # Errors
+    /// [`Stopped`] if `stop` is cancelled while the database is away.
+    pub async fn settle_one(
+        &self,
+        item: &Item,
+        stop: &CancellationToken,
+    ) -> Result<Settlement, Stopped> {
+        self.alone(item, stop).await
+    }
+
     /// Looks at invoices again whose missing part may be there now.
     ///
     /// # Errors

@@ -270,6 +270,21 @@ async fn an_older_snapshot_is_stale_and_a_tie_is_told_by_what_was_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_account_was_before_may_be_unreadable() {
+    for before in [
+        json!({ "payouts_enabled": "no" }),
+        json!({ "requirements": [7] }),
+        json!({ "metadata": { "hostId": "a\0" } }),
+    ] {
+        let lab = Lab::new().await;
+        let mut later = updated("evt_1", account(true, true, true)).at(100);
+        later.previous_attributes = Some(before.clone());
+        assert_eq!(lab.take_one(&later).await, APPLIED, "{before}");
+        assert_eq!(host(&lab).await, "ENABLED true", "{before}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tie_that_nothing_decides_is_marked() {
     let lab = Lab::new().await;
     lab.take_one(&updated("evt_1", account(true, true, true)).at(100))

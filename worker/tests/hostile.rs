@@ -57,7 +57,10 @@ async fn headers_that_cannot_be_kept_do_not_hold_an_event_up() {
     let worker = Running::start(&broker, lab.worker_url()).await;
     let nul = "00-0af7651916cd43dd\08448eb211c80319-b7ad6b7169203331-01";
     let long = format!("00-{}-b7ad6b7169203331-01", "a".repeat(20_000));
+    // Nearly the largest that the broker takes from a client.
+    let largest = "a".repeat(120_000);
     let cases = [
+        vec![("other", text(&largest))],
         vec![("traceparent", text(nul))],
         vec![("traceparent", text(&long))],
         vec![("received_at", AMQPValue::LongLongInt(i64::MIN))],

@@ -392,6 +392,102 @@ async fn the_deployments_own_query_decides_whose_a_booking_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_that_a_session_links_waits_for_a_booking_whose_owner_is_unknown() {
+    let completed = event(
+        "evt_1",
+        "checkout.session.completed",
+        session(json!("in_1")),
+    );
+    let unnamed = event("evt_2", "invoice.paid", invoice("paid", None));
+    for order in [[&completed, &unnamed], [&unnamed, &completed]] {
+        let mut lab = Lab::with_bookings(&[]).await;
+        lab.client
+            .batch_execute(r#"ALTER TABLE "Booking" ADD "account" TEXT"#)
+            .await
+            .unwrap();
+        lab.settler.owner_query = Some(r#"SELECT "account" FROM "Booking" WHERE "id" = $1"#.into());
+        for event in order {
+            lab.take_one(event).await;
+        }
+        let waiting = "SELECT waiting FROM stripe.invoice";
+        assert_eq!(lab.rows(waiting).await, ["owner_unknown"]);
+        lab.client
+            .batch_execute(r#"INSERT INTO "Booking" VALUES (7, 'acct_host')"#)
+            .await
+            .unwrap();
+        worker::waiting::join(&lab.settler).await.unwrap();
+        assert_eq!(row(&lab).await, "7 in_1 PAID");
+        assert_eq!(lab.ledger("evt_2").await.unwrap().0, "applied");
+    }
+}
+
+/// Stripe names only what has changed, and so not even the id.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_object_was_before_is_not_read() {
+    let lab = Lab::new().await;
+    for (number, before) in [
+        json!({ "status": "draft", "number": null }),
+        json!({}),
+        json!(null),
+        json!([7]),
+        json!({ "metadata": 7, "total": "x" }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        lab.wipe().await;
+        let id = format!("evt_{number}");
+        let mut updated = event(&id, "invoice.updated", invoice("paid", Some("7")));
+        updated.previous_attributes = Some(before.clone());
+        assert_eq!(lab.take_one(&updated).await, APPLIED, "{before}");
+        assert_eq!(row(&lab).await, "7 in_1 PAID", "{before}");
+        let kind = "checkout.session.completed";
+        let mut completed = event(&format!("evt_s{number}"), kind, session(json!("in_1")));
+        completed.previous_attributes = Some(before.clone());
+        assert_eq!(lab.take_one(&completed).await, APPLIED, "{before}");
+    }
+}
+
+/// Rows that the main app made before the worker was there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_an_invoice_that_was_never_heard_of_stays_until_one_of_the_booking_is() {
+    let lab = Lab::new().await;
+    lab.client
+        .batch_execute(
+            r#"INSERT INTO "Invoice" ("bookingId", "stripeInvoiceId", "pdfUrl", "amount",
+                "currency", "status") VALUES (7, 'in_old', '', 45, 'eur', 'PAID')"#,
+        )
+        .await
+        .unwrap();
+    let abandoned = event("evt_1", "checkout.session.expired", session(Value::Null));
+    lab.take_one(&abandoned).await;
+    assert_eq!(row(&lab).await, "7 in_old PAID");
+    lab.take_one(&paid("evt_2", "7")).await;
+    assert_eq!(row(&lab).await, "7 in_1 PAID");
+    let voided = event("evt_3", "invoice.voided", invoice("void", Some("7"))).at(i64::MAX >> 30);
+    lab.take_one(&voided).await;
+    assert_eq!(lab.invoices().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_does_not_say_when_comes_after_all_that_do() {
+    let mut timeless =
+        Event::new("evt_1", "invoice.paid", invoice("paid", Some("7"))).of_account("acct_b");
+    timeless.object["id"] = json!("in_2");
+    let timeless = without(timeless.value(), "created")
+        .to_string()
+        .into_bytes();
+    let timely = paid("evt_2", "7").bytes();
+    for order in [[&timeless, &timely], [&timely, &timeless]] {
+        let lab = Lab::new().await;
+        for body in order {
+            lab.take_bytes(std::slice::from_ref(body)).await;
+        }
+        assert_eq!(row(&lab).await, "7 in_1 PAID");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_dead_with_its_reason_and_costs_nobody_else() {
     let lab = Lab::new().await;
     let base = paid("evt_x", "7");

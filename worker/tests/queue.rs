@@ -11,8 +11,12 @@ mod support;
 use std::time::Duration;
 
 use harness::{
+    private::PrivateFolder,
     proxy::Proxy,
-    servers::postgres::{Postgres, PostgresOptions},
+    servers::{
+        RabbitMq, RabbitMqOptions,
+        postgres::{Postgres, PostgresOptions},
+    },
     stripe::{Event, Invoice},
     test_servers::{TestBroker, TestDatabase},
     wait::{self, Seen},
@@ -117,6 +121,14 @@ async fn until_rows(lab: &Lab, count: usize) {
     .unwrap();
 }
 
+/// How many messages are in a queue, delivered or not.
+async fn messages(node: &RabbitMq, queue: &str) -> usize {
+    let columns = ["list_queues", "--silent", "name", "messages"];
+    let listed = node.ctl(&columns).await.unwrap();
+    let line = listed.lines().find_map(|line| line.strip_prefix(queue));
+    line.and_then(|count| count.trim().parse().ok()).unwrap()
+}
+
 async fn until_acked(broker: &TestBroker, worker: Worker) {
     // What was not acked is back in the queue once its consumer is gone.
     worker.stop().await;
@@ -206,6 +218,102 @@ async fn a_row_that_somebody_holds_delays_its_own_event_only() {
     until_acked(&broker, worker).await;
 }
 
+/// A try takes half a second of everybody's time, so the events that wait for a
+/// row must not take turns with nobody but each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_events_of_one_held_row_do_not_stop_the_queue() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("held"));
+    let worker = Worker::start(&broker, broker.url(), lab.worker_url())
+        .consuming()
+        .await;
+    publish(&broker, &paid(0)).await;
+    until_rows(&lab, 1).await;
+    let mut client = lab.database.connect().await.unwrap();
+    let holding = client.transaction().await.unwrap();
+    let query = r#"SELECT 1 FROM "Invoice" WHERE "bookingId" = 1 FOR UPDATE"#;
+    holding.execute(query, &[]).await.unwrap();
+
+    for number in 0..6 {
+        let mut changed = paid(0);
+        changed.id = format!("evt_change_{number}");
+        changed.object["total"] = (1000 + number).into();
+        changed.created += 10 + number;
+        publish(&broker, &changed).await;
+    }
+    // One by one: each is a unit of its own, and comes between two tries.
+    for index in 1..8 {
+        publish(&broker, &paid(index)).await;
+        until_rows(&lab, index + 1).await;
+    }
+    assert_eq!(lab.ledger("evt_change_0").await, None);
+    holding.commit().await.unwrap();
+    let changes = "SELECT count(*)::text FROM stripe.event WHERE id LIKE 'evt_change_%'";
+    let last = "SELECT total::text FROM stripe.invoice WHERE id = 'in_0'";
+    // Each is tried again after its own pause, half a minute at most.
+    wait::until("all changes", 2 * BOUND, async || {
+        match (lab.rows(changes).await, lab.rows(last).await) {
+            (all, last) if all == ["6"] && last == ["1005"] => Seen::Reached(()),
+            other => Seen::NotYet(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
+    until_acked(&broker, worker).await;
+}
+
+/// A broker that is short of memory takes no dead letter. Nothing but that one
+/// event may wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_takes_no_dead_letter_still_gives_events_and_takes_acks() {
+    let folder = PrivateFolder::make("worker-alarm").unwrap();
+    let node = RabbitMq::start(folder.path(), RabbitMqOptions::default());
+    let node = node.await.unwrap();
+    let (lab, broker) = (Lab::new().await, TestBroker::on(&node.url(), "alarm"));
+    let mut worker = Worker::start(&broker, broker.url(), lab.worker_url())
+        .consuming()
+        .await;
+    worker.stop().await;
+    for index in 0..5 {
+        let mut event = paid(index);
+        if index == 2 {
+            event.object["metadata"]["bookingId"] = "no booking".into();
+        }
+        publish(&broker, &event).await;
+    }
+    let set = ["set_vm_memory_high_watermark", "0.0000001"];
+    node.ctl(&set).await.unwrap();
+    worker = Worker::start(&broker, broker.url(), lab.worker_url());
+    until_rows(&lab, 4).await;
+    let queue = broker.worker_queue();
+    wait::until("all others acked", BOUND, async || {
+        match messages(&node, &queue).await {
+            1 => Seen::Reached(()),
+            left => Seen::NotYet(format!("{left} are not acked")),
+        }
+    })
+    .await
+    .unwrap();
+    let stopped = tokio::time::timeout(Duration::from_secs(15), worker.stop());
+    stopped
+        .await
+        .expect("it stops while the broker takes nothing");
+    node.ctl(&["set_vm_memory_high_watermark", "0.6"])
+        .await
+        .unwrap();
+    worker = Worker::start(&broker, broker.url(), lab.worker_url());
+    wait::until("the dead letter", 2 * BOUND, async || {
+        let left = messages(&node, &queue).await;
+        match (left, broker.depth(&broker.dead()).await) {
+            // Two where the broker had heard the first try after all.
+            (0, Ok(1..)) => Seen::Reached(()),
+            other => Seen::NotYet(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
+    worker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_was_committed_but_not_acked_comes_again_without_effect() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("ack"));
@@ -279,7 +387,7 @@ async fn a_lost_connection_and_a_deleted_queue_are_healed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_database_is_away_the_queue_holds_everything() {
-    let folder = harness::private::PrivateFolder::make("away").unwrap();
+    let folder = PrivateFolder::make("away").unwrap();
     let options = PostgresOptions {
         durability: harness::servers::Durability::Fast,
         ..PostgresOptions::default()

@@ -118,3 +118,24 @@ async fn an_answer_that_is_no_account_or_an_error_changes_nothing() {
         assert_eq!(lab.state().await, before);
     }
 }
+
+/// Stripe tells nothing of an account that has cut the connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disconnected_account_is_not_asked_about() {
+    let lab = Lab::new().await;
+    let cut = Event::new(
+        "evt_3",
+        "account.application.deauthorized",
+        serde_json::json!({}),
+    )
+    .of_account("acct_a")
+    .at(200);
+    lab.take(&[updated("evt_1", true), updated("evt_2", false), cut])
+        .await;
+    assert_eq!(status(&lab).await, ["DISCONNECTED true"]);
+    let (api, asked) = stripe(403, serde_json::json!({})).await;
+    reread::settle_all(&lab.settler, &api, &Metrics::default())
+        .await
+        .unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+}

@@ -9,6 +9,7 @@
 //! from all of a round whose return it was.
 
 mod in_flight;
+mod stuck;
 mod sync;
 mod verdict;
 
@@ -24,7 +25,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use stuck::Stuck;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
 use verdict::{Answer, Completion, Verdicts};
 
 /// A message to publish. It holds its share of memory until the broker has
@@ -71,6 +74,11 @@ impl Lane {
         };
         tokio::spawn(task.run(channel));
         Ok(Self(requests))
+    }
+
+    /// Whether it publishes no more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.is_closed()
     }
 
     /// Publishes a message and waits for the broker's answer to it.
@@ -125,6 +133,7 @@ impl Task {
         let mut in_flight = InFlight::default();
         let mut verdicts = Verdicts::default();
         let mut state = State::Open;
+        let mut stuck = Stuck::default();
         while let Some(completed) =
             poll_fn(|cx| self.step(cx, channel, &mut in_flight, &mut state)).await
         {
@@ -139,6 +148,11 @@ impl Task {
                 }
                 // Whoever asked may have gone.
                 let _gone = waiting.answer.send(outcome);
+            }
+            if stuck.is_stuck(in_flight.oldest(), Instant::now()) {
+                tracing::warn!("the broker does not answer a message; its channel is given up");
+                // What waits is answered by being dropped.
+                return Ended::Broken;
             }
         }
         match state {

@@ -173,7 +173,7 @@ impl Link {
 
 impl Lose for Link {
     fn is_alive(&self) -> bool {
-        !self.lost.is_cancelled() && self.connection.status().connected()
+        !self.lost.is_cancelled() && !self.lane.has_ended() && self.connection.status().connected()
     }
 
     /// Everything in flight on it fails.

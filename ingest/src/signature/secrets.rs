@@ -88,8 +88,11 @@ impl fmt::Debug for Secrets {
     }
 }
 
+/// What Stripe's secrets begin with.
+const PREFIX: &str = "whsec_";
+
 fn split(entry: &str, place: usize) -> (String, &str) {
-    let plain = entry.starts_with("whsec_");
+    let plain = entry.starts_with(PREFIX);
     match entry.split_once('=').filter(|_| !plain) {
         Some((name, secret)) => (name.to_owned(), secret),
         None if place == 1 => ("default".to_owned(), entry),
@@ -99,7 +102,8 @@ fn split(entry: &str, place: usize) -> (String, &str) {
 
 fn check(name: &str, secret: &str, place: usize) -> Result<(), SecretsError> {
     let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    if secret.trim().is_empty() {
+    // The prefix alone is a variable that was not set: anybody could sign with it.
+    if secret.trim().is_empty() || secret == PREFIX {
         return Err(SecretsError::Blank(place));
     }
     if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -151,6 +155,8 @@ mod tests {
             ("whsec_a,", Blank(2)),
             ("whsec_a,,whsec_b", Blank(2)),
             ("old=", Blank(1)),
+            ("whsec_", Blank(1)),
+            ("whsec_a,old=whsec_", Blank(2)),
             (" whsec_a", Unprintable(1)),
             ("whsec_a ", Unprintable(1)),
             ("whsec_a, whsec_b", Unprintable(2)),

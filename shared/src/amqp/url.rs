@@ -12,11 +12,6 @@ use url::{Host, Url};
 /// taken for dead after two of them.
 const HEARTBEAT: u16 = 10;
 
-/// The largest frame, in bytes, where the URL says nothing. lapin keeps two
-/// buffers of 32 frames each; the broker's own default of 128 KiB would make
-/// that 8 MiB a connection.
-const FRAME_MAX: u32 = 32 * 1024;
-
 const EXPECTED: &str = "amqp://user:password@host:port/vhost or amqps://..., \
     with ?heartbeat=, ?frame_max=, ?channel_max=, ?connection_timeout=, ?auth_mechanism= \
     or ?cacertfile= at most";
@@ -64,7 +59,8 @@ impl AmqpUrl {
         if !matches!(url.scheme(), "amqp" | "amqps") {
             return Err("the scheme is neither amqp nor amqps".into());
         }
-        if url.query().is_some_and(|query| query.contains('@')) {
+        let behind = [Some(url.path()), url.query(), url.fragment()];
+        if behind.iter().flatten().any(|part| part.contains('@')) {
             // What stands before it is then a part of the password.
             return Err("special characters in the password must be percent-encoded".into());
         }
@@ -74,7 +70,6 @@ impl AmqpUrl {
         uri.authority.host = host(&url)?;
         uri.vhost = vhost(&url, uri.vhost);
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
-        uri.query.frame_max.get_or_insert(FRAME_MAX);
         let authority = authority(&url)?;
         if authority.is_some() && uri.scheme != AMQPScheme::AMQPS {
             return Err("cacertfile needs amqps".into());
@@ -82,8 +77,12 @@ impl AmqpUrl {
         Ok(Self { uri, authority })
     }
 
-    pub(super) fn uri(&self) -> AMQPUri {
-        self.uri.clone()
+    /// The address for lapin. `frame_max` is the largest frame, in bytes, where
+    /// the URL says nothing.
+    pub(super) fn uri(&self, frame_max: u32) -> AMQPUri {
+        let mut uri = self.uri.clone();
+        uri.query.frame_max.get_or_insert(frame_max);
+        uri
     }
 
     pub(super) fn tls(&self) -> OwnedTLSConfig {
@@ -184,6 +183,9 @@ mod tests {
             "amqp://user:hush@h:x/",
             "amqp://user:1?hush@h/",
             "amqp://user:1?hush=1@h/",
+            "amqp://user:/hush@h/v",
+            "amqp://user:12/hush@h",
+            "amqp://user:1#hush@h/",
         ] {
             let env = Env::from_pairs([("AMQP_URL", wrong)]);
             let line = AmqpUrl::from_env(&env).unwrap_err().to_string();

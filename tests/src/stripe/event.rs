@@ -30,9 +30,12 @@ pub struct Event {
 }
 
 impl Event {
-    /// A test-mode event of the platform, made at [`SAMPLE_TIME`].
+    /// A test-mode event of the platform, made at [`SAMPLE_TIME`]. An update of an
+    /// invoice says what it was before, as Stripe's do: without the id. What an
+    /// account was before matters, so that whoever makes its update says it.
     #[must_use]
     pub fn new(id: &str, kind: &str, object: Value) -> Self {
+        let before = json!({ "status": "draft", "total": 1, "invoice_pdf": null });
         Self {
             id: id.to_owned(),
             kind: kind.to_owned(),
@@ -41,7 +44,7 @@ impl Event {
             version: ApiVersion::default(),
             livemode: false,
             object,
-            previous_attributes: None,
+            previous_attributes: (kind == "invoice.updated").then_some(before),
             pending_webhooks: 1,
             request: json!({ "id": null, "idempotency_key": null }),
         }

@@ -22,6 +22,7 @@ pub(super) enum Invoices {
   owner_unknown       BOOKING_OWNER_QUERY does not know whose the booking is
   booking_claimed_by_other_account
                       the booking is another account's
+  amount_unknown      no event gave a total and a currency
 
 They are joined by themselves as soon as the missing part is there.
 

@@ -15,7 +15,7 @@ use super::{
     fields,
     rejection::Rejection,
     snapshot::{AccountPatch, Snapshot},
-    version::Change,
+    version::{Change, earliest},
 };
 
 /// The most snapshots kept of one second. Stripe sends a handful at worst; the
@@ -183,7 +183,7 @@ fn keep_newest(register: &mut Option<i64>, at: i64) -> Change {
 }
 
 fn keep_oldest(register: &mut Option<i64>, at: i64) -> Change {
-    if register.is_some_and(|known| known <= at) {
+    if register.is_some_and(|known| earliest(known) <= earliest(at)) {
         return Change::Unchanged;
     }
     *register = Some(at);
@@ -222,14 +222,17 @@ pub fn read(
     if account.is_some_and(|account| account != id) {
         return Err(Rejection::AccountMismatch);
     }
+    // It only tells the order within one second: where it cannot be read or kept,
+    // the event says nothing of what was before.
     let before = data
         .previous_attributes
-        .map(|previous| data.object.clone().overlaid(previous));
+        .and_then(|previous| serde_json::from_str(previous.get()).ok())
+        .and_then(|previous| data.object.clone().overlaid(previous).into_snapshot().ok());
     Ok(AccountFact {
         id: fields::id(id, "account.id")?,
         sign: Sign::Updated(Box::new(Candidate {
             after: data.object.into_snapshot()?,
-            before: before.map(AccountPatch::into_snapshot).transpose()?,
+            before,
         })),
     })
 }

@@ -4,9 +4,11 @@
 //! Events of many API versions arrive side by side (2019 to 2026), so nothing
 //! but an object's id is demanded and no field is read that is not needed.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 
 use super::{claim::BookingId, rejection::Rejection};
 
@@ -21,26 +23,27 @@ const MAX_TIME: i64 = 253_402_300_799;
 
 /// `data` of an event, with `object` read as `T`.
 #[derive(Deserialize)]
-pub struct Data<T> {
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+pub struct Data<'a, T> {
     /// The snapshot of the object.
     pub object: T,
-    /// What the changed attributes were before.
-    #[serde(default = "none")]
-    pub previous_attributes: Option<T>,
-}
-
-fn none<T>() -> Option<T> {
-    None
+    /// What the changed attributes were before, as it stands there: it names the
+    /// changed ones alone, so not even an id may be demanded of it, and most
+    /// readers do not need it.
+    #[serde(borrow)]
+    pub previous_attributes: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Body<T> {
-    data: Data<T>,
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+struct Body<'a, T> {
+    #[serde(borrow)]
+    data: Data<'a, T>,
 }
 
 /// Reads `data` of an event.
-pub fn data<T: DeserializeOwned>(body: &[u8]) -> Result<Data<T>, Rejection> {
-    serde_json::from_slice::<Body<T>>(body)
+pub fn data<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<Data<'a, T>, Rejection> {
+    serde_json::from_slice::<Body<'a, T>>(body)
         .map(|body| body.data)
         .map_err(|error| Rejection::UnreadableObject {
             column: error.column(),
@@ -133,16 +136,18 @@ pub fn moment(seconds: i64) -> DateTime<Utc> {
 ///
 /// Stripe's metadata values are strings; a number is read as well. The id is
 /// written as the main app's integer is: digits, no sign, no leading zero.
-pub fn booking(
-    metadata: Option<&Map<String, Value>>,
-    key: &str,
-) -> Result<Option<BookingId>, Rejection> {
-    match metadata.and_then(|metadata| metadata.get(key)) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(Value::String(text)) => booking_id(text).map(Some),
-        Some(Value::Number(number)) => booking_id(&number.to_string()).map(Some),
-        Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
+/// Metadata that is no object names none, and other keys may hold anything.
+pub fn booking(metadata: Option<&RawValue>, key: &str) -> Result<Option<BookingId>, Rejection> {
+    let names = |metadata: &RawValue| {
+        let values: BTreeMap<String, &RawValue> = serde_json::from_str(metadata.get()).ok()?;
+        Some(serde_json::from_str::<Value>(values.get(key)?.get()))
+    };
+    match metadata.and_then(names) {
+        None | Some(Ok(Value::Null)) => Ok(None),
+        Some(Ok(Value::String(text))) if text.is_empty() => Ok(None),
+        Some(Ok(Value::String(text))) => booking_id(&text).map(Some),
+        Some(Ok(Value::Number(number))) => booking_id(&number.to_string()).map(Some),
+        Some(Ok(Value::Bool(_) | Value::Array(_) | Value::Object(_)) | Err(_)) => {
             Err(Rejection::InvalidBookingId)
         }
     }
@@ -185,6 +190,26 @@ mod tests {
                 Err(Rejection::InvalidBookingId),
                 "{wrong:?}"
             );
+        }
+    }
+
+    #[test]
+    fn only_the_one_key_of_the_metadata_is_read() {
+        let named = |json: &str| {
+            let metadata: Option<&RawValue> = serde_json::from_str(json).unwrap();
+            booking(metadata, "bookingId")
+        };
+        assert_eq!(named(r#"{"bookingId": "7", "note": "x"}"#), Ok(Some(7)));
+        assert_eq!(named(r#"{"other": 1e999, "bookingId": 7}"#), Ok(Some(7)));
+        assert_eq!(
+            named(r#"{"other": "\ud800", "bookingId": "7"}"#),
+            Ok(Some(7))
+        );
+        for none in ["null", "{}", "[]", r#""7""#, r#"{"bookingId": null}"#] {
+            assert_eq!(named(none), Ok(None), "{none}");
+        }
+        for wrong in [r#"{"bookingId": "\ud800"}"#, r#"{"bookingId": [7]}"#] {
+            assert_eq!(named(wrong), Err(Rejection::InvalidBookingId), "{wrong}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Invoices: what an event says of one, and how such sayings are joined.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::{
     claim::{BookingId, Join},
@@ -158,7 +158,7 @@ pub struct InvoiceFact {
 }
 
 #[derive(Deserialize)]
-struct Wire {
+struct Wire<'a> {
     id: String,
     object: Option<String>,
     status: Option<String>,
@@ -168,7 +168,8 @@ struct Wire {
     number: Option<String>,
     hosted_invoice_url: Option<String>,
     invoice_pdf: Option<String>,
-    metadata: Option<Map<String, Value>>,
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
 }
 
 /// Reads what an event of type `invoice.*` says.
@@ -182,7 +183,7 @@ pub fn read(
     created: i64,
     booking_key: &str,
 ) -> Result<InvoiceFact, Rejection> {
-    let wire = fields::data::<Wire>(body)?.object;
+    let wire = fields::data::<Wire<'_>>(body)?.object;
     fields::kind(wire.object.as_deref(), "invoice")?;
     let status = status(event_type, wire.status.as_deref())?;
     let version = Version {
@@ -196,7 +197,7 @@ pub fn read(
     };
     Ok(InvoiceFact {
         id: fields::id(wire.id, "invoice.id")?,
-        booking: fields::booking(wire.metadata.as_ref(), booking_key)?,
+        booking: fields::booking(wire.metadata, booking_key)?,
         invoice: Invoice {
             total: said(wire.total, &version),
             currency: text(wire.currency, "invoice.currency", MAX_ID)?,

@@ -25,6 +25,10 @@ use invoice::InvoiceFact;
 use rejection::Rejection;
 use session::SessionFact;
 
+/// The `created` of an event that does not say when it happened: it never wins
+/// against one that does, neither as the latest nor as the first.
+pub const UNKNOWN_TIME: i64 = 0;
+
 /// What an event says of itself, with texts that Postgres can keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -130,7 +134,7 @@ fn header(body: &[u8]) -> Result<Header, Rejection> {
         id: fields::text(envelope.id.into(), "id", fields::MAX_ID)?,
         event_type: fields::text(envelope.event_type.into(), "type", fields::MAX_ID)?,
         account: optional(envelope.account, "account")?,
-        created: fields::time(envelope.created.unwrap_or(0), "created")?,
+        created: fields::time(envelope.created.unwrap_or(UNKNOWN_TIME), "created")?,
         api_version: optional(envelope.api_version, "api_version")?,
         livemode: envelope.livemode,
     })

@@ -1,7 +1,7 @@
 //! Checkout Sessions: the link between a booking and its invoice.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::{
     claim::{BookingId, Join},
@@ -94,7 +94,7 @@ pub struct SessionFact {
 }
 
 #[derive(Deserialize)]
-struct Wire {
+struct Wire<'a> {
     id: String,
     object: Option<String>,
     payment_status: Option<String>,
@@ -102,7 +102,8 @@ struct Wire {
     invoice: Option<Expandable>,
     payment_intent: Option<Expandable>,
     client_reference_id: Option<String>,
-    metadata: Option<Map<String, Value>>,
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
 }
 
 /// Reads what an event of type `checkout.session.*` says.
@@ -115,7 +116,7 @@ pub fn read(
     created: i64,
     booking_key: &str,
 ) -> Result<SessionFact, Rejection> {
-    let wire = fields::data::<Wire>(body)?.object;
+    let wire = fields::data::<Wire<'_>>(body)?.object;
     fields::kind(wire.object.as_deref(), "checkout.session")?;
     let version = |rank| Version {
         rank,
@@ -134,11 +135,7 @@ pub fn read(
         },
     };
     Ok(SessionFact {
-        booking: booking(
-            wire.metadata.as_ref(),
-            booking_key,
-            wire.client_reference_id,
-        )?,
+        booking: booking(wire.metadata, booking_key, wire.client_reference_id)?,
         id: fields::id(wire.id, "session.id")?,
         session: Session {
             latest: version(0),
@@ -154,7 +151,7 @@ pub fn read(
 /// is another shop's reference, not an error: Standard hosts have other
 /// sessions as well.
 fn booking(
-    metadata: Option<&Map<String, Value>>,
+    metadata: Option<&RawValue>,
     key: &str,
     client_reference_id: Option<String>,
 ) -> Result<Option<BookingId>, Rejection> {

@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::UNKNOWN_TIME;
+
 /// The place of an event in the order of one value.
 ///
 /// The fields are compared from the first to the last: the rank that the value
@@ -19,6 +21,22 @@ pub struct Version {
     pub created: i64,
     /// The event's id, which settles a tie.
     pub event_id: String,
+}
+
+impl Version {
+    /// Whether this was said before `other`, of values that have no ranks.
+    pub fn is_before(&self, other: &Self) -> bool {
+        let key = |version: &Self| earliest(version.created);
+        let by_time = key(self).cmp(&key(other));
+        by_time
+            .then_with(|| self.event_id.cmp(&other.event_id))
+            .is_lt()
+    }
+}
+
+/// Sorts by time, with [`UNKNOWN_TIME`] after all others.
+pub fn earliest(created: i64) -> (bool, i64) {
+    (created == UNKNOWN_TIME, created)
 }
 
 /// Whether a join changed what was known.
@@ -66,7 +84,7 @@ pub fn keep_latest<T: PartialEq>(slot: &mut Slot<T>, other: Slot<T>) -> Change {
 
 /// Keeps the value of the smaller version: what was said first stays.
 pub fn keep_first<T: PartialEq>(slot: &mut Slot<T>, other: Slot<T>) -> Change {
-    keep(slot, other, |ours, theirs| theirs < ours)
+    keep(slot, other, |ours, theirs| theirs.is_before(ours))
 }
 
 /// The same version is the same event: judged again, by a handler that may have

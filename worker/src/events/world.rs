@@ -5,7 +5,10 @@
 //! off the rows as they have to be. Nothing here depends on the order in which
 //! events came.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     Event, Fact,
@@ -15,18 +18,33 @@ use super::{
     rejection::Rejection,
     session::Session,
     snapshot::Snapshot,
-    version::{Change, Version, value},
+    version::{Change, Version, earliest, value},
 };
 
 /// The first event by which an account claims a booking for an object.
 ///
-/// The order of the fields is the order of precedence: `created`, then id.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Its order is the order of precedence: `created`, then id. An event that does
+/// not say when it happened comes after all that do.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstClaim {
     /// The event's `created`, in Unix seconds.
     pub created: i64,
     /// The event's id.
     pub event_id: String,
+}
+
+impl Ord for FirstClaim {
+    fn cmp(&self, other: &Self) -> Ordering {
+        earliest(self.created)
+            .cmp(&earliest(other.created))
+            .then_with(|| self.event_id.cmp(&other.event_id))
+    }
+}
+
+impl PartialOrd for FirstClaim {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// An account and the object by which it claims a booking.
@@ -148,6 +166,15 @@ pub struct Placed {
     pub waiting: Option<Waiting>,
 }
 
+/// What sessions say of an invoice.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    /// The booking that they give it.
+    booking: Option<BookingId>,
+    /// Whether one of them may give it a booking later.
+    undecided: bool,
+}
+
 /// All that a set of events touches.
 #[derive(Debug, Default)]
 pub struct World {
@@ -252,6 +279,19 @@ impl World {
         }
     }
 
+    /// Has this invoice loaded as well: a row of the main app's shows it.
+    pub fn want_invoice(&mut self, id: &str) {
+        if !self.wanted_invoices.contains(id) {
+            self.wanted_invoices.insert(id.to_owned());
+        }
+    }
+
+    /// Whether an event of this invoice was ever taken in.
+    pub fn knows_invoice(&self, id: &str) -> bool {
+        let known = self.invoices.get(id);
+        known.is_some_and(|claimed| !claimed.is_empty())
+    }
+
     /// Takes in what an event says. What it needs must have been loaded.
     ///
     /// # Errors
@@ -326,12 +366,25 @@ impl World {
     /// Where each invoice of the world belongs.
     pub fn place(&self, owners: &Owners) -> BTreeMap<&str, Placed> {
         let linked = self.linked_bookings(owners);
+        let undecided = self.undecided_links(owners);
         self.invoices
             .iter()
             .filter_map(|(id, claimed)| {
-                let placed = self.place_one(claimed, linked.get(id.as_str()).copied(), owners)?;
-                Some((id.as_str(), placed))
+                let link = Link {
+                    booking: linked.get(id.as_str()).copied(),
+                    undecided: undecided.contains(id.as_str()),
+                };
+                Some((id.as_str(), self.place_one(claimed, link, owners)?))
             })
+            .collect()
+    }
+
+    /// The invoices that a session names whose own claim nobody can decide yet.
+    fn undecided_links(&self, owners: &Owners) -> BTreeSet<&str> {
+        let parts = self.sessions.values().flat_map(Claimed::parts);
+        parts
+            .filter(|(claim, _)| claim.standing(owners) == Standing::Undecided)
+            .filter_map(|(_, part)| value(&part.invoice).map(String::as_str))
             .collect()
     }
 
@@ -347,7 +400,7 @@ impl World {
             if let Some(link) = state.invoice
                 && links
                     .get(&link.value)
-                    .is_none_or(|(version, _)| link.version < *version)
+                    .is_none_or(|(version, _)| link.version.is_before(version))
             {
                 links.insert(link.value, (link.version, booking));
             }
@@ -358,12 +411,7 @@ impl World {
             .collect()
     }
 
-    fn place_one(
-        &self,
-        claimed: &Claimed<Invoice>,
-        linked: Option<BookingId>,
-        owners: &Owners,
-    ) -> Option<Placed> {
+    fn place_one(&self, claimed: &Claimed<Invoice>, link: Link, owners: &Owners) -> Option<Placed> {
         let (claim, latest) = claimed.latest()?;
         let resolved = claimed.resolve(owners);
         let account = claimed
@@ -371,10 +419,14 @@ impl World {
             .filter(|(claim, _)| claim.standing(owners) == Standing::Accepted)
             .max_by(|(_, a), (_, b)| a.version().cmp(b.version()))
             .map_or(&claim.account, |(claim, _)| &claim.account);
-        let booking = resolved.booking.or(linked);
+        let booking = resolved.booking.or(link.booking);
+        let worst = match resolved.worst {
+            Standing::Accepted if link.undecided => Standing::Undecided,
+            worst => worst,
+        };
         let accepted = resolved.state.is_some();
         let shown = resolved.state.unwrap_or_else(|| latest.clone());
-        let waiting = self.waiting(&shown, booking, accepted, resolved.worst);
+        let waiting = self.waiting(&shown, booking, accepted, worst);
         Some(Placed {
             account: account.clone(),
             booking: booking.filter(|_| accepted),

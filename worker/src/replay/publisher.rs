@@ -1,5 +1,7 @@
 //! Publishing a batch with confirms.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection,
@@ -12,6 +14,7 @@ use shared::{
 };
 
 use super::ReplayError;
+use crate::ticket;
 
 /// A message to send again.
 pub(super) struct Message {
@@ -77,12 +80,24 @@ impl Publisher {
                 .await?;
             confirms.push(async move { (message.item, confirm.await) });
         }
+        let answers = join_all(confirms).await;
+        // lapin hands a returned message to whichever confirm completes next, so it
+        // is the returned message itself that says which it is.
+        let returned: BTreeSet<String> = answers
+            .iter()
+            .filter_map(|(_, answer)| match answer {
+                Ok(Confirmation::Ack(returned) | Confirmation::Nack(returned)) => returned.as_ref(),
+                Ok(Confirmation::NotRequested) | Err(_) => None,
+            })
+            .filter_map(|message| ticket::read(&message.delivery.properties))
+            .map(|ticket| ticket.item)
+            .collect();
         let mut sent = Sent::default();
         let mut lost = None;
-        for (item, confirmation) in join_all(confirms).await {
-            match confirmation {
-                Ok(Confirmation::Ack(None)) => sent.confirmed.push(item),
-                Ok(Confirmation::Ack(Some(_))) => sent.unroutable.push(item),
+        for (item, answer) in answers {
+            match answer {
+                Ok(Confirmation::Ack(_)) if returned.contains(&item) => sent.unroutable.push(item),
+                Ok(Confirmation::Ack(_)) => sent.confirmed.push(item),
                 Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => sent.refused = true,
                 Err(error) => lost = Some(error),
             }

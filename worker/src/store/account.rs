@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable, Selectable,
-    SelectableHelper,
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable,
+    Selectable, SelectableHelper,
     sql_types::{Bool, Jsonb, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -84,13 +84,19 @@ pub async fn load(
     Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
 }
 
-/// An account after `after` whose last snapshot only the API can tell.
+/// An account after `after` whose last snapshot only the API can tell. Of one that
+/// is disconnected it tells nothing any more.
 ///
 /// # Errors
 /// As Postgres says.
 pub async fn undecided(mut conn: &AsyncPgConnection, after: &str) -> QueryResult<Option<String>> {
     account::table
         .filter(account::undecided)
+        .filter(
+            account::deauthorized_at
+                .is_null()
+                .or(account::connected_at.gt(account::deauthorized_at)),
+        )
         .filter(account::id.gt(after))
         .order(account::id)
         .select(account::id)

@@ -1,7 +1,7 @@
 //! What the database holds of a world: loaded into it, and written back where
 //! the world has changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
@@ -111,6 +111,9 @@ impl Stored {
                     decreed: decreed.remove(id),
                 };
                 world.bookings.insert(*id, booking);
+            }
+            for row in shown.values() {
+                world.want_invoice(&row.stripe_invoice_id);
             }
             self.invoices.extend(invoices);
             self.sessions.extend(sessions);
@@ -228,6 +231,12 @@ impl Stored {
         placed: &BTreeMap<&str, Placed>,
     ) -> (Vec<Shown>, Vec<Shown>, Vec<BookingId>) {
         let best = best_of_each(placed);
+        let placed: BTreeSet<BookingId> = placed.values().filter_map(|p| p.booking).collect();
+        // A row that the main app made of an invoice that was never heard of stays
+        // until an invoice of the booking is.
+        let is_ours = |booking: &BookingId, row: &Shown| {
+            placed.contains(booking) || world.knows_invoice(&row.stripe_invoice_id)
+        };
         let (mut added, mut replaced, mut removed) = (Vec::new(), Vec::new(), Vec::new());
         for booking in world.bookings.keys() {
             let wanted = best
@@ -236,8 +245,8 @@ impl Stored {
             match (self.shown.get(booking), wanted) {
                 (None, Some(row)) => added.push(row),
                 (Some(stored), Some(row)) if *stored != row => replaced.push(row),
-                (Some(_), None) => removed.push(*booking),
-                (Some(_), Some(_)) | (None, None) => {}
+                (Some(stored), None) if is_ours(booking, stored) => removed.push(*booking),
+                (Some(_), _) | (None, None) => {}
             }
         }
         (added, replaced, removed)

@@ -35,7 +35,7 @@ impl Plan {
         at_rate: Duration::from_secs(10),
         hold: Some(Duration::from_secs(60)),
         ledgers: &[0, 1_000_000, 5_000_000],
-        grown: 20_000,
+        grown: 60_000,
         long_queue: 500_000,
     };
 

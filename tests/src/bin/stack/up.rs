@@ -19,7 +19,15 @@ use crate::{
 
 /// How the names of the variables begin that a service may read from the
 /// caller's environment: a change of one starts it anew.
-const READ_BY_SERVICES: [&str; 6] = ["STRIPE_", "BOOKING_", "AMQP_", "DATABASE_", "RUST_", "LOG_"];
+const READ_BY_SERVICES: [&str; 7] = [
+    "STRIPE_",
+    "BOOKING_",
+    "KEEP_",
+    "AMQP_",
+    "DATABASE_",
+    "RUST_",
+    "LOG_",
+];
 
 /// Whether something had to be started.
 #[derive(Clone, Copy)]

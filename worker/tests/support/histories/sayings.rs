@@ -44,7 +44,7 @@ prop_compose! {
     }
 }
 
-/// Up to 14 events about four invoices, three sessions, three bookings and
+/// Up to 13 events about four invoices, three sessions, three bookings and
 /// three accounts, in four seconds: nearly everything collides.
 pub fn sayings() -> impl Strategy<Value = Vec<Said>> {
     let one = (

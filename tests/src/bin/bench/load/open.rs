@@ -59,6 +59,15 @@ pub(crate) struct Sent {
     pub(crate) visible: Watched,
 }
 
+impl Sent {
+    /// Answers in a second, rounded up: no more than that can be held.
+    pub(crate) fn answered_a_second(&self) -> u32 {
+        let answers = u128::try_from(self.count).unwrap_or(u128::MAX);
+        let rate = answers.saturating_mul(1000) / self.elapsed.as_millis().max(1);
+        u32::try_from(rate).unwrap_or(u32::MAX).saturating_add(1)
+    }
+}
+
 impl Open {
     pub(crate) async fn run(&self, parent: &mut Parent) -> Result<Sent> {
         let requests = Requests::sign(&self.events, &self.secret);

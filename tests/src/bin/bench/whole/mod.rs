@@ -40,7 +40,7 @@ pub(crate) async fn measure(stage: &mut Stage, plan: &Plan, report: &mut Report)
         let run = given.context("only a load that gives up gives nothing")?;
         tell(report, &run);
         if !run.is_held {
-            too_much = too_much.min(*rate);
+            too_much = too_much.min(*rate).min(run.sent.answered_a_second());
         }
         runs.push((*rate, run));
     }
