@@ -26,6 +26,11 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often the topology is declared although nothing seems to be missing: a
 /// message that is on another's queue alone is not returned.
 const REDECLARE_EVERY: Duration = Duration::from_secs(60);
+/// How long something is left missing before it is declared again. RabbitMQ cancels
+/// the consumers of a deleted queue a moment later. If it finds a new queue of the
+/// same name by then, it moves them there instead, and drops what the new queue
+/// delivers as if it had come before.
+const SETTLE: Duration = Duration::from_secs(1);
 /// How long declaring it may take.
 const REDECLARE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -156,12 +161,17 @@ impl Supervisor {
                     None => return "its task ended".into(),
                 },
                 () = link.lost() => return "it stopped answering".into(),
-                () = link.missing() => redeclare(link).await,
+                () = link.missing() => {
+                    sleep(SETTLE).await;
+                    redeclare(link).await;
+                    declared = Instant::now();
+                }
                 _ = look.tick() => {
                     if !link.is_alive() {
                         return "it was closed".into();
                     }
-                    if !link.is_declared() || declared.elapsed() > REDECLARE_EVERY {
+                    let again = if link.is_declared() { REDECLARE_EVERY } else { SETTLE };
+                    if declared.elapsed() > again {
                         redeclare(link).await;
                         declared = Instant::now();
                     }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
@@ -196,19 +196,26 @@ impl Stage {
         .await
     }
 
-    /// What is in each queue, delivered or not.
+    /// What is in each queue, delivered or not, as the queue's leader knows it: the
+    /// numbers that the broker lists are its metrics, which are zero for some seconds
+    /// after a start.
     pub(super) async fn left(node: &RabbitMq) -> Result<Vec<(String, u64)>> {
-        let columns = ["list_queues", "--formatter=json", "name", "messages"];
-        let listed: Vec<serde_json::Value> = serde_json::from_str(&node.ctl(&columns).await?)?;
-        let queues: Vec<(String, u64)> = listed
-            .iter()
-            .filter_map(|queue| {
-                let name = queue["name"].as_str()?.to_owned();
-                Some((name, queue["messages"].as_u64()?))
-            })
-            .collect();
-        ensure!(queues.len() >= 2, "the queues are not there: {listed:?}");
-        Ok(queues)
+        let mut left = Vec::new();
+        for queue in [Self::worker_queue(), format!("{PREFIX}stripe.dead")] {
+            let count = node
+                .ctl(&[
+                    "eval",
+                    &format!(
+                        "{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, \
+                         <<\"{queue}\">>)), {{ok, {{_, Count}}, _}} = ra:leader_query( \
+                         amqqueue:get_pid(Queue), fun rabbit_fifo:query_messages_total/1), Count."
+                    ),
+                ])
+                .await?;
+            let count = count.trim().parse();
+            left.push((queue.clone(), count.with_context(|| queue)?));
+        }
+        Ok(left)
     }
 
     /// Starts whatever service does not run, as a supervisor does, until it is
