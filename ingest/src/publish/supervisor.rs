@@ -27,9 +27,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// message that is on another's queue alone is not returned.
 const REDECLARE_EVERY: Duration = Duration::from_secs(60);
 /// How long something is left missing before it is declared again. RabbitMQ cancels
-/// the consumers of a deleted queue a moment later. If it finds a new queue of the
-/// same name by then, it moves them there instead, and drops what the new queue
-/// delivers as if it had come before.
+/// the consumers of a deleted queue a moment later. If there is a new queue of the
+/// same name by then, it was seen to move them there instead, and what the new queue
+/// delivers does not reach them.
 const SETTLE: Duration = Duration::from_secs(1);
 /// How long declaring it may take.
 const REDECLARE_TIMEOUT: Duration = Duration::from_secs(5);
