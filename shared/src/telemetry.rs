@@ -46,7 +46,11 @@ impl Telemetry {
             _ => None,
         })?;
         const FILTER: &str = "a tracing filter such as info or ingest=debug,info";
-        let filter = env.parsed("RUST_LOG", FILTER, |value| EnvFilter::try_new(value).ok())?;
+        // The filter's own parser panics at some text that is not ASCII.
+        let filter = env.parsed("RUST_LOG", FILTER, |value| {
+            let ascii = value.is_ascii().then_some(value)?;
+            EnvFilter::try_new(ascii).ok()
+        })?;
         let filter = match filter {
             Some(filter) => filter,
             None => EnvFilter::new(DEFAULT_FILTER),
@@ -128,7 +132,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused() {
-        for (name, value) in [("LOG_FORMAT", "xml"), ("RUST_LOG", "info,=,,x=loud")] {
+        for (name, value) in [
+            ("LOG_FORMAT", "xml"),
+            ("RUST_LOG", "info,=,,x=loud"),
+            ("RUST_LOG", " [é]=info"),
+        ] {
             let error = Telemetry::from_env(&Env::from_pairs([(name, value)])).unwrap_err();
             assert_eq!(error.variable, name);
         }
