@@ -46,10 +46,11 @@ impl Telemetry {
             _ => None,
         })?;
         const FILTER: &str = "a tracing filter such as info or ingest=debug,info";
-        // The filter's own parser panics at some text that is not ASCII.
+        // The filter's own parser panics at some text that is not ASCII, and takes
+        // seconds over some patterns.
         let filter = env.parsed("RUST_LOG", FILTER, |value| {
             let ascii = value.is_ascii().then_some(value)?;
-            EnvFilter::try_new(ascii).ok()
+            EnvFilter::builder().with_regex(false).parse(ascii).ok()
         })?;
         let filter = match filter {
             Some(filter) => filter,

@@ -21,6 +21,7 @@ pub mod origin;
 pub mod process;
 pub mod properties;
 pub mod prune;
+mod rejudge;
 pub mod replay;
 pub mod reread;
 pub mod run;

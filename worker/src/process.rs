@@ -13,13 +13,16 @@ use crate::{
         claim::{Owners, Standing},
         fields::moment,
         onboarding::{Status, onboarding},
+        place::Waiting,
         rejection::Rejection,
+        rejudge::rejudged,
         version::Change,
-        world::{Waiting, World},
+        world::{Again, World},
     },
     failure::Failure,
     hands,
     keep::{self, Keep, Sheet},
+    rejudge,
     store::{
         account::{self, Transition},
         kept,
@@ -64,13 +67,13 @@ pub enum Verdict {
     Dead(Rejection),
 }
 
-/// A set of deliveries, and invoices to look at again.
+/// A set of deliveries, and objects to look at again.
 #[derive(Clone, Copy, Debug)]
 pub struct Unit<'a> {
     /// The deliveries.
     pub items: &'a [Item],
-    /// Ids of invoices whose missing part may be there now.
-    pub again: &'a [String],
+    /// Objects whose missing part may be there now.
+    pub again: &'a Again,
     /// Whether the bytes of what is applied are kept.
     pub keep: Keep,
 }
@@ -97,7 +100,7 @@ async fn apply(
     now: DateTime<Utc>,
 ) -> Result<Vec<Verdict>, Failure> {
     let said = unit.items.iter().flat_map(|item| &item.reading);
-    let mut world = World::around(said, unit.again.iter());
+    let mut world = World::around(said, unit.again);
     let mut stored = Stored::default();
     // All in one round trip. What is polled first is sent first, and Postgres
     // answers in that order: what is read is read after the turn has come.
@@ -135,6 +138,7 @@ async fn apply(
         })
         .collect();
 
+    let rejudged = rejudged(&world, stored.claims(), &placed, &owners);
     let transitions = transitions(events(unit.items, &fresh));
     let kept = kept(unit, &fresh, &verdicts);
     let sheets = keep::lay_out(&kept, now);
@@ -145,9 +149,10 @@ async fn apply(
         async { Ok(account::note(conn, &transitions).await?) },
         async { Ok(ledger::write(conn, &entries).await?) },
         hands::note(conn, unit.items, &fresh, &verdicts),
+        rejudge::write(conn, &rejudged, now),
         store_pages(conn, &sheets),
     )?;
-    drop(placed);
+    drop((placed, rejudged));
     // Thousands of small pieces: freed while Postgres commits.
     tokio::spawn(async move { drop((world, stored)) });
     Ok(verdicts.into_iter().map(|(verdict, _)| verdict).collect())
@@ -232,11 +237,17 @@ fn verdict(
     if let Fact::Ignored(ignored) = event.fact {
         return (Verdict::Settled(Outcome::Ignored), Some(ignored.code()));
     }
-    let claim = event.claim();
-    if let Some(claim) = claim.filter(|claim| claim.standing(owners) == Standing::Refused)
+    if let Some(claim) = event.claim()
         && let Some(booking) = claim.booking
     {
-        return dead(Rejection::BookingClaimedByOtherAccount { booking });
+        match claim.standing(owners) {
+            Standing::Accepted => {}
+            Standing::Refused => return dead(Rejection::BookingClaimedByOtherAccount { booking }),
+            Standing::Undecided => {
+                let why = Waiting::OwnerUnknown;
+                return (Verdict::Settled(Outcome::Waiting), Some(why.code()));
+            }
+        }
     }
     let outcome = match (waiting, change, fresh) {
         (Some(waiting), _, _) => {
@@ -318,6 +329,7 @@ fn entries(
                 livemode: header.livemode,
                 created: moment(header.created),
                 object_id: event.and_then(|event| event.object_id().map(str::to_owned)),
+                booking: event.and_then(Event::claim).and_then(|claim| claim.booking),
                 outcome,
                 reason: *reason,
                 received_at: item.received_at,

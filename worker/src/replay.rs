@@ -5,15 +5,12 @@
 
 mod publisher;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use lapin::BasicProperties;
 use shared::{
     amqp::{self, AmqpUrl},
-    envelope::Envelope,
-    message,
     topology::Names,
 };
 use tokio::time::Instant;
@@ -21,14 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     properties,
-    store::{
-        dead_letter,
-        history::{self, Row},
-        kept,
-        page::Order,
-        replay::Ticket,
-        replay_run, transaction,
-    },
+    store::{dead_letter, history, kept, page::Order, replay::Ticket, replay_run, transaction},
     ticket,
 };
 use publisher::{Message, Publisher};
@@ -234,10 +224,10 @@ impl Run {
             *after = Some(last.cursor());
         }
         let ids: Vec<String> = page.iter().map(|row| row.id.clone()).collect();
-        let mut kept = self.kept(&ids).await?;
+        let mut kept = kept::bodies(&self.conn, &ids).await?;
         let events = page.into_iter().filter_map(|row| {
             let body = kept.remove(&row.id)?;
-            let properties = first_published(&row, &body)?;
+            let properties = row.first_published(&body)?;
             Some(self.message(row.id, row.event_type, body, properties))
         });
         let messages: Vec<Message> = events.collect();
@@ -247,23 +237,6 @@ impl Run {
             .collect();
         replay_run::add_items(&self.conn, self.id, &ids).await?;
         Ok((seen, messages))
-    }
-
-    /// The kept bytes of these events. Pages are taken apart one by one: each
-    /// can hold hundreds of others.
-    async fn kept(&self, ids: &[String]) -> Result<BTreeMap<String, Vec<u8>>, ReplayError> {
-        let mut bodies = BTreeMap::new();
-        for (page, wanted) in kept::pages_of(&self.conn, ids).await? {
-            let Some(page) = kept::load(&self.conn, page).await? else {
-                continue;
-            };
-            let Ok(events) = page.events() else {
-                continue;
-            };
-            let events = events.into_iter().map(|(id, body)| (id.to_owned(), body));
-            bodies.extend(events.filter(|(id, _)| wanted.contains(id)));
-        }
-        Ok(bodies)
     }
 
     fn message(
@@ -329,19 +302,6 @@ pub async fn recover(conn: &mut AsyncPgConnection) -> diesel::QueryResult<()> {
         Ok(())
     })
     .await
-}
-
-/// The properties of an applied event, as ingest made them.
-fn first_published(row: &Row, body: &[u8]) -> Option<BasicProperties> {
-    let envelope = Envelope::read(body).ok()?;
-    let received: DateTime<Utc> = row.received_at.unwrap_or(row.first_seen_at);
-    // The id of the span within the trace is not kept; any but zero is valid.
-    let parent = row
-        .trace_id
-        .as_ref()
-        .map(|trace| format!("00-{trace}-0000000000000001-01"));
-    let millis = received.timestamp_millis();
-    Some(message::properties(&envelope, millis, parent.as_deref()))
 }
 
 fn count<T>(items: &[T]) -> u64 {

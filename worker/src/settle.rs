@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::{
     backoff::Backoff,
-    events::rejection::Rejection,
+    events::{rejection::Rejection, world::Again},
     failure::Failure,
     keep::Keep,
     process::{Item, Unit, Verdict, process},
@@ -96,14 +96,14 @@ impl Settler {
         self.alone(item, stop).await
     }
 
-    /// Looks at invoices again whose missing part may be there now.
+    /// Looks at objects again whose missing part may be there now.
     ///
     /// # Errors
     /// [`Failure`]; nothing was changed.
-    pub async fn look_again(&self, invoices: &[String]) -> Result<(), Failure> {
+    pub async fn look_again(&self, again: &Again) -> Result<(), Failure> {
         let unit = Unit {
             items: &[],
-            again: invoices,
+            again,
             keep: self.keep,
         };
         self.once(unit).await.map(drop)
@@ -116,7 +116,7 @@ impl Settler {
     pub async fn wait_until_there(&self, stop: &CancellationToken) -> Result<(), Stopped> {
         let nothing = Unit {
             items: &[],
-            again: &[],
+            again: &Again::default(),
             keep: self.keep,
         };
         self.when_there(nothing, stop).await.map(drop)
@@ -130,7 +130,7 @@ impl Settler {
     ) -> Result<Option<Vec<Settlement>>, Stopped> {
         let unit = Unit {
             items,
-            again: &[],
+            again: &Again::default(),
             keep: self.keep,
         };
         for _ in 0..2 {
@@ -152,7 +152,7 @@ impl Settler {
     async fn alone(&self, item: &Item, stop: &CancellationToken) -> Result<Settlement, Stopped> {
         let unit = Unit {
             items: std::slice::from_ref(item),
-            again: &[],
+            again: &Again::default(),
             keep: self.keep,
         };
         Ok(match self.when_there(unit, stop).await? {

@@ -1,4 +1,5 @@
-//! Joins waiting invoices as soon as their booking is there.
+//! Joins waiting invoices as soon as their booking is there, and decides claims
+//! as soon as the booking's account is known.
 //!
 //! A session or an event that was missing is noticed when it arrives. A booking
 //! is made by the main app, which tells nobody, so it is looked for.
@@ -13,7 +14,7 @@ use crate::{failure::Failure, settle::Settler, store::invoice};
 
 /// How often bookings are looked for.
 const EVERY: Duration = Duration::from_secs(1);
-/// The most invoices looked at in one transaction.
+/// The most invoices and sessions looked at in one transaction.
 const AT_ONCE: i64 = 200;
 /// The most transactions between two pauses. Invoices whose booking has no known
 /// owner are all looked at, and a host can make as many as it likes: the next
@@ -36,7 +37,7 @@ pub async fn run(settler: &Settler, stop: &CancellationToken) {
     }
 }
 
-/// Looks once at every invoice whose booking may be there now. Gives back how
+/// Looks once at every invoice and session whose booking may be there now. Gives back how
 /// many were looked at.
 ///
 /// # Errors
@@ -58,13 +59,13 @@ pub async fn look(settler: &Settler, after: &mut String, pages: usize) -> Result
             let has_bookings = settler.look_for_bookings(&conn).await?;
             invoice::due(&conn, has_bookings, after, AT_ONCE).await?
         };
-        let Some(last) = due.last() else {
+        let Some((again, last)) = due else {
             after.clear();
             break;
         };
-        after.clone_from(last);
-        looked_at += due.len();
-        settler.look_again(&due).await?;
+        *after = last;
+        looked_at += again.len();
+        settler.look_again(&again).await?;
     }
     Ok(looked_at)
 }

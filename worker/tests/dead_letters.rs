@@ -15,7 +15,11 @@ use harness::{
 };
 use lapin::{
     BasicProperties,
-    options::{BasicGetOptions, BasicPublishOptions, BasicRejectOptions},
+    options::{
+        BasicGetOptions, BasicPublishOptions, BasicRejectOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
+    },
+    types::{AMQPValue, FieldTable},
 };
 use serde_json::{Value, json};
 use support::{
@@ -24,7 +28,7 @@ use support::{
     running::{Options, Running, declare, properties, publish, publish_bytes, until},
 };
 use worker::{
-    events::{self, Rejected, Rules, rejection::Rejection, world::MAX_CLAIMS},
+    events::{self, Rejected, Rules, booking::MAX_CLAIMS, rejection::Rejection},
     process::Verdict,
     store::{
         burial::{self, Grave},
@@ -32,6 +36,7 @@ use worker::{
     },
 };
 
+const OWNER_QUERY: &str = r#"SELECT "account" FROM "Booking" WHERE "id" = $1"#;
 const LETTERS: &str = "SELECT id || ' ' || reason || ' ' || state || ' ' || attempts \
     FROM stripe.dead_letter ORDER BY id";
 
@@ -100,7 +105,7 @@ async fn a_booking_of_another_account() {
         .await
         .unwrap();
     let options = Options {
-        owner_query: Some(r#"SELECT "account" FROM "Booking" WHERE "id" = $1"#),
+        owner_query: Some(OWNER_QUERY),
         ..Options::default()
     };
     let worker = Running::with(&broker, broker.url(), lab.worker_url(), options).await;
@@ -118,6 +123,43 @@ async fn a_booking_of_another_account() {
     let operator = Operator::new(lab.worker_url(), &broker);
     replayed_and_applied(&lab, &operator, "evt_1", "booking_claimed_by_other_account").await;
     worker.stop().await;
+}
+
+/// It waits until the main app has the booking, and is refused then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_booking_that_turns_out_to_be_another_accounts() {
+    let (mut lab, broker) = (Lab::with_bookings(&[]).await, TestBroker::new("late"));
+    lab.client
+        .batch_execute(r#"ALTER TABLE "Booking" ADD "account" text"#)
+        .await
+        .unwrap();
+    let options = Options {
+        owner_query: Some(OWNER_QUERY),
+        ..Options::default()
+    };
+    let running = Running::with(&broker, broker.url(), lab.worker_url(), options).await;
+    publish(&broker, &paid("1", "7")).await;
+    let ledger = "SELECT concat_ws(' ', outcome, reason) FROM stripe.event";
+    until(&lab.client, ledger, "waiting owner_unknown").await;
+    lab.client
+        .batch_execute(r#"INSERT INTO "Booking" VALUES (7, 'acct_b')"#)
+        .await
+        .unwrap();
+    lab.settler.owner_query = Some(OWNER_QUERY.into());
+    worker::waiting::join(&lab.settler).await.unwrap();
+    until(
+        &lab.client,
+        LETTERS,
+        "evt_1 booking_claimed_by_other_account dead 1",
+    )
+    .await;
+    lab.client
+        .batch_execute(r#"UPDATE "Booking" SET "account" = 'acct_a'"#)
+        .await
+        .unwrap();
+    let operator = Operator::new(lab.worker_url(), &broker);
+    replayed_and_applied(&lab, &operator, "evt_1", "booking_claimed_by_other_account").await;
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,6 +331,53 @@ async fn what_the_broker_gives_up() {
         expired.out
     );
     worker.stop().await;
+}
+
+/// Somebody's own queue with a bound, whose overflow goes to our dead letters.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_full_queue_gives_up() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("maxlen"));
+    declare(&broker).await;
+    let connection = harness::servers::rabbitmq::connect(broker.url())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let queue = format!("{}.shadow", broker.prefix());
+    let mut arguments = FieldTable::default();
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(1));
+    arguments.insert("x-dead-letter-exchange".into(), text(&broker.dead()));
+    arguments.insert("x-dead-letter-routing-key".into(), text("invoice.paid"));
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel
+        .queue_declare(queue.as_str().into(), options, arguments)
+        .await
+        .unwrap();
+    for id in ["1", "2"] {
+        let body = paid(id, "7").bytes();
+        let options = BasicPublishOptions::default();
+        let sent = channel.basic_publish(
+            "".into(),
+            queue.as_str().into(),
+            options,
+            &body,
+            properties(&body),
+        );
+        sent.await.unwrap();
+    }
+    let worker = Running::start(&broker, lab.worker_url()).await;
+    until(&lab.client, LETTERS, "evt_1 maxlen dead 1").await;
+    let operator = Operator::new(lab.worker_url(), &broker);
+    replayed_and_applied(&lab, &operator, "evt_1", "maxlen").await;
+    worker.stop().await;
+    channel
+        .queue_delete(queue.into(), QueueDeleteOptions::default())
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

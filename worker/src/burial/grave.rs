@@ -11,9 +11,12 @@ use shared::envelope::Envelope;
 
 use crate::{
     dead,
-    events::fields,
+    events::{fields, rejection::Rejection},
     properties,
-    store::burial::{EnvelopeColumns, Grave},
+    store::{
+        burial::{EnvelopeColumns, Grave},
+        history,
+    },
 };
 
 /// The longest reason that is kept, in bytes.
@@ -58,6 +61,35 @@ pub fn read(delivery: &Delivery, now: DateTime<Utc>) -> Grave {
         mark: death.mark,
         died_at: death.at,
     }
+}
+
+/// A dead letter of an event that was applied before, out of its kept bytes;
+/// `None` if these are not the bytes of an event.
+pub fn of_applied(
+    row: &history::Row,
+    body: Vec<u8>,
+    why: &Rejection,
+    now: DateTime<Utc>,
+) -> Option<Grave> {
+    let envelope = columns(&Envelope::read(&body).ok()?);
+    Some(Grave {
+        id: row.id.clone(),
+        event_id: Some(row.id.clone()),
+        routing_key: row.event_type.clone(),
+        properties: properties::to_json(&row.first_published(&body)?),
+        envelope: Some(envelope),
+        body,
+        reason: why.code().to_owned(),
+        detail: why.to_string(),
+        origin: "worker",
+        mark: verdict_mark(now.timestamp_millis()),
+        died_at: now,
+    })
+}
+
+/// Tells a verdict of ours from another one of the same event.
+fn verdict_mark(millis: i64) -> String {
+    format!("verdict:{millis}")
 }
 
 fn columns(envelope: &Envelope<'_>) -> EnvelopeColumns {
@@ -120,7 +152,7 @@ fn verdict(headers: &FieldTable) -> Option<Death> {
         reason: short(&text(dead::REASON)?),
         detail: text(dead::DETAIL).unwrap_or_default(),
         origin: "worker",
-        mark: format!("verdict:{millis}"),
+        mark: verdict_mark(millis),
         at: fields::moment_of_millis(millis).unwrap_or_default(),
     })
 }

@@ -41,10 +41,11 @@ A delivery that comes twice writes nothing. Exit code 1: the worker has not seen
     /// List the ledger, newest first
     #[command(after_help = "Examples:
   worker events list --outcome dead
+  worker events list --object in_1abc
   worker events list --type 'invoice.*' --since 2h
   worker events list --account acct_1abc --since 1d --json | jq .id
 
-Without --since or --outcome dead, a filter that matches little reads the whole ledger.")]
+Without --since, --object or --outcome dead, a filter that matches little reads the whole ledger.")]
     List(list::List),
     /// Have events judged again whose bytes are kept, as after a mistake in a handler
     #[command(
@@ -67,6 +68,9 @@ pub(super) struct Filters {
     /// Only of this connected account
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
+    /// Only about this invoice, Checkout Session or account
+    #[arg(long, value_name = "OBJECT_ID")]
+    object: Option<String>,
     /// Only with this outcome; may be given several times
     #[arg(long, value_name = "OUTCOME",
         value_parser = ["applied", "stale", "waiting", "ignored", "dead", "replayed"])]
@@ -109,6 +113,7 @@ impl Filters {
             ids: Vec::new(),
             event_type: self.event_type.clone(),
             account: self.account.clone(),
+            object: self.object.clone(),
             outcomes: self.outcome.clone(),
             since: self.since,
             until: self.until,
@@ -118,6 +123,7 @@ impl Filters {
     fn is_empty(&self) -> bool {
         self.event_type.is_none()
             && self.account.is_none()
+            && self.object.is_none()
             && self.outcome.is_empty()
             && self.since.is_none()
             && self.until.is_none()

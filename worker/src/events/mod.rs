@@ -7,11 +7,14 @@
 
 pub mod account;
 pub mod amount;
+pub mod booking;
 pub mod claim;
 pub mod fields;
 pub mod invoice;
 pub mod onboarding;
+pub mod place;
 pub mod rejection;
+pub mod rejudge;
 pub mod session;
 pub mod snapshot;
 pub mod version;

@@ -1,105 +1,23 @@
-//! Whose invoice is a booking's: all that a set of events touches, in memory.
+//! All that a set of events touches, in memory.
 //!
 //! The caller fills the world with what is [`World::missing`], lets the events
 //! [`World::join`], fills in what turned out to be missing as well, and reads
 //! off the rows as they have to be. Nothing here depends on the order in which
 //! events came.
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Event, Fact,
     account::Account,
-    claim::{BookingId, Claimed, Join, Owner, Owners, Standing},
+    booking::{Booking, Claimant, FirstClaim, Kind},
+    claim::{BookingId, Claimed, Owner, Owners},
     invoice::Invoice,
     rejection::Rejection,
     session::Session,
     snapshot::Snapshot,
-    version::{Change, Version, earliest, value},
+    version::{Change, value},
 };
-
-/// The first event by which an account claims a booking for an object.
-///
-/// Its order is the order of precedence: `created`, then id. An event that does
-/// not say when it happened comes after all that do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FirstClaim {
-    /// The event's `created`, in Unix seconds.
-    pub created: i64,
-    /// The event's id.
-    pub event_id: String,
-}
-
-impl Ord for FirstClaim {
-    fn cmp(&self, other: &Self) -> Ordering {
-        earliest(self.created)
-            .cmp(&earliest(other.created))
-            .then_with(|| self.event_id.cmp(&other.event_id))
-    }
-}
-
-impl PartialOrd for FirstClaim {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// An account and the object by which it claims a booking.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Claimant {
-    /// The event's account.
-    pub account: String,
-    /// The kind of the object.
-    pub kind: Kind,
-    /// The object's id.
-    pub object: String,
-}
-
-/// The kinds of object that can claim a booking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// An invoice, by its metadata.
-    Invoice,
-    /// A Checkout Session, by its metadata or `client_reference_id`.
-    Session,
-}
-
-/// The most objects by which one account may claim one booking. A booking has a
-/// session and an invoice, and a few more after failed tries; all of them are
-/// looked at for each event, so that a host could slow down everybody by naming
-/// one booking over and over.
-pub const MAX_CLAIMS: usize = 100;
-
-/// What the store knows of one booking.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Booking {
-    /// Whether the main app has the booking.
-    pub exists: bool,
-    /// Who claims it, each by its first event.
-    pub claims: BTreeMap<Claimant, FirstClaim>,
-    /// Whose it is by the deployment's own query, where there is one.
-    pub decreed: Option<Owner>,
-}
-
-impl Booking {
-    /// Whose the booking is: as the deployment's query says, else the account
-    /// of the earliest claim.
-    fn owner(&self) -> Option<Owner> {
-        let first = self.claims.iter().min_by_key(|(_, first)| *first);
-        let claimed = first.map(|(claimant, _)| Owner::Account(claimant.account.clone()));
-        self.decreed.clone().or(claimed)
-    }
-
-    /// Whether the account has claimed the booking as often as it may.
-    fn is_full(&self, claimant: &Claimant) -> bool {
-        let of_account = |known: &&Claimant| known.account == claimant.account;
-        !self.claims.contains_key(claimant)
-            && self.claims.keys().filter(of_account).count() >= MAX_CLAIMS
-    }
-}
 
 /// The keys of what has to be loaded before a step can be taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,55 +42,25 @@ impl Missing {
     }
 }
 
-/// Why an invoice is not a booking's row although it could become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// Neither the invoice nor a session names a booking.
-    NoBooking,
-    /// The main app has no such booking yet.
-    BookingMissing,
-    /// The deployment's owner query does not know the booking yet.
-    OwnerUnknown,
-    /// The booking is another account's.
-    ClaimedByOtherAccount,
-    /// No event gave a total and a currency.
-    AmountUnknown,
+/// Objects whose missing part may be there now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Again {
+    /// Ids of invoices.
+    pub invoices: BTreeSet<String>,
+    /// Ids of sessions.
+    pub sessions: BTreeSet<String>,
 }
 
-impl Waiting {
-    /// As `stripe.invoice` keeps it.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::NoBooking => "no_booking",
-            Self::BookingMissing => "booking_missing",
-            Self::OwnerUnknown => "owner_unknown",
-            Self::ClaimedByOtherAccount => "booking_claimed_by_other_account",
-            Self::AmountUnknown => "amount_unknown",
-        }
+impl Again {
+    /// How many objects that are.
+    pub fn len(&self) -> usize {
+        self.invoices.len() + self.sessions.len()
     }
-}
 
-/// An invoice as it has to be kept and shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// What is shown of it: its accepted parts, or the latest where there are
-    /// none.
-    pub shown: Invoice,
-    /// The account of what is shown.
-    pub account: String,
-    /// The booking that it is of.
-    pub booking: Option<BookingId>,
-    /// Why it is not shown, where it could be.
-    pub waiting: Option<Waiting>,
-}
-
-/// What sessions say of an invoice.
-#[derive(Clone, Copy, Debug)]
-struct Link {
-    /// The booking that they give it.
-    booking: Option<BookingId>,
-    /// Whether one of them may give it a booking later.
-    undecided: bool,
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// All that a set of events touches.
@@ -186,6 +74,7 @@ pub struct World {
     pub accounts: BTreeMap<String, Account>,
     /// By booking id.
     pub bookings: BTreeMap<BookingId, Booking>,
+    again: Again,
     wanted_invoices: BTreeSet<String>,
     wanted_sessions: BTreeSet<String>,
     wanted_accounts: BTreeSet<String>,
@@ -193,13 +82,14 @@ pub struct World {
 }
 
 impl World {
-    /// The world of a set of events and of invoices to look at again.
-    pub fn around<'a>(
-        events: impl Iterator<Item = &'a Event>,
-        invoices: impl Iterator<Item = &'a String>,
-    ) -> Self {
-        let mut world = Self::default();
-        world.wanted_invoices.extend(invoices.cloned());
+    /// The world of a set of events and of objects to look at again.
+    pub fn around<'a>(events: impl Iterator<Item = &'a Event>, again: &Again) -> Self {
+        let mut world = Self {
+            again: again.clone(),
+            wanted_invoices: again.invoices.clone(),
+            wanted_sessions: again.sessions.clone(),
+            ..Self::default()
+        };
         for event in events {
             match &event.fact {
                 Fact::Invoice(fact) => {
@@ -277,6 +167,11 @@ impl World {
                 };
             }
         }
+    }
+
+    /// Whether this object is looked at again.
+    pub(super) fn is_seen_again(&self, object: &str) -> bool {
+        self.again.invoices.contains(object) || self.again.sessions.contains(object)
     }
 
     /// Has this invoice loaded as well: a row of the main app's shows it.
@@ -362,124 +257,6 @@ impl World {
             .filter_map(|(id, booking)| Some((*id, booking.owner()?)))
             .collect()
     }
-
-    /// Where each invoice of the world belongs.
-    pub fn place(&self, owners: &Owners) -> BTreeMap<&str, Placed> {
-        let linked = self.linked_bookings(owners);
-        let undecided = self.undecided_links(owners);
-        self.invoices
-            .iter()
-            .filter_map(|(id, claimed)| {
-                let link = Link {
-                    booking: linked.get(id.as_str()).copied(),
-                    undecided: undecided.contains(id.as_str()),
-                };
-                Some((id.as_str(), self.place_one(claimed, link, owners)?))
-            })
-            .collect()
-    }
-
-    /// The invoices that a session names whose own claim nobody can decide yet.
-    fn undecided_links(&self, owners: &Owners) -> BTreeSet<&str> {
-        let parts = self.sessions.values().flat_map(Claimed::parts);
-        parts
-            .filter(|(claim, _)| claim.standing(owners) == Standing::Undecided)
-            .filter_map(|(_, part)| value(&part.invoice).map(String::as_str))
-            .collect()
-    }
-
-    /// The bookings that sessions give to invoices; of several sessions the
-    /// first one counts.
-    fn linked_bookings(&self, owners: &Owners) -> BTreeMap<String, BookingId> {
-        let mut links: BTreeMap<String, (Version, BookingId)> = BTreeMap::new();
-        for session in self.sessions.values() {
-            let resolved = session.resolve(owners);
-            let (Some(state), Some(booking)) = (resolved.state, resolved.booking) else {
-                continue;
-            };
-            if let Some(link) = state.invoice
-                && links
-                    .get(&link.value)
-                    .is_none_or(|(version, _)| link.version.is_before(version))
-            {
-                links.insert(link.value, (link.version, booking));
-            }
-        }
-        links
-            .into_iter()
-            .map(|(invoice, (_, booking))| (invoice, booking))
-            .collect()
-    }
-
-    fn place_one(&self, claimed: &Claimed<Invoice>, link: Link, owners: &Owners) -> Option<Placed> {
-        let (claim, latest) = claimed.latest()?;
-        let resolved = claimed.resolve(owners);
-        let account = claimed
-            .parts()
-            .filter(|(claim, _)| claim.standing(owners) == Standing::Accepted)
-            .max_by(|(_, a), (_, b)| a.version().cmp(b.version()))
-            .map_or(&claim.account, |(claim, _)| &claim.account);
-        let booking = resolved.booking.or(link.booking);
-        let worst = match resolved.worst {
-            Standing::Accepted if link.undecided => Standing::Undecided,
-            worst => worst,
-        };
-        let accepted = resolved.state.is_some();
-        let shown = resolved.state.unwrap_or_else(|| latest.clone());
-        let waiting = self.waiting(&shown, booking, accepted, worst);
-        Some(Placed {
-            account: account.clone(),
-            booking: booking.filter(|_| accepted),
-            waiting,
-            shown,
-        })
-    }
-
-    fn waiting(
-        &self,
-        shown: &Invoice,
-        booking: Option<BookingId>,
-        accepted: bool,
-        worst: Standing,
-    ) -> Option<Waiting> {
-        let gone = shown.status.value.merit().is_none();
-        let missing = |id: BookingId| self.bookings.get(&id).is_none_or(|known| !known.exists);
-        match (booking, worst) {
-            _ if !accepted && worst == Standing::Refused => Some(Waiting::ClaimedByOtherAccount),
-            _ if !accepted => Some(Waiting::OwnerUnknown),
-            _ if gone => None,
-            (None, Standing::Refused) => Some(Waiting::ClaimedByOtherAccount),
-            (None, Standing::Undecided) => Some(Waiting::OwnerUnknown),
-            (None, Standing::Accepted) => Some(Waiting::NoBooking),
-            (Some(id), _) if missing(id) => Some(Waiting::BookingMissing),
-            (Some(_), _) if shown.total.is_none() || shown.currency.is_none() => {
-                Some(Waiting::AmountUnknown)
-            }
-            (Some(_), _) => None,
-        }
-    }
-}
-
-/// The best invoice of each booking: paid, then open, then draft; then the
-/// newest; then the greatest id. Void and deleted ones are not its invoices.
-pub fn best_of_each<'a>(
-    placed: &'a BTreeMap<&'a str, Placed>,
-) -> BTreeMap<BookingId, (&'a str, &'a Placed)> {
-    let mut best = BTreeMap::new();
-    for (id, invoice) in placed {
-        let merit = invoice.shown.status.value.merit();
-        let (Some(booking), None, Some(merit)) = (invoice.booking, invoice.waiting, merit) else {
-            continue;
-        };
-        let key = (merit, value(&invoice.shown.created).copied(), *id);
-        let entry = best.entry(booking).or_insert((key, invoice));
-        if key > entry.0 {
-            *entry = (key, invoice);
-        }
-    }
-    best.into_iter()
-        .map(|(booking, ((_, _, id), invoice))| (booking, (id, invoice)))
-        .collect()
 }
 
 fn not_in<K: Ord + Clone, V>(wanted: &BTreeSet<K>, loaded: &BTreeMap<K, V>) -> Vec<K> {

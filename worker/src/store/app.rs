@@ -14,7 +14,7 @@ use super::statement::{bulk, lookup};
 use crate::events::{
     amount,
     claim::{BookingId, Owner, PLATFORM},
-    world::Placed,
+    place::Placed,
 };
 
 /// A row of `"Invoice"`: a booking's current invoice.

@@ -11,9 +11,9 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::{schema::booking_claim, statement::bulk};
 use crate::events::{
+    booking::{Claimant, FirstClaim, Kind},
     claim::BookingId,
     fields::moment,
-    world::{Claimant, FirstClaim, Kind},
 };
 
 /// The claims on one booking.

@@ -274,6 +274,29 @@ pub async fn resolve(
     .map(drop)
 }
 
+/// The events of these dead letters turned out to be refused after all that came
+/// since. Gives back the ids of those of `ids` that there are.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn reopen(
+    mut conn: &AsyncPgConnection,
+    ids: &[String],
+    at: DateTime<Utc>,
+) -> QueryResult<Vec<String>> {
+    diesel::update(dead_letter::table.filter(dead_letter::id.eq_any(ids)))
+        .set((
+            dead_letter::state.eq(DEAD),
+            dead_letter::attempts.eq(dead_letter::attempts + 1),
+            dead_letter::last_at.eq(at),
+            dead_letter::changed_at.eq(diesel::dsl::now),
+            dead_letter::changed_by.eq("worker"),
+        ))
+        .returning(dead_letter::id)
+        .get_results(&mut conn)
+        .await
+}
+
 /// The states of those of `ids` that there are.
 ///
 /// # Errors

@@ -8,6 +8,8 @@ use diesel::{
     sql_types::{BigInt, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use lapin::BasicProperties;
+use shared::{envelope::Envelope, message};
 
 use super::{
     page::{Order, is_like},
@@ -45,6 +47,8 @@ pub struct Filter {
     pub event_type: Option<String>,
     /// This account.
     pub account: Option<String>,
+    /// About this invoice, session or account.
+    pub object: Option<String>,
     /// One of these outcomes; none given is any.
     pub outcomes: Vec<String>,
     /// First judged then or later.
@@ -63,6 +67,19 @@ pub struct Cursor {
 }
 
 impl Row {
+    /// The properties of the event, as ingest made them, if these are its bytes.
+    pub fn first_published(&self, body: &[u8]) -> Option<BasicProperties> {
+        let envelope = Envelope::read(body).ok()?;
+        let received = self.received_at.unwrap_or(self.first_seen_at);
+        // The id of the span within the trace is not kept; any but zero is valid.
+        let parent = self
+            .trace_id
+            .as_ref()
+            .map(|trace| format!("00-{trace}-0000000000000001-01"));
+        let millis = received.timestamp_millis();
+        Some(message::properties(&envelope, millis, parent.as_deref()))
+    }
+
     /// Where a page that ends with this row ends.
     pub fn cursor(&self) -> Cursor {
         Cursor {
@@ -85,6 +102,9 @@ fn matching(filter: &Filter) -> event::BoxedQuery<'static, Pg> {
     }
     if let Some(account) = filter.account.clone() {
         query = query.filter(event::account.eq(account));
+    }
+    if let Some(object) = filter.object.clone() {
+        query = query.filter(event::object_id.eq(object));
     }
     if !filter.outcomes.is_empty() {
         query = query.filter(event::outcome.eq_any(filter.outcomes.clone()));
@@ -130,6 +150,18 @@ pub async fn page(
         };
     }
     query.select(Row::as_select()).load(&mut conn).await
+}
+
+/// The ledger's rows of these events.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn of(mut conn: &AsyncPgConnection, ids: &[String]) -> QueryResult<Vec<Row>> {
+    event::table
+        .filter(event::id.eq_any(ids))
+        .select(Row::as_select())
+        .load(&mut conn)
+        .await
 }
 
 /// The ledger's row of one event.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods, QueryDsl, QueryResult, Queryable, Selectable, SelectableHelper,
-    sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Timestamptz},
+    sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Deserialize;
@@ -16,8 +16,9 @@ use crate::events::{
     claim::{BookingId, Claim, Claimed},
     fields::moment,
     invoice::{Invoice, Status},
+    place::Placed,
     version::{Register, Slot, Version, said},
-    world::Placed,
+    world::Again,
 };
 
 /// A row of `stripe.invoice`.
@@ -76,9 +77,9 @@ impl Row {
         &self.id
     }
 
-    /// Whether the row waits for something.
-    pub fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+    /// Why the row waits, where it does.
+    pub fn waiting(&self) -> Option<&str> {
+        self.waiting.as_deref()
     }
 
     /// What is known of the invoice.
@@ -197,8 +198,9 @@ pub async fn write(mut conn: &AsyncPgConnection, rows: &[Row]) -> QueryResult<()
     write.execute(&mut conn).await.map(drop)
 }
 
-/// Up to `limit` invoices after `after` that wait for a row of the main app and
-/// might have got it: their booking is there now, or its owner may be known.
+/// Up to `limit` invoices and sessions after `after` that wait for a row of the
+/// main app and might have got it: their booking is there now, or its owner may
+/// be known. Gives back the last of them as well.
 ///
 /// # Errors
 /// As Postgres says.
@@ -207,27 +209,44 @@ pub async fn due(
     has_bookings: bool,
     after: &str,
     limit: i64,
-) -> QueryResult<Vec<String>> {
+) -> QueryResult<Option<(Again, String)>> {
     let due = if has_bookings {
         "(waiting = 'booking_missing' AND EXISTS (SELECT FROM \"Booking\" b WHERE b.id = booking_id))"
     } else {
         "waiting = 'booking_missing'"
     };
     let query = format!(
-        "SELECT id FROM stripe.invoice \
-         WHERE waiting IS NOT NULL AND id > $1 AND ({due} OR waiting = 'owner_unknown') \
+        "(SELECT id, true AS is_invoice FROM stripe.invoice \
+            WHERE waiting IS NOT NULL AND id > $1 AND ({due} OR waiting = 'owner_unknown') \
+            ORDER BY id LIMIT $2) \
+         UNION \
+         (SELECT DISTINCT object_id, type NOT LIKE 'checkout.%' FROM stripe.event \
+            WHERE outcome = 'waiting' AND reason = 'owner_unknown' AND object_id > $1 \
+            ORDER BY object_id LIMIT $2) \
          ORDER BY id LIMIT $2"
     );
-    let rows: Vec<Id> = diesel::sql_query(query)
+    let rows: Vec<Due> = diesel::sql_query(query)
         .bind::<Text, _>(after)
         .bind::<BigInt, _>(limit)
         .load(&mut conn)
         .await?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
+    let Some(last) = rows.last().map(|row| row.id.clone()) else {
+        return Ok(None);
+    };
+    let mut again = Again::default();
+    for row in rows {
+        match row.is_invoice {
+            true => again.invoices.insert(row.id),
+            false => again.sessions.insert(row.id),
+        };
+    }
+    Ok(Some((again, last)))
 }
 
 #[derive(diesel::QueryableByName)]
-struct Id {
+struct Due {
     #[diesel(sql_type = Text)]
     id: String,
+    #[diesel(sql_type = Bool)]
+    is_invoice: bool,
 }

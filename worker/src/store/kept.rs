@@ -71,6 +71,29 @@ pub async fn load(mut conn: &AsyncPgConnection, id: i64) -> QueryResult<Option<P
     }))
 }
 
+/// The bytes of these events, where they are kept. Pages are taken apart one by
+/// one: each can hold hundreds of others.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn bodies(
+    conn: &AsyncPgConnection,
+    ids: &[String],
+) -> QueryResult<BTreeMap<String, Vec<u8>>> {
+    let mut bodies = BTreeMap::new();
+    for (page, wanted) in pages_of(conn, ids).await? {
+        let Some(page) = load(conn, page).await? else {
+            continue;
+        };
+        let Ok(events) = page.events() else {
+            continue;
+        };
+        let events = events.into_iter().map(|(id, body)| (id.to_owned(), body));
+        bodies.extend(events.filter(|(id, _)| wanted.contains(id)));
+    }
+    Ok(bodies)
+}
+
 /// When the bytes of an event were stored, where they are kept.
 ///
 /// # Errors

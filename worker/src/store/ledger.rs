@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    ExpressionMethods, QueryDsl, QueryResult,
-    sql_types::{BigInt, Bool, Nullable, Text, Timestamptz},
+    ExpressionMethods, QueryDsl, QueryResult, QueryableByName,
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::{
-    schema::event,
-    statement::{bulk, lookup},
-};
+use super::{schema::event, statement::bulk};
+use crate::events::{claim::BookingId, place::Waiting};
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +19,8 @@ pub enum Outcome {
     Applied,
     /// All of it, or later, was known.
     Stale,
-    /// Its invoice has no booking to show it at yet.
+    /// Its invoice has no booking to show it at yet, or nobody knows whose booking
+    /// it names.
     Waiting,
     /// It is not for us.
     Ignored,
@@ -78,6 +77,8 @@ pub struct Entry {
     pub created: DateTime<Utc>,
     /// The object that it is about.
     pub object_id: Option<String>,
+    /// The booking that it names.
+    pub booking: Option<BookingId>,
     /// What became of it.
     pub outcome: Outcome,
     /// Why, as a code.
@@ -127,12 +128,14 @@ bulk! {
         trace_id: Option<&'a str> => Nullable<Text>,
         source: &'a str => Text,
         kept_in: Option<i64> => Nullable<BigInt>,
+        booking: Option<BookingId> => Nullable<Integer>,
     }
     "INSERT INTO stripe.event (id, type, account, api_version, livemode, created, object_id, \
-        outcome, reason, received_at, trace_id, source, kept_in) SELECT * FROM"
+        outcome, reason, received_at, trace_id, source, kept_in, claimed_booking_id) SELECT * FROM"
     "ON CONFLICT (id) DO UPDATE SET object_id = excluded.object_id, outcome = excluded.outcome, \
         reason = excluded.reason, source = excluded.source, processed_at = now(), \
-        attempts = event.attempts + 1, kept_in = coalesce(excluded.kept_in, event.kept_in)"
+        attempts = event.attempts + 1, kept_in = coalesce(excluded.kept_in, event.kept_in), \
+        claimed_booking_id = excluded.claimed_booking_id"
 }
 
 /// Writes the outcomes of new events, and of dead ones that were judged again.
@@ -158,23 +161,118 @@ pub async fn write(mut conn: &AsyncPgConnection, entries: &[Entry]) -> QueryResu
         write.trace_id.push(entry.trace_id.as_deref());
         write.source.push(entry.source.as_str());
         write.kept_in.push(entry.kept_in);
+        write.booking.push(entry.booking);
     }
     write.execute(&mut conn).await.map(drop)
 }
 
-lookup! {
-    NoLongerWaiting { &'a str => Text }
-    "UPDATE stripe.event SET outcome = 'applied', reason = NULL, processed_at = now() \
-     WHERE outcome = 'waiting' AND object_id = ANY(" ")"
+bulk! {
+    Wait {
+        object: &'a str => Text,
+        why: Option<&'a str> => Nullable<Text>,
+    }
+    "UPDATE stripe.event e SET outcome = CASE WHEN w.why IS NULL THEN 'applied' ELSE 'waiting' END, \
+        reason = w.why, processed_at = now() FROM"
+    "AS w (object, why) WHERE e.object_id = w.object AND e.reason IS DISTINCT FROM w.why \
+        AND (e.outcome = 'waiting' OR w.why IS NOT NULL AND e.outcome IN ('applied', 'stale')) \
+        AND (e.claimed_booking_id IS NULL OR e.reason IS DISTINCT FROM 'owner_unknown')"
 }
 
-/// The events of invoices that no longer wait have been applied after all.
+/// Invoices wait no longer, or for something else, and their events with them.
+/// Those that wait because nobody knows whose booking they name go on waiting.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn no_longer_waiting(mut conn: &AsyncPgConnection, invoices: &[&str]) -> QueryResult<()> {
+pub async fn wait(
+    mut conn: &AsyncPgConnection,
+    invoices: &[(&str, Option<Waiting>)],
+) -> QueryResult<()> {
     if invoices.is_empty() {
         return Ok(());
     }
-    NoLongerWaiting(invoices).execute(&mut conn).await.map(drop)
+    let mut wait = Wait::default();
+    for (invoice, why) in invoices {
+        wait.object.push(invoice);
+        wait.why.push(why.map(Waiting::code));
+    }
+    wait.execute(&mut conn).await.map(drop)
+}
+
+/// The claims of a set of events, one value of each for a claim.
+#[derive(Debug, Default)]
+pub struct Claims<'a> {
+    /// The object that claims.
+    pub objects: Vec<&'a str>,
+    /// The booking that it names.
+    pub bookings: Vec<BookingId>,
+    /// The account, blank for the platform.
+    pub accounts: Vec<&'a str>,
+}
+
+/// An event of which the ledger said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
+pub struct Turned {
+    /// Its id.
+    #[diesel(sql_type = Text)]
+    pub id: String,
+    /// The booking that it names.
+    #[diesel(sql_type = Integer)]
+    pub claimed_booking_id: BookingId,
+}
+
+/// The events of these claims turned out to be refused. Gives back those of
+/// which the ledger said otherwise.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn refuse(
+    mut conn: &AsyncPgConnection,
+    claims: &Claims<'_>,
+    reason: &str,
+) -> QueryResult<Vec<Turned>> {
+    diesel::sql_query(
+        "UPDATE stripe.event e SET outcome = 'dead', reason = $4, processed_at = now() \
+         FROM unnest($1, $2, $3) AS c (object, booking, account) \
+         WHERE e.object_id = c.object AND e.claimed_booking_id = c.booking \
+            AND coalesce(e.account, '') = c.account \
+            AND e.outcome IN ('applied', 'stale', 'waiting') \
+         RETURNING e.id, e.claimed_booking_id",
+    )
+    .bind::<Array<Text>, _>(&claims.objects)
+    .bind::<Array<Integer>, _>(&claims.bookings)
+    .bind::<Array<Text>, _>(&claims.accounts)
+    .bind::<Text, _>(reason)
+    .load(&mut conn)
+    .await
+}
+
+/// The events of these claims turned out to be accepted; where there is a code,
+/// they wait with their object. `refused` is the reason of events that were dead
+/// for their claim alone. Gives back those of which the ledger said otherwise.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn accept(
+    mut conn: &AsyncPgConnection,
+    claims: &Claims<'_>,
+    waiting: &[Option<&str>],
+    refused: &str,
+) -> QueryResult<Vec<Turned>> {
+    diesel::sql_query(
+        "UPDATE stripe.event e SET reason = c.why, processed_at = now(), \
+            outcome = CASE WHEN c.why IS NULL THEN 'applied' ELSE 'waiting' END \
+         FROM unnest($1, $2, $3, $4) AS c (object, booking, account, why) \
+         WHERE e.object_id = c.object AND e.claimed_booking_id = c.booking \
+            AND coalesce(e.account, '') = c.account \
+            AND (e.outcome = 'dead' AND e.reason = $5 \
+                OR e.outcome = 'waiting' AND e.reason = 'owner_unknown') \
+         RETURNING e.id, e.claimed_booking_id",
+    )
+    .bind::<Array<Text>, _>(&claims.objects)
+    .bind::<Array<Integer>, _>(&claims.bookings)
+    .bind::<Array<Text>, _>(&claims.accounts)
+    .bind::<Array<Nullable<Text>>, _>(waiting)
+    .bind::<Text, _>(refused)
+    .load(&mut conn)
+    .await
 }

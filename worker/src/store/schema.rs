@@ -6,7 +6,8 @@
 #![allow(missing_docs)]
 
 diesel::table! {
-    /// The ledger: one row per event that the worker took.
+    /// The ledger: one row per event that the worker took. `claimed_booking_id`
+    /// is read by no query of Diesel's.
     stripe.event (id) {
         id -> Text,
         #[sql_name = "type"]

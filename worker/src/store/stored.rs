@@ -15,10 +15,12 @@ use super::{
 };
 use crate::events::{
     account::{Account, Standing},
+    booking::{Booking, Claimant, FirstClaim},
     claim::BookingId,
     fields::moment,
     onboarding::onboarding,
-    world::{Booking, Placed, World, best_of_each},
+    place::{Placed, Waiting, best_of_each},
+    world::World,
 };
 
 /// How the deployment tells whose a booking is and whether it is there.
@@ -123,6 +125,11 @@ impl Stored {
         }
     }
 
+    /// The claims on the bookings of the world, as they were loaded.
+    pub fn claims(&self) -> &BTreeMap<BookingId, Claims> {
+        &self.claims
+    }
+
     /// Writes every row that the world has changed, and none besides.
     ///
     /// # Errors
@@ -135,7 +142,7 @@ impl Stored {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let invoices = self.changed_invoices(world, placed);
-        let joined = self.no_longer_waiting(&invoices);
+        let waiting = self.changed_waiting(placed);
         let sessions = self.changed_sessions(world);
         let claims = self.changed_claims(world);
         let (accounts, hosts) = self.changed_accounts(world, now);
@@ -151,7 +158,7 @@ impl Stored {
             app::add(conn, &added),
             app::replace(conn, &replaced),
             app::remove(conn, &removed),
-            ledger::no_longer_waiting(conn, &joined),
+            ledger::wait(conn, &waiting),
         )?;
         Ok(())
     }
@@ -170,12 +177,18 @@ impl Stored {
             .collect()
     }
 
-    fn no_longer_waiting<'a>(&self, changed: &'a [invoice::Row]) -> Vec<&'a str> {
-        changed
+    /// The invoices that were there and wait no longer, or for something else.
+    fn changed_waiting<'a>(
+        &self,
+        placed: &BTreeMap<&'a str, Placed>,
+    ) -> Vec<(&'a str, Option<Waiting>)> {
+        placed
             .iter()
-            .filter(|row| !row.is_waiting())
-            .map(invoice::Row::id)
-            .filter(|id| self.invoices.get(*id).is_some_and(invoice::Row::is_waiting))
+            .filter(|(id, placed)| {
+                let before = self.invoices.get(**id).map(invoice::Row::waiting);
+                before.is_some_and(|before| before != placed.waiting.map(Waiting::code))
+            })
+            .map(|(id, placed)| (*id, placed.waiting))
             .collect()
     }
 
@@ -193,11 +206,7 @@ impl Stored {
     fn changed_claims<'a>(
         &self,
         world: &'a World,
-    ) -> Vec<(
-        BookingId,
-        &'a crate::events::world::Claimant,
-        &'a crate::events::world::FirstClaim,
-    )> {
+    ) -> Vec<(BookingId, &'a Claimant, &'a FirstClaim)> {
         let mut changed = Vec::new();
         for (booking, known) in &world.bookings {
             let stored = self.claims.get(booking);

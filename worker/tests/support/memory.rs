@@ -7,10 +7,12 @@ use worker::{
     events::{
         Event,
         account::Account,
+        booking::Booking,
         claim::{BookingId, Claim, Claimed, Join, Standing},
+        place::{Placed, best_of_each},
         session::Session,
         version::Slot,
-        world::{Booking, Placed, World, best_of_each},
+        world::{Again, World},
     },
     store::{account, app::Shown, claim::Claims, invoice, session},
 };
@@ -46,7 +48,7 @@ pub enum Took {
 impl Memory {
     /// Takes a unit of events, as one transaction.
     pub fn take(&mut self, unit: &[&Event]) -> Vec<Took> {
-        let mut world = World::around(unit.iter().copied(), [].iter());
+        let mut world = World::around(unit.iter().copied(), &Again::default());
         self.fill(&mut world);
         let mut took: Vec<Took> = unit
             .iter()
@@ -83,9 +85,13 @@ impl Memory {
     /// The main app makes a booking, and the worker sees it.
     pub fn book(&mut self, booking: BookingId) {
         self.bookings.get_or_insert_default().insert(booking);
-        let waiting = self.invoices.values().filter(|row| row.is_waiting());
-        let invoices: Vec<String> = waiting.map(|row| row.id().to_owned()).collect();
-        let mut world = World::around([].into_iter(), invoices.iter());
+        let waiting = self.invoices.values();
+        let waiting = waiting.filter(|row| row.waiting().is_some());
+        let again = Again {
+            invoices: waiting.map(|row| row.id().to_owned()).collect(),
+            ..Again::default()
+        };
+        let mut world = World::around([].into_iter(), &again);
         self.fill(&mut world);
         self.write(&world, &world.place(&world.owners()));
     }

@@ -171,6 +171,14 @@ impl Lab {
             self.rows("SELECT to_jsonb(t)::text FROM stripe.account_transition t ORDER BY 1")
                 .await,
         );
+        // What came late is stale in one order and applied in another.
+        rows.extend(
+            self.rows(
+                "SELECT concat_ws(' ', id, CASE outcome WHEN 'stale' THEN 'applied' ELSE outcome END, reason) \
+                 FROM stripe.event ORDER BY 1",
+            )
+            .await,
+        );
         rows
     }
 
@@ -193,7 +201,7 @@ impl Lab {
             .batch_execute(
                 r#"TRUNCATE "Invoice", "HostOnboarding", stripe.event, stripe.invoice,
                    stripe.checkout_session, stripe.booking_claim, stripe.account,
-                   stripe.account_transition"#,
+                   stripe.account_transition, stripe.dead_letter, stripe.kept_page"#,
             )
             .await
             .unwrap();

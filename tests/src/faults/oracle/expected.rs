@@ -14,11 +14,11 @@ pub(super) struct Expected {
     tables: [BTreeSet<String>; 6],
     /// What is kept of every invoice.
     pub(super) kept: BTreeMap<String, Kept>,
-    /// Bookings that more than one account claims: what is said of one event
-    /// depends on which of them came first.
+    /// Whose each booking is.
+    owners: BTreeMap<i32, String>,
+    /// Bookings that more than one account claims: how often one of their events
+    /// was judged depends on which of them came first.
     contested: BTreeSet<i32>,
-    /// Invoices whose session claims such a booking.
-    unsure: BTreeSet<String>,
 }
 
 impl Expected {
@@ -34,15 +34,6 @@ impl Expected {
             }
         }
         let kept = reference::kept(&said);
-        let contested = contested(&said);
-        let unsure = said
-            .iter()
-            .filter(|said| said.booking.is_some_and(|id| contested.contains(&id)))
-            .filter_map(|said| match &said.what {
-                What::Session { invoice, .. } => invoice.clone(),
-                What::Invoice { .. } => None,
-            })
-            .collect();
         Self {
             tables: [
                 shown(&said),
@@ -53,8 +44,8 @@ impl Expected {
                 transitions(&signs),
             ],
             kept,
-            contested,
-            unsure,
+            owners: reference::owners(&said),
+            contested: contested(&said),
         }
     }
 
@@ -63,14 +54,15 @@ impl Expected {
         &self.tables
     }
 
-    /// Whether what the ledger says of the event depends on the order of
-    /// deliveries.
-    pub(super) fn is_unsure(&self, said: &Said) -> bool {
-        let of_contested = said.booking.is_some_and(|id| self.contested.contains(&id));
-        match &said.what {
-            What::Invoice { id, .. } => of_contested || self.unsure.contains(id),
-            What::Session { .. } => of_contested,
-        }
+    /// Whether the event names another account's booking.
+    pub(super) fn is_refused(&self, said: &Said) -> bool {
+        let owner = said.booking.and_then(|id| self.owners.get(&id));
+        owner.is_some_and(|owner| *owner != said.account)
+    }
+
+    /// Whether the event names a booking that another account names as well.
+    pub(super) fn is_contested(&self, said: &Said) -> bool {
+        said.booking.is_some_and(|id| self.contested.contains(&id))
     }
 }
 

@@ -1,0 +1,95 @@
+//! What the ledger has to say differently now. An event was judged by what was
+//! known then; whose its booking is can turn out later.
+
+use std::collections::BTreeMap;
+
+use super::{
+    booking::{Booking, Claimant, FirstClaim},
+    claim::{BookingId, Claim, Owner, Owners, Standing},
+    place::{Placed, Waiting},
+    world::World,
+};
+
+/// The events by which an account claims a booking for an object, and what has
+/// to be said of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejudged<'a> {
+    /// The object.
+    pub object: &'a str,
+    /// The booking that they name.
+    pub booking: BookingId,
+    /// Their account; [`super::claim::PLATFORM`] where they name none.
+    pub account: &'a str,
+    /// How they are judged now.
+    pub judged: Judged,
+}
+
+/// How events whose claim is decided are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// The booking is another account's: they are dead.
+    Refused,
+    /// The booking is their account's.
+    Accepted {
+        /// What their object still waits for.
+        waiting: Option<Waiting>,
+    },
+}
+
+/// The claims of earlier events whose standing may have changed. `stored` are
+/// the claims as they were before this set of events.
+pub fn rejudged<'a>(
+    world: &'a World,
+    stored: &BTreeMap<BookingId, BTreeMap<Claimant, FirstClaim>>,
+    placed: &BTreeMap<&str, Placed>,
+    owners: &Owners,
+) -> Vec<Rejudged<'a>> {
+    let mut rejudged = Vec::new();
+    for (id, booking) in &world.bookings {
+        let Some(before) = stored.get(id) else {
+            continue;
+        };
+        let has_changed = has_changed(booking, before);
+        for claimant in booking.claims.keys() {
+            let was_there = before.contains_key(claimant);
+            if !was_there || !(has_changed || world.is_seen_again(&claimant.object)) {
+                continue;
+            }
+            let claim = Claim {
+                account: claimant.account.clone(),
+                booking: Some(*id),
+            };
+            let judged = match claim.standing(owners) {
+                Standing::Undecided => continue,
+                Standing::Refused => Judged::Refused,
+                Standing::Accepted => Judged::Accepted {
+                    waiting: placed.get(claimant.object.as_str()).and_then(|p| p.waiting),
+                },
+            };
+            rejudged.push(Rejudged {
+                object: &claimant.object,
+                booking: *id,
+                account: &claimant.account,
+                judged,
+            });
+        }
+    }
+    rejudged
+}
+
+/// Whether the booking may be another account's than before. What the
+/// deployment's query said before is not known: where it decides between
+/// several accounts, it may have changed.
+fn has_changed(booking: &Booking, before: &BTreeMap<Claimant, FirstClaim>) -> bool {
+    match &booking.decreed {
+        Some(Owner::Unknown) => false,
+        Some(Owner::Account(owner)) => before.keys().any(|known| known.account != *owner),
+        None => {
+            let before = Booking {
+                claims: before.clone(),
+                ..Booking::default()
+            };
+            before.owner() != booking.owner()
+        }
+    }
+}

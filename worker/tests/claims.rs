@@ -1,0 +1,376 @@
+//! Whose a booking is, and what the ledger says when that turns out late.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use harness::stripe::{CheckoutSession, Event, Invoice};
+use serde_json::{Value, json};
+use support::{APPLIED, Lab, WAITING, dead_code, without};
+use worker::{
+    keep::Keep,
+    store::{
+        burial::{self, Grave},
+        connect::Database,
+    },
+};
+
+const HOST: &str = "acct_host";
+const REFUSED: &str = "booking_claimed_by_other_account";
+const OWNER_QUERY: &str = r#"SELECT "account" FROM "Booking" WHERE "id" = $1"#;
+const LETTERS: &str =
+    "SELECT concat_ws(' ', id, reason, state, attempts) FROM stripe.dead_letter ORDER BY id";
+const LEDGER: &str = "SELECT concat_ws(' ', id, outcome, reason) FROM stripe.event ORDER BY id";
+
+fn invoice(status: &str, booking: Option<&str>) -> Value {
+    Invoice {
+        id: "in_1".into(),
+        status: status.into(),
+        booking: booking.map(str::to_owned),
+        ..Invoice::default()
+    }
+    .value()
+}
+
+fn event(id: &str, kind: &str, object: Value) -> Event {
+    Event::new(id, kind, object).of_account(HOST)
+}
+
+fn paid(id: &str, booking: &str) -> Event {
+    event(id, "invoice.paid", invoice("paid", Some(booking)))
+}
+
+/// An event by which an account names booking 7 for an invoice, so many seconds
+/// after the first.
+fn claim(id: &str, account: &str, invoice: &str, after: i64) -> Event {
+    let first = paid(id, "7");
+    let at = first.created + after;
+    let mut claim = first.at(at).of_account(account);
+    claim.object["id"] = json!(invoice);
+    claim
+}
+
+fn session(invoice: Value) -> Value {
+    let mut object = CheckoutSession::default().value();
+    object["invoice"] = invoice;
+    object["metadata"] = json!({ "bookingId": "7" });
+    object["client_reference_id"] = Value::Null;
+    object
+}
+
+/// Booking, invoice and status of the one row of `"Invoice"`.
+async fn row(lab: &Lab) -> String {
+    let rows = lab.invoices().await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    rows[0].splitn(4, ' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// A lab whose bookings say whose they are; there is none yet.
+async fn with_owners() -> Lab {
+    let mut lab = Lab::with_bookings(&[]).await;
+    lab.client
+        .batch_execute(r#"ALTER TABLE "Booking" ADD "account" TEXT"#)
+        .await
+        .unwrap();
+    lab.settler.owner_query = Some(OWNER_QUERY.into());
+    lab
+}
+
+async fn book(lab: &Lab, account: &str) {
+    let insert = r#"INSERT INTO "Booking" VALUES (7, $1)"#;
+    lab.client.execute(insert, &[&account]).await.unwrap();
+    worker::waiting::join(&lab.settler).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_on_another_accounts_booking_is_dead_and_changes_nothing() {
+    let lab = Lab::new().await;
+    lab.take_one(&paid("evt_1", "7")).await;
+    let before = lab.invoices().await;
+    let mut theirs = paid("evt_2", "7").at(paid("", "7").created + 5);
+    theirs.account = Some("acct_thief".into());
+    theirs.object["id"] = json!("in_9");
+    theirs.object["created"] = json!(1_900_000_000);
+    let verdict = lab.take_one(&theirs).await;
+    assert_eq!(dead_code(&verdict), "booking_claimed_by_other_account");
+    assert_eq!(lab.invoices().await, before);
+
+    // Without an account it is the platform's, which is one more account.
+    theirs.account = None;
+    theirs.id = "evt_3".into();
+    assert_eq!(
+        dead_code(&lab.take_one(&theirs).await),
+        "booking_claimed_by_other_account"
+    );
+    assert_eq!(lab.invoices().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_claim_that_arrives_later_wins() {
+    let lab = Lab::new().await;
+    let late = paid("evt_1", "7");
+    assert_eq!(lab.take_one(&late).await, APPLIED);
+    let mut early = paid("evt_2", "7").at(late.created - 5);
+    early.account = Some("acct_first".into());
+    early.object["id"] = json!("in_9");
+    assert_eq!(lab.take_one(&early).await, APPLIED);
+    assert_eq!(row(&lab).await, "7 in_9 PAID");
+    let waiting = "SELECT id || ' ' || waiting FROM stripe.invoice WHERE waiting IS NOT NULL";
+    assert_eq!(
+        lab.rows(waiting).await,
+        ["in_1 booking_claimed_by_other_account"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deployments_own_query_decides_whose_a_booking_is() {
+    let lab = with_owners().await;
+    let mine = paid("evt_1", "7");
+    assert_eq!(lab.take_one(&mine).await, WAITING);
+    lab.client
+        .batch_execute(
+            r#"INSERT INTO "Booking" VALUES (7, 'acct_host'), (8, 'acct_other'), (9, NULL)"#,
+        )
+        .await
+        .unwrap();
+    worker::waiting::join(&lab.settler).await.unwrap();
+    assert_eq!(row(&lab).await, "7 in_1 PAID");
+
+    let mut theirs = paid("evt_2", "8");
+    theirs.object["id"] = json!("in_2");
+    assert_eq!(
+        dead_code(&lab.take_one(&theirs).await),
+        "booking_claimed_by_other_account"
+    );
+    // It is put right, and judged again.
+    lab.client
+        .batch_execute(r#"UPDATE "Booking" SET "account" = 'acct_host' WHERE "id" = 8"#)
+        .await
+        .unwrap();
+    assert_eq!(lab.take_one(&theirs).await, APPLIED);
+    assert_eq!(lab.invoices().await.len(), 2);
+    assert_eq!(
+        lab.ledger("evt_2").await.unwrap(),
+        ("applied".into(), None, 2)
+    );
+
+    let mut platforms = paid("evt_3", "9");
+    platforms.object["id"] = json!("in_3");
+    platforms.account = None;
+    assert_eq!(lab.take_one(&platforms).await, APPLIED);
+    assert_eq!(lab.invoices().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_that_a_session_links_waits_for_a_booking_whose_owner_is_unknown() {
+    let completed = event(
+        "evt_1",
+        "checkout.session.completed",
+        session(json!("in_1")),
+    );
+    let unnamed = event("evt_2", "invoice.paid", invoice("paid", None));
+    for order in [[&completed, &unnamed], [&unnamed, &completed]] {
+        let lab = with_owners().await;
+        for event in order {
+            lab.take_one(event).await;
+        }
+        let waiting = "SELECT waiting FROM stripe.invoice";
+        assert_eq!(lab.rows(waiting).await, ["owner_unknown"]);
+        book(&lab, HOST).await;
+        assert_eq!(row(&lab).await, "7 in_1 PAID");
+        assert_eq!(lab.ledger("evt_2").await.unwrap().0, "applied");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_does_not_say_when_comes_after_all_that_do() {
+    let mut timeless =
+        Event::new("evt_1", "invoice.paid", invoice("paid", Some("7"))).of_account("acct_b");
+    timeless.object["id"] = json!("in_2");
+    let timeless = without(timeless.value(), "created")
+        .to_string()
+        .into_bytes();
+    let timely = paid("evt_2", "7").bytes();
+    for order in [[&timeless, &timely], [&timely, &timeless]] {
+        let lab = Lab::new().await;
+        for body in order {
+            lab.take_bytes(std::slice::from_ref(body)).await;
+        }
+        assert_eq!(row(&lab).await, "7 in_1 PAID");
+    }
+}
+
+/// What was applied by then becomes a dead letter, as if it had come in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_is_overtaken_leaves_a_dead_letter_with_its_bytes() {
+    let lab = Lab::new().await;
+    let (late, early) = (
+        claim("evt_late", "acct_b", "in_b", 10),
+        claim("evt_early", "acct_a", "in_a", 0),
+    );
+    assert_eq!(lab.take_one(&late).await, APPLIED);
+    assert_eq!(lab.take_one(&early).await, APPLIED);
+    assert_eq!(
+        lab.rows(LEDGER).await,
+        ["evt_early applied", &format!("evt_late dead {REFUSED}")]
+    );
+    assert_eq!(
+        lab.rows(LETTERS).await,
+        [format!("evt_late {REFUSED} dead 1")]
+    );
+    let kept = lab
+        .client
+        .query_one(
+            "SELECT body, routing_key, detail, properties->'message_id' IS NOT NULL FROM stripe.dead_letter",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(kept.get::<_, Vec<u8>>(0), late.bytes());
+    assert_eq!(kept.get::<_, String>(1), "invoice.paid");
+    assert_eq!(
+        kept.get::<_, String>(2),
+        worker::events::rejection::Rejection::BookingClaimedByOtherAccount { booking: 7 }
+            .to_string()
+    );
+    assert!(kept.get::<_, bool>(3));
+    // Nothing more comes of it: not by the same event, nor by a later one.
+    assert_eq!(dead_code(&lab.take_one(&late).await), REFUSED);
+    let more = claim("evt_more", "acct_a", "in_a", 20);
+    lab.take_one(&more).await;
+    assert_eq!(
+        lab.rows(LETTERS).await,
+        [format!("evt_late {REFUSED} dead 1")]
+    );
+    assert_eq!(row(&lab).await, "7 in_a PAID");
+}
+
+/// The booking changes hands twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_whose_claim_wins_after_all_is_resolved() {
+    let lab = Lab::new().await;
+    let winner = claim("evt_1", "acct_a", "in_a", 10);
+    let refused = claim("evt_2", "acct_b", "in_b", 20);
+    let first = claim("evt_3", "acct_b", "in_b", 0);
+    assert_eq!(lab.take_one(&winner).await, APPLIED);
+    assert_eq!(dead_code(&lab.take_one(&refused).await), REFUSED);
+    let connection = Database::parse(lab.database.url()).unwrap().connect().await;
+    let grave = Grave {
+        id: "evt_2".into(),
+        event_id: Some("evt_2".into()),
+        envelope: None,
+        routing_key: refused.kind.clone(),
+        body: refused.bytes(),
+        properties: json!({}),
+        reason: REFUSED.into(),
+        detail: String::new(),
+        origin: "worker",
+        mark: "first".into(),
+        died_at: chrono::DateTime::from_timestamp(harness::stripe::now(), 0).unwrap(),
+    };
+    burial::bury(&connection.unwrap(), &grave).await.unwrap();
+    assert_eq!(lab.rows(LETTERS).await, [format!("evt_2 {REFUSED} dead 1")]);
+
+    assert_eq!(lab.take_one(&first).await, APPLIED);
+    assert_eq!(
+        lab.rows(LEDGER).await,
+        [
+            &format!("evt_1 dead {REFUSED}"),
+            "evt_2 applied",
+            "evt_3 applied"
+        ]
+    );
+    assert_eq!(
+        lab.rows(LETTERS).await,
+        [
+            format!("evt_1 {REFUSED} dead 1"),
+            format!("evt_2 {REFUSED} resolved 1")
+        ]
+    );
+    assert_eq!(row(&lab).await, "7 in_b PAID");
+
+    // And back: the bytes that died first are still there.
+    let before = claim("evt_4", "acct_a", "in_a", -10);
+    assert_eq!(lab.take_one(&before).await, APPLIED);
+    assert_eq!(
+        lab.rows(LETTERS).await,
+        [
+            format!("evt_1 {REFUSED} resolved 1"),
+            format!("evt_2 {REFUSED} dead 2"),
+            format!("evt_3 {REFUSED} dead 1")
+        ]
+    );
+    assert_eq!(row(&lab).await, "7 in_a PAID");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_waits_for_its_owner_is_decided_when_the_booking_comes() {
+    let paid = claim("evt_1", HOST, "in_1", 0);
+    let opened = event("evt_2", "checkout.session.completed", session(Value::Null));
+    for (owner, ledger, letters) in [
+        (HOST, ["evt_1 applied", "evt_2 applied"], 0),
+        (
+            "acct_other",
+            [
+                "evt_1 dead booking_claimed_by_other_account",
+                "evt_2 dead booking_claimed_by_other_account",
+            ],
+            2,
+        ),
+    ] {
+        let lab = with_owners().await;
+        assert_eq!(lab.take_one(&paid).await, WAITING);
+        // Without an invoice of its own the session waits alone.
+        assert_eq!(lab.take_one(&opened).await, WAITING);
+        assert_eq!(
+            lab.rows(LEDGER).await,
+            ["evt_1 waiting owner_unknown", "evt_2 waiting owner_unknown"]
+        );
+        assert_eq!(worker::waiting::join(&lab.settler).await.unwrap(), 2);
+        book(&lab, owner).await;
+        assert_eq!(lab.rows(LEDGER).await, ledger);
+        assert_eq!(lab.rows(LETTERS).await.len(), letters);
+        assert_eq!(lab.invoices().await.len(), 1 - letters / 2);
+        // It is decided, and not looked at again.
+        assert_eq!(worker::waiting::join(&lab.settler).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reason_of_a_waiting_event_is_what_it_waits_for_now() {
+    let lab = Lab::with_bookings(&[]).await;
+    let unnamed = event("evt_1", "invoice.paid", invoice("paid", None));
+    assert_eq!(lab.take_one(&unnamed).await, WAITING);
+    assert_eq!(lab.rows(LEDGER).await, ["evt_1 waiting no_booking"]);
+    lab.take_one(&event(
+        "evt_2",
+        "checkout.session.completed",
+        session(json!("in_1")),
+    ))
+    .await;
+    assert_eq!(
+        lab.rows(LEDGER).await,
+        ["evt_1 waiting booking_missing", "evt_2 applied"]
+    );
+    lab.book(7).await;
+    worker::waiting::join(&lab.settler).await.unwrap();
+    assert_eq!(lab.rows(LEDGER).await, ["evt_1 applied", "evt_2 applied"]);
+}
+
+/// Without its bytes there is nothing to send again; the ledger still says it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_bytes_are_not_kept_is_dead_in_the_ledger_alone() {
+    let mut lab = Lab::new().await;
+    lab.settler.keep = Keep::Never;
+    lab.take_one(&claim("evt_1", "acct_b", "in_b", 10)).await;
+    lab.take_one(&claim("evt_2", "acct_a", "in_a", 0)).await;
+    assert_eq!(
+        lab.rows(LEDGER).await,
+        [&format!("evt_1 dead {REFUSED}"), "evt_2 applied"]
+    );
+    assert_eq!(lab.rows(LETTERS).await.len(), 0);
+}
