@@ -44,7 +44,7 @@ test: build ## Runs all tests against servers of their own
 bench: build-release ## Measures speed and memory against what this machine can do: ten minutes
 	@$(TARGET_DIR)/release/bench
 
-bench-quick: build-release ## The same in a minute and a half, with small sizes
+bench-quick: build-release ## The same in a minute, with small sizes
 	@$(TARGET_DIR)/release/bench --quick
 
 fuzz: ## Runs the fuzz targets; RUNS=, SECONDS_EACH=, TARGETS= and KEEP= as scripts/fuzz.sh says

@@ -73,11 +73,44 @@ impl Limits {
         if setrlimit(Resource::Nofile, files).is_err() {
             files.current = asked;
         }
-        let most = files.current.and_then(|most| usize::try_from(most).ok());
+        self.within(files.current)
+    }
+
+    /// These limits, where so many files may be open; `None` is any number.
+    fn within(self, files: Option<u64>) -> Self {
+        let most = files.and_then(|most| usize::try_from(most).ok());
         let room = most.map_or(usize::MAX, |most| most.saturating_sub(OTHER_FILES).max(1));
         Self {
             connections: self.connections.min(room),
             ..self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_room_for_other_files() {
+        let at_most = |files| Limits::default().within(files).connections;
+        assert_eq!(at_most(None), 10_000);
+        assert_eq!(at_most(Some(1_000_000)), 10_000);
+        assert_eq!(at_most(Some(1_024)), 1_024 - OTHER_FILES);
+        assert_eq!(at_most(Some(10)), 1);
+    }
+
+    #[test]
+    fn a_low_number_of_open_files_is_raised() {
+        let before = getrlimit(Resource::Nofile);
+        let mut low = before;
+        low.current = Some(256);
+        setrlimit(Resource::Nofile, low).unwrap();
+        let limits = Limits::default().within_open_files();
+        assert_eq!(getrlimit(Resource::Nofile).current, before.maximum);
+        assert_eq!(
+            limits.connections,
+            Limits::default().within(before.maximum).connections
+        );
     }
 }

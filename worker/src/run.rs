@@ -285,3 +285,26 @@ async fn ready(pool: Pool<AsyncPgConnection>, health: Health) -> Result<(), Stri
         Err("the queue is not being consumed".to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rest would go on without it, and say that it is ready.
+    #[tokio::test]
+    async fn a_part_that_ends_by_itself_ends_the_worker() {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let spawn = Spawn {
+            tasks: &tasks,
+            stop: &stop,
+        };
+        let lasting = stop.clone();
+        spawn.task(async move { lasting.cancelled().await });
+        tokio::task::yield_now().await;
+        assert!(!stop.is_cancelled());
+        spawn.task(async { panic!("a mistake") });
+        stop.cancelled().await;
+        tasks.close();
+        tasks.wait().await;
+    }
+}

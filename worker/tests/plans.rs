@@ -94,6 +94,27 @@ fn events(index: usize) -> Vec<Event> {
     ]
 }
 
+/// A booking that changes hands twice: events are refused after all, and accepted
+/// after all.
+fn overtaken(booking: usize) -> Vec<Event> {
+    let by = |account: &str, invoice: &str, seconds: i64| {
+        let invoice = Invoice {
+            id: format!("in_{invoice}{booking}"),
+            booking: Some(booking.to_string()),
+            ..Invoice::default()
+        };
+        let id = format!("evt_o{booking}_{seconds}");
+        let event = Event::new(&id, "invoice.paid", invoice.value()).of_account(account);
+        let at = event.created - seconds;
+        event.at(at)
+    };
+    vec![
+        by("acct_a", "x", 10),
+        by("acct_b", "y", 20),
+        by("acct_a", "x", 30),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     let lab = Lab::with_bookings(&[]).await;
@@ -110,6 +131,9 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     let all: Vec<Event> = (10..20).flat_map(events).collect();
     lab.take(&all).await;
     lab.take(&all).await;
+    for event in overtaken(500) {
+        lab.take_one(&event).await;
+    }
     worker::waiting::join(&lab.settler).await.unwrap();
     {
         let conn = lab.settler.pool.get().await.unwrap();
@@ -159,6 +183,9 @@ async fn a_full_unit_reads_no_whole_table_before_there_are_statistics() {
         lab.take(unit).await;
     }
     lab.take(&all).await;
+    for event in overtaken(500) {
+        lab.take_one(&event).await;
+    }
 
     let Lab {
         database, settler, ..

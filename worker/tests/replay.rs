@@ -20,7 +20,7 @@ use harness::{
 use support::{
     Lab,
     operator::{Operator, done},
-    running::{BOUND, Options, Running, publish, until},
+    running::{BOUND, Options, Running, declare, publish, until},
 };
 use worker::keep::Keep;
 
@@ -122,6 +122,43 @@ async fn two_replays_at_once_share_the_work() {
     until(&lab.client, STATES, "resolved 60 60").await;
     assert_eq!(lab.rows(LEDGER).await, ["applied 60 120"]);
     worker.stop().await;
+}
+
+/// The broker hands back what has no queue among the confirms of what has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_queue_takes_is_told_apart_from_what_one_takes() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("mixed"));
+    declare(&broker).await;
+    lab.client
+        .batch_execute(
+            r#"INSERT INTO stripe.dead_letter (id, routing_key, body, properties, reason, detail,
+                origin, mark, first_at, last_at)
+            SELECT 'evt_' || i, CASE WHEN i % 3 = 0 THEN 'nobody.wants' ELSE 'invoice.paid' END,
+                '{}', '{}', 'other_object', '', 'worker', '', now(), now()
+            FROM generate_series(1, 120) i"#,
+        )
+        .await
+        .unwrap();
+    let operator = Operator::new(lab.worker_url(), &broker);
+    let done = operator.run("dead-letters replay --all --yes --json").await;
+    assert_eq!(done.code, 1, "{}", done.err);
+    assert_eq!(done.objects()[0]["published"], 80);
+    assert_eq!(
+        lab.rows(
+            "SELECT concat_ws(' ', d.routing_key, d.state, i.outcome, count(*)) \
+             FROM stripe.dead_letter d JOIN stripe.replay_item i ON i.item_id = d.id \
+             GROUP BY d.routing_key, d.state, i.outcome ORDER BY 1"
+        )
+        .await,
+        [
+            "invoice.paid replayed 80",
+            "nobody.wants dead unroutable 40"
+        ]
+    );
+    broker
+        .until_depth(&broker.worker_queue(), 80, BOUND)
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

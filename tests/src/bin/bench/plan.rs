@@ -15,12 +15,16 @@ pub(crate) struct Plan {
     pub(crate) rates: &'static [u32],
     /// How long each is kept up.
     pub(crate) at_rate: Duration,
+    /// Single rows committed, one every ten milliseconds, to see how long one takes.
+    pub(crate) commits: u32,
     /// How long the highest rate has to be held; none: it is not looked for.
     pub(crate) hold: Option<Duration>,
     /// Rows of the ledger before the events whose cost is measured.
     pub(crate) ledgers: &'static [u64],
     /// Events whose cost is measured on each ledger.
     pub(crate) grown: u64,
+    /// How often that is measured; the best counts.
+    pub(crate) rounds: u32,
     /// Events that wait in the long queue.
     pub(crate) long_queue: u64,
 }
@@ -33,22 +37,26 @@ impl Plan {
         backlog: 200_000,
         rates: &[100, 1_000, 5_000, 8_000, 12_000],
         at_rate: Duration::from_secs(10),
+        commits: 300,
         hold: Some(Duration::from_secs(60)),
         ledgers: &[0, 1_000_000, 5_000_000],
         grown: 60_000,
+        rounds: 2,
         long_queue: 500_000,
     };
 
     /// One minute.
     pub(crate) const QUICK: Self = Self {
-        intake: Duration::from_millis(1_500),
-        warm_up: Duration::from_millis(500),
-        backlog: 20_000,
+        intake: Duration::from_millis(1_000),
+        warm_up: Duration::from_millis(250),
+        backlog: 10_000,
         rates: &[100, 2_000],
-        at_rate: Duration::from_secs(5),
+        at_rate: Duration::from_secs(3),
+        commits: 100,
         hold: None,
         ledgers: &[0, 100_000],
         grown: 10_000,
-        long_queue: 50_000,
+        rounds: 1,
+        long_queue: 30_000,
     };
 }

@@ -65,7 +65,7 @@ pub(crate) async fn measure(stage: &mut Stage, plan: &Plan, report: &mut Report)
         rows = *ledger;
         report.progress(&format!("growth: {} events with {ledger} rows", plan.grown));
         let mut cost: Option<Cost> = None;
-        for _ in 0..2 {
+        for _ in 0..plan.rounds {
             let events = stage.events(plan.grown);
             drain::fill(stage, &events).await?;
             let phase = format!("growth, {ledger} rows");

@@ -18,9 +18,7 @@ use crate::{
     stage::{Database, Stage},
 };
 
-/// Single rows committed to see how long one takes.
-const COMMITS: u32 = 300;
-/// From one of them to the next: 100 a second.
+/// From one confirm or commit of the limit to the next: 100 a second.
 const PACE: Duration = Duration::from_millis(10);
 /// The rates to hold, from the one hoped for.
 const CANDIDATES: [u32; 12] = [
@@ -166,7 +164,7 @@ fn add(report: &mut Report, rate: u32, run: &Run, least: Duration) {
 async fn least(stage: &mut Stage, plan: &Plan, database: &Database) -> Result<Duration> {
     let (confirm, _) = intake::raw(stage, plan, 1, PACE).await?;
     let client = database.connect().await?;
-    let commit = commit::one_by_one(&client, COMMITS, PACE).await?;
+    let commit = commit::one_by_one(&client, plan.commits, PACE).await?;
     Ok(confirm.latency.p50 + commit.p50)
 }
 
