@@ -39,9 +39,9 @@ pub struct Outcome {
     pub findings: Findings,
     /// The longest time without an answer 200.
     pub outage: Duration,
-    /// The longest time from a mended fault to full speed, of those that no
-    /// other fault cut short.
-    pub recovery: Option<Duration>,
+    /// The longest time from a mended fault to full speed, and the fault, of those
+    /// where nothing else was broken and no other fault cut it short.
+    pub recovery: Option<(Duration, &'static str)>,
     /// How many of them there were.
     pub measured_recoveries: usize,
     /// First tries answered 200: one in a hundred took longer.
@@ -80,7 +80,8 @@ impl Outcome {
             self.unanswered.to_string(),
             self.strange.to_string(),
             seconds(self.outage),
-            self.recovery.map_or("-".to_owned(), seconds),
+            self.recovery
+                .map_or("-".to_owned(), |(time, _)| seconds(time)),
         ]
     }
 }
@@ -124,6 +125,10 @@ pub fn table(outcomes: &[Outcome]) -> String {
     for outcome in outcomes {
         let name = &outcome.name;
         lines.extend(outcome.notes.iter().map(|note| format!("{name}: {note}")));
+        if let Some((_, fault)) = outcome.recovery.filter(|_| outcome.strikes.len() > 1) {
+            let count = outcome.measured_recoveries;
+            lines.push(format!("{name}: slowest of {count} recoveries: {fault}"));
+        }
         if outcome.ended_by_themselves > 0 {
             let count = outcome.ended_by_themselves;
             lines.push(format!(

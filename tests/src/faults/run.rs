@@ -124,12 +124,11 @@ async fn on(plan: &Plan, stage: &Arc<Stage>, world: Arc<World>, mut rng: Rng) ->
     let memory = process::peak_memory(stage.ingest.lock().await.process().pid());
     let struck = struck.into_inner().unwrap_or_else(PoisonError::into_inner);
     let counts = tally.counts();
-    let recoveries = struck.iter().enumerate().map(|(place, strike)| {
-        let next = struck.iter().skip(place + 1).map(|next| next.begun);
-        let until = next.filter(|begun| *begun > strike.mended).min();
-        counts.recovery(strike.mended, until.unwrap_or(flow).min(flow), rate(plan))
+    let recoveries = whole_again(&struck, flow).filter_map(|(strike, until)| {
+        let time = counts.recovery(strike.mended, until, rate(plan))?;
+        Some((time, strike.fault.name()))
     });
-    let recoveries: Vec<Option<Duration>> = recoveries.collect();
+    let recoveries: Vec<(Duration, &'static str)> = recoveries.collect();
     let mut strikes: BTreeMap<&'static str, usize> = BTreeMap::new();
     for strike in &struck {
         *strikes.entry(strike.fault.name()).or_default() += 1;
@@ -149,11 +148,26 @@ async fn on(plan: &Plan, stage: &Arc<Stage>, world: Arc<World>, mut rng: Rng) ->
         answers: counts.answers.clone(),
         findings,
         outage: counts.longest_outage(flow),
-        recovery: recoveries.iter().flatten().max().copied(),
-        measured_recoveries: recoveries.iter().flatten().count(),
+        recovery: recoveries.iter().max().copied(),
+        measured_recoveries: recoveries.len(),
         p99: counts.latency(99),
         worst: counts.latency(100),
         notes: notes(plan, &counts, &spoils, memory),
+    })
+}
+
+/// The strikes after which everything was whole again, each with the moment until
+/// which it stayed so.
+fn whole_again(struck: &[Struck], flow: Duration) -> impl Iterator<Item = (Struck, Duration)> {
+    struck.iter().filter_map(move |strike| {
+        let mended = strike.mended;
+        let is_broken = |other: &Struck| other.begun <= mended && other.mended > mended;
+        if struck.iter().any(is_broken) {
+            return None;
+        }
+        let next = struck.iter().map(|next| next.begun);
+        let until = next.filter(|begun| *begun > mended).min();
+        Some((*strike, until.unwrap_or(flow).min(flow)))
     })
 }
 
@@ -273,5 +287,26 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Fault, Struck, whole_again};
+
+    #[test]
+    fn nothing_recovers_while_something_else_is_broken() {
+        let second = Duration::from_secs;
+        let strike = |begun, mended| Struck {
+            fault: Fault::ALL[0],
+            begun: second(begun),
+            mended: second(mended),
+        };
+        // The second begins before the first is mended; the third comes alone.
+        let struck = [strike(1, 4), strike(3, 8), strike(20, 21)];
+        let seen: Vec<(Duration, Duration)> = whole_again(&struck, second(30))
+            .map(|(strike, until)| (strike.mended, until))
+            .collect();
+        assert_eq!(seen, [(second(8), second(20)), (second(21), second(30))]);
     }
 }
