@@ -1,4 +1,5 @@
-//! The worker on its queue: real broker, real database, and what breaks.
+//! The worker on its queue, with a real broker and a real database. Each event has
+//! one effect, and one that cannot be settled now holds up no other.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,114 +13,23 @@ use std::time::Duration;
 
 use harness::{
     private::PrivateFolder,
-    proxy::Proxy,
-    servers::{
-        RabbitMq, RabbitMqOptions,
-        postgres::{Postgres, PostgresOptions},
-    },
-    stripe::{Event, Invoice},
-    test_servers::{TestBroker, TestDatabase},
+    servers::{RabbitMq, RabbitMqOptions},
+    stripe::Event,
+    test_servers::TestBroker,
     wait::{self, Seen},
 };
 use lapin::{
-    BasicProperties, Confirmation,
-    options::{QueueDeclareOptions, QueueDeleteOptions},
+    options::QueueDeclareOptions,
     types::{AMQPValue, FieldTable},
 };
-use shared::{amqp::AmqpUrl, envelope::Envelope, message, topology::Names};
-use support::{Lab, migrated, rules};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use worker::{
-    consume::Consume, gather::Reading, health::Health, keep::Keep, metrics::Metrics,
-    settle::Settler, store::connect::Database,
+use support::{
+    Lab,
+    consuming::{Worker, until_acked, until_rows},
+    migrated,
+    payments::nth_paid,
+    running::{BOUND, publish},
 };
-
-const BOUND: Duration = Duration::from_secs(30);
-
-/// A worker that consumes in this process.
-struct Worker {
-    stop: CancellationToken,
-    health: Health,
-    task: JoinHandle<Result<(), String>>,
-}
-
-impl Worker {
-    fn start(broker: &TestBroker, amqp_url: &str, database_url: &str) -> Self {
-        let (stop, health) = (CancellationToken::new(), Health::default());
-        let consume = Consume {
-            amqp: AmqpUrl::parse(amqp_url).unwrap(),
-            names: Names::new(broker.prefix()).unwrap(),
-            reading: Reading {
-                rules: rules(),
-                reader: worker::events::read,
-            },
-            settler: Settler::new(
-                Database::parse(database_url).unwrap().pool(),
-                None,
-                Keep::Compressed,
-            ),
-            metrics: Metrics::default(),
-            health: health.clone(),
-        };
-        let token = stop.clone();
-        let task = tokio::spawn(async move {
-            let ended = consume.run(&token).await;
-            ended.map_err(|error| shared::telemetry::report(&error))
-        });
-        Self { stop, health, task }
-    }
-
-    async fn consuming(self) -> Self {
-        wait::until("a consuming worker", BOUND, async || {
-            match (self.health.is_consuming(), self.task.is_finished()) {
-                (true, _) => Seen::Reached(()),
-                (false, true) => Seen::Never("it ended".into()),
-                (false, false) => Seen::NotYet("not consuming".into()),
-            }
-        })
-        .await
-        .unwrap();
-        self
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.unwrap().unwrap();
-    }
-}
-
-fn paid(index: usize) -> Event {
-    let object = Invoice {
-        id: format!("in_{index}"),
-        booking: Some((index + 1).to_string()),
-        ..Invoice::default()
-    };
-    Event::new(&format!("evt_{index}"), "invoice.paid", object.value()).of_account("acct_a")
-}
-
-fn properties(body: &[u8]) -> BasicProperties {
-    let envelope = Envelope::read(body).unwrap();
-    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    message::properties(&envelope, 1_760_000_000_123, Some(parent))
-}
-
-async fn publish(broker: &TestBroker, event: &Event) {
-    let body = event.bytes();
-    let confirmation = broker.publish(&event.kind, &body, properties(&body)).await;
-    assert_eq!(confirmation.unwrap(), Confirmation::Ack(None));
-}
-
-async fn until_rows(lab: &Lab, count: usize) {
-    wait::until(format!("{count} rows"), BOUND, async || {
-        match lab.invoices().await.len() {
-            rows if rows == count => Seen::Reached(()),
-            rows => Seen::NotYet(format!("{rows} rows")),
-        }
-    })
-    .await
-    .unwrap();
-}
+use tokio_postgres::Client;
 
 /// How many messages are in a queue, delivered or not.
 async fn messages(node: &RabbitMq, queue: &str) -> usize {
@@ -129,20 +39,12 @@ async fn messages(node: &RabbitMq, queue: &str) -> usize {
     line.and_then(|count| count.trim().parse().ok()).unwrap()
 }
 
-async fn until_acked(broker: &TestBroker, worker: Worker) {
-    // What was not acked is back in the queue once its consumer is gone.
-    worker.stop().await;
-    let (queue, dead) = (broker.worker_queue(), broker.dead());
-    assert_eq!(broker.depth(&queue).await.unwrap(), 0, "left in the queue");
-    assert_eq!(broker.depth(&dead).await.unwrap(), 0, "dead letters");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_share_a_queue_and_each_event_has_one_effect() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("share"));
     let start = || Worker::start(&broker, broker.url(), lab.worker_url()).consuming();
     let (one, two) = tokio::join!(start(), start());
-    let events: Vec<Event> = (0..60).map(paid).collect();
+    let events: Vec<Event> = (0..60).map(nth_paid).collect();
     for event in events.iter().chain(events.iter().rev()) {
         publish(&broker, event).await;
     }
@@ -164,10 +66,10 @@ async fn what_cannot_be_applied_is_a_dead_letter_with_its_bytes_and_its_reason()
     let worker = Worker::start(&broker, broker.url(), lab.worker_url())
         .consuming()
         .await;
-    let mut wrong = paid(1);
+    let mut wrong = nth_paid(1);
     wrong.object["metadata"]["bookingId"] = "seven".into();
     publish(&broker, &wrong).await;
-    publish(&broker, &paid(2)).await;
+    publish(&broker, &nth_paid(2)).await;
     until_rows(&lab, 1).await;
     broker.until_depth(&broker.dead(), 1, BOUND).await.unwrap();
     let letter = broker.take_all(&broker.dead()).await.unwrap().remove(0);
@@ -190,30 +92,37 @@ async fn what_cannot_be_applied_is_a_dead_letter_with_its_bytes_and_its_reason()
     until_acked(&broker, worker).await;
 }
 
+/// A worker that has made the first row, and somebody who holds it until the end
+/// of a transaction.
+async fn held(lab: &Lab, broker: &TestBroker) -> (Worker, Client) {
+    let worker = Worker::start(broker, broker.url(), lab.worker_url())
+        .consuming()
+        .await;
+    publish(broker, &nth_paid(0)).await;
+    until_rows(lab, 1).await;
+    let holder = lab.database.connect().await.unwrap();
+    holder.batch_execute("BEGIN").await.unwrap();
+    let query = r#"SELECT 1 FROM "Invoice" WHERE "bookingId" = 1 FOR UPDATE"#;
+    assert_eq!(holder.execute(query, &[]).await.unwrap(), 1);
+    (worker, holder)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_somebody_holds_delays_its_own_event_only() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("hold"));
-    let worker = Worker::start(&broker, broker.url(), lab.worker_url())
-        .consuming()
-        .await;
-    publish(&broker, &paid(0)).await;
-    until_rows(&lab, 1).await;
-    let mut client = lab.database.connect().await.unwrap();
-    let holding = client.transaction().await.unwrap();
-    let query = r#"SELECT 1 FROM "Invoice" WHERE "bookingId" = 1 FOR UPDATE"#;
-    holding.execute(query, &[]).await.unwrap();
+    let (worker, holder) = held(&lab, &broker).await;
 
-    let mut voided = paid(0);
+    let mut voided = nth_paid(0);
     (voided.id, voided.kind) = ("evt_void".into(), "invoice.voided".into());
     voided.object["status"] = "void".into();
     voided.created += 10;
     publish(&broker, &voided).await;
     for index in 1..5 {
-        publish(&broker, &paid(index)).await;
+        publish(&broker, &nth_paid(index)).await;
     }
     until_rows(&lab, 5).await;
     assert_eq!(lab.ledger("evt_void").await, None);
-    holding.commit().await.unwrap();
+    holder.batch_execute("COMMIT").await.unwrap();
     until_rows(&lab, 4).await;
     until_acked(&broker, worker).await;
 }
@@ -223,18 +132,10 @@ async fn a_row_that_somebody_holds_delays_its_own_event_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_events_of_one_held_row_do_not_stop_the_queue() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("held"));
-    let worker = Worker::start(&broker, broker.url(), lab.worker_url())
-        .consuming()
-        .await;
-    publish(&broker, &paid(0)).await;
-    until_rows(&lab, 1).await;
-    let mut client = lab.database.connect().await.unwrap();
-    let holding = client.transaction().await.unwrap();
-    let query = r#"SELECT 1 FROM "Invoice" WHERE "bookingId" = 1 FOR UPDATE"#;
-    holding.execute(query, &[]).await.unwrap();
+    let (worker, holder) = held(&lab, &broker).await;
 
     for number in 0..6 {
-        let mut changed = paid(0);
+        let mut changed = nth_paid(0);
         changed.id = format!("evt_change_{number}");
         changed.object["total"] = (1000 + number).into();
         changed.created += 10 + number;
@@ -242,11 +143,11 @@ async fn many_events_of_one_held_row_do_not_stop_the_queue() {
     }
     // One by one: each is a unit of its own, and comes between two tries.
     for index in 1..8 {
-        publish(&broker, &paid(index)).await;
+        publish(&broker, &nth_paid(index)).await;
         until_rows(&lab, index + 1).await;
     }
     assert_eq!(lab.ledger("evt_change_0").await, None);
-    holding.commit().await.unwrap();
+    holder.batch_execute("COMMIT").await.unwrap();
     let changes = "SELECT count(*)::text FROM stripe.event WHERE id LIKE 'evt_change_%'";
     let last = "SELECT total::text FROM stripe.invoice WHERE id = 'in_0'";
     // Each is tried again after its own pause, half a minute at most.
@@ -274,7 +175,7 @@ async fn a_broker_that_takes_no_dead_letter_still_gives_events_and_takes_acks() 
         .await;
     worker.stop().await;
     for index in 0..5 {
-        let mut event = paid(index);
+        let mut event = nth_paid(index);
         if index == 2 {
             event.object["metadata"]["bookingId"] = "no booking".into();
         }
@@ -312,126 +213,6 @@ async fn a_broker_that_takes_no_dead_letter_still_gives_events_and_takes_acks() 
     .await
     .unwrap();
     worker.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_was_committed_but_not_acked_comes_again_without_effect() {
-    let (lab, broker) = (Lab::new().await, TestBroker::new("ack"));
-    let proxy = Proxy::before(broker.url(), 5672).await.unwrap();
-    let worker = Worker::start(&broker, proxy.url(), lab.worker_url())
-        .consuming()
-        .await;
-    proxy.stall_client();
-    publish(&broker, &paid(0)).await;
-    until_rows(&lab, 1).await;
-    let state = lab.state().await;
-    proxy.cut();
-    worker.stop.cancel();
-    let _ = worker.task.await;
-
-    let worker = Worker::start(&broker, broker.url(), lab.worker_url())
-        .consuming()
-        .await;
-    publish(&broker, &paid(1)).await;
-    until_rows(&lab, 2).await;
-    until_acked(&broker, worker).await;
-    assert_eq!(lab.ledger("evt_0").await.unwrap().2, 1);
-    assert!(lab.state().await.contains(&state[0]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_connection_and_a_deleted_queue_are_healed() {
-    let (lab, broker) = (Lab::new().await, TestBroker::new("heal"));
-    let proxy = Proxy::before(broker.url(), 5672).await.unwrap();
-    let worker = Worker::start(&broker, proxy.url(), lab.worker_url())
-        .consuming()
-        .await;
-    proxy.cut();
-    publish(&broker, &paid(0)).await;
-    proxy.restore();
-    until_rows(&lab, 1).await;
-
-    let connection = harness::servers::rabbitmq::connect(broker.url())
-        .await
-        .unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    let queue = broker.worker_queue();
-    let options = QueueDeleteOptions::default();
-    channel
-        .queue_delete(queue.as_str().into(), options)
-        .await
-        .unwrap();
-    // The worker makes it again.
-    wait::until("the queue", BOUND, async || {
-        match broker.depth(&queue).await {
-            Ok(_) => Seen::Reached(()),
-            Err(error) => Seen::NotYet(format!("{error:#}")),
-        }
-    })
-    .await
-    .unwrap();
-    let again = wait::until("a routed event", BOUND, async || {
-        let body = paid(1).bytes();
-        match broker
-            .publish("invoice.paid", &body, properties(&body))
-            .await
-        {
-            Ok(Confirmation::Ack(None)) => Seen::Reached(()),
-            other => Seen::NotYet(format!("{other:?}")),
-        }
-    });
-    again.await.unwrap();
-    until_rows(&lab, 2).await;
-    until_acked(&broker, worker).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn while_the_database_is_away_the_queue_holds_everything() {
-    let folder = PrivateFolder::make("away").unwrap();
-    let options = PostgresOptions {
-        durability: harness::servers::Durability::Fast,
-        ..PostgresOptions::default()
-    };
-    let mut postgres = Postgres::start(folder.path(), options).await.unwrap();
-    let database = TestDatabase::empty_on(&postgres.url(), "away")
-        .await
-        .unwrap();
-    let connection = Database::parse(database.url()).unwrap().connect().await;
-    worker::store::migrate::up(connection.unwrap())
-        .await
-        .unwrap();
-    let broker = TestBroker::new("away");
-    let worker = Worker::start(&broker, broker.url(), database.url())
-        .consuming()
-        .await;
-    publish(&broker, &paid(0)).await;
-
-    postgres.kill();
-    for index in 1..4 {
-        publish(&broker, &paid(index)).await;
-    }
-    postgres.start_again().await.unwrap();
-    let lab = Lab::on(database).await;
-    until_rows(&lab, 4).await;
-    until_acked(&broker, worker).await;
-    let attempts = "SELECT DISTINCT outcome || attempts FROM stripe.event";
-    assert_eq!(lab.rows(attempts).await, ["applied1"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stop_while_the_database_is_away_gives_everything_back() {
-    let database = migrated().await;
-    let proxy = Proxy::before(database.url(), 5432).await.unwrap();
-    let broker = TestBroker::new("stop");
-    let worker = Worker::start(&broker, broker.url(), proxy.url())
-        .consuming()
-        .await;
-    proxy.cut();
-    publish(&broker, &paid(0)).await;
-    let queue = broker.worker_queue();
-    broker.until_depth(&queue, 0, BOUND).await.unwrap();
-    worker.stop().await;
-    broker.until_depth(&queue, 1, BOUND).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! What Prisma makes of the models, and what a database holds, line by line.
 
-#![allow(unreachable_pub, reason = "as in support")]
+#![allow(dead_code, unreachable_pub, reason = "as in support")]
 
 pub mod misfits;
 

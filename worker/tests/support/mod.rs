@@ -7,9 +7,13 @@
     reason = "each test binary uses a part of it"
 )]
 
+pub mod consuming;
 pub mod histories;
+pub mod invoices;
 pub mod memory;
+pub mod migrating;
 pub mod operator;
+pub mod payments;
 pub mod running;
 
 use std::{fs, path::Path, sync::Once};

@@ -20,6 +20,10 @@ use super::rules;
 /// Bound for whatever is waited for.
 pub const BOUND: Duration = Duration::from_secs(30);
 
+/// All dead letters, as `until` waits for them.
+pub const LETTERS: &str = "SELECT id || ' ' || reason || ' ' || state || ' ' || attempts \
+    FROM stripe.dead_letter ORDER BY id";
+
 /// How a worker differs from the usual one.
 pub struct Options {
     pub reader: Reader,
