@@ -6,7 +6,7 @@ COMMENT ON COLUMN stripe.event.claimed_booking_id IS 'The booking that the event
 -- What became of the events of an object: its invoice no longer waits, or its
 -- booking turned out to be another account's. And "what happened to this invoice?".
 DROP INDEX stripe.event_waiting_idx;
-CREATE INDEX event_object_idx ON stripe.event (object_id);
+CREATE INDEX event_object_idx ON stripe.event (object_id, outcome);
 -- What is looked at again until the deployment's query knows the booking.
 CREATE INDEX event_undecided_idx ON stripe.event (object_id)
-    WHERE outcome = 'waiting' AND reason = 'owner_unknown';
+    WHERE outcome = 'waiting' AND reason = 'owner_unknown' AND claimed_booking_id IS NOT NULL;

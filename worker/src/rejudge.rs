@@ -10,19 +10,20 @@ use tracing::warn;
 use crate::{
     burial::grave,
     events::{
-        claim::BookingId,
         place::Waiting,
-        rejection::Rejection,
+        rejection::{CLAIMED_BY_OTHER_ACCOUNT, Rejection},
         rejudge::{Judged, Rejudged},
     },
     failure::Failure,
     store::{
-        burial, dead_letter, history, kept,
+        burial::{self, Grave},
+        dead_letter::{self, Deaths},
+        history, kept,
         ledger::{self, Claims, Turned},
     },
 };
 
-/// Writes it. Costs nothing where nothing turned out.
+/// Writes it. Costs nothing where no booking can have changed hands.
 ///
 /// Events that are refused after all become dead letters, again or out of their
 /// kept bytes. Dead letters that are accepted after all are resolved.
@@ -60,9 +61,8 @@ async fn turn(
         claims.bookings.push(one.booking);
         claims.accounts.push(one.account);
     }
-    let code = Rejection::BookingClaimedByOtherAccount { booking: 0 }.code();
     if !accepted.objects.is_empty() {
-        let turned = ledger::accept(conn, &accepted, &waiting, code).await?;
+        let turned = ledger::accept(conn, &accepted, &waiting, CLAIMED_BY_OTHER_ACCOUNT).await?;
         let resolved: Vec<_> = turned
             .iter()
             .map(|event| (event.id.as_str(), None))
@@ -70,41 +70,55 @@ async fn turn(
         dead_letter::resolve(conn, &resolved).await?;
     }
     if !refused.objects.is_empty() {
-        let turned = ledger::refuse(conn, &refused, code).await?;
-        bury(conn, turned, now).await?;
+        let turned = ledger::refuse(conn, &refused, CLAIMED_BY_OTHER_ACCOUNT).await?;
+        bury(conn, &turned, now).await?;
     }
     Ok(())
 }
 
+/// At most so many bodies are in memory at once.
+const AT_ONCE: usize = 100;
+
 async fn bury(
     conn: &AsyncPgConnection,
-    turned: Vec<Turned>,
+    turned: &[Turned],
     now: DateTime<Utc>,
 ) -> Result<(), Failure> {
-    if turned.is_empty() {
-        return Ok(());
-    }
-    let bookings: BTreeMap<String, BookingId> = turned
-        .into_iter()
-        .map(|event| (event.id, event.claimed_booking_id))
-        .collect();
-    let mut ids: Vec<String> = bookings.keys().cloned().collect();
-    let reopened = dead_letter::reopen(conn, &ids, now).await?;
-    ids.retain(|id| !reopened.contains(id));
-    let mut bodies = kept::bodies(conn, &ids).await?;
-    for row in history::of(conn, &ids).await? {
-        let why = Rejection::BookingClaimedByOtherAccount {
-            booking: bookings.get(&row.id).copied().unwrap_or_default(),
+    for turned in turned.chunks(AT_ONCE) {
+        let whys: BTreeMap<&str, Rejection> = turned
+            .iter()
+            .map(|event| {
+                let booking = event.claimed_booking_id;
+                let why = Rejection::BookingClaimedByOtherAccount { booking };
+                (event.id.as_str(), why)
+            })
+            .collect();
+        let deaths = Deaths {
+            ids: whys.keys().copied().collect(),
+            details: whys.values().map(Rejection::to_string).collect(),
+            reason: CLAIMED_BY_OTHER_ACCOUNT,
+            mark: grave::verdict_mark(now.timestamp_millis()),
+            at: now,
         };
-        let body = bodies.remove(&row.id);
-        match body.and_then(|body| grave::of_applied(&row, body, &why, now)) {
-            Some(grave) => burial::bury(conn, &grave).await?,
-            // The ledger says that it is dead, and why.
-            None => warn!(
-                event = row.id,
-                "refused after all; no dead letter: its bytes are not kept"
-            ),
-        }
+        let reopened = dead_letter::reopen(conn, &deaths).await?;
+        let ids = whys.keys().map(|id| (*id).to_owned());
+        let ids: Vec<String> = ids.filter(|id| !reopened.contains(id)).collect();
+        let mut bodies = kept::bodies(conn, &ids).await?;
+        let rows = history::of(conn, &ids).await?;
+        let graves: Vec<Grave> = rows
+            .iter()
+            .filter_map(|row| {
+                let body = bodies.remove(&row.id)?;
+                grave::of_applied(row, body, whys.get(row.id.as_str())?, now)
+            })
+            .collect();
+        burial::bury_all(conn, &graves).await?;
+        let (refused, without_bytes) = (turned.len(), ids.len() - graves.len());
+        // Of those without bytes the ledger alone says that they are dead.
+        warn!(
+            refused,
+            without_bytes, "events turned out to name another account's booking"
+        );
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::{failure::Failure, settle::Settler, store::invoice};
 /// How often bookings are looked for.
 const EVERY: Duration = Duration::from_secs(1);
 /// The most invoices and sessions looked at in one transaction.
-const AT_ONCE: i64 = 200;
+const AT_ONCE: i64 = 100;
 /// The most transactions between two pauses. Invoices whose booking has no known
 /// owner are all looked at, and a host can make as many as it likes: the next
 /// look goes on where this one ended.
@@ -31,8 +31,8 @@ pub async fn run(settler: &Settler, stop: &CancellationToken) {
         }
         match look(settler, &mut after, PAGES).await {
             Ok(0) => {}
-            Ok(invoices) => debug!(invoices, "looked at waiting invoices again"),
-            Err(failure) => warn!(reason = %report(&failure), "waiting invoices must wait"),
+            Ok(objects) => debug!(objects, "looked again at what waits"),
+            Err(failure) => warn!(reason = %report(&failure), "what waits must go on waiting"),
         }
     }
 }

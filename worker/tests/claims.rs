@@ -16,6 +16,7 @@ use worker::{
     store::{
         burial::{self, Grave},
         connect::Database,
+        replay_run,
     },
 };
 
@@ -373,4 +374,138 @@ async fn a_claim_whose_bytes_are_not_kept_is_dead_in_the_ledger_alone() {
         [&format!("evt_1 dead {REFUSED}"), "evt_2 applied"]
     );
     assert_eq!(lab.rows(LETTERS).await.len(), 0);
+}
+
+/// The query's answer was wrong, and is put right; the next event of the booking
+/// brings the rest along.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_was_wrong_is_made_good_with_the_next_event() {
+    let lab = with_owners().await;
+    book(&lab, "acct_wrong").await;
+    assert_eq!(
+        dead_code(&lab.take_one(&claim("evt_1", HOST, "in_1", 0)).await),
+        REFUSED
+    );
+    let mend = r#"UPDATE "Booking" SET "account" = 'acct_host'"#;
+    lab.client.batch_execute(mend).await.unwrap();
+    lab.take_one(&claim("evt_2", HOST, "in_1", -5)).await;
+    assert_eq!(row(&lab).await, "7 in_1 PAID");
+    assert_eq!(lab.rows(LEDGER).await[0], "evt_1 applied");
+}
+
+/// What is shown of an object and what the ledger says of its events change
+/// together, or not yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_changes_its_answer_leaves_no_dead_event_that_is_shown() {
+    let lab = with_owners().await;
+    book(&lab, "acct_a").await;
+    lab.take_one(&claim("evt_1", "acct_a", "in_1", 0)).await;
+    lab.take_one(&claim("evt_2", "acct_a", "in_2", 1)).await;
+    let change = r#"UPDATE "Booking" SET "account" = 'acct_b'"#;
+    lab.client.batch_execute(change).await.unwrap();
+    lab.take_one(&claim("evt_3", "acct_b", "in_3", 2)).await;
+    assert_eq!(row(&lab).await, "7 in_3 PAID");
+    let disagree = "SELECT e.id FROM stripe.event e JOIN stripe.invoice i ON i.id = e.object_id \
+        WHERE (e.outcome = 'dead') <> (i.waiting IS NOT NULL) ORDER BY 1";
+    assert_eq!(lab.rows(disagree).await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_is_dead_once_more_says_why() {
+    let lab = Lab::new().await;
+    let late = claim("evt_1", "acct_b", "in_b", 10);
+    let connection = Database::parse(lab.database.url()).unwrap().connect().await;
+    let grave = Grave {
+        id: "evt_1".into(),
+        event_id: Some("evt_1".into()),
+        envelope: None,
+        routing_key: late.kind.clone(),
+        body: late.bytes(),
+        properties: json!({}),
+        reason: "maxlen".into(),
+        detail: "The queue was longer than it may be.".into(),
+        origin: "broker",
+        mark: "first".into(),
+        died_at: chrono::DateTime::from_timestamp(harness::stripe::now() - 60, 0).unwrap(),
+    };
+    burial::bury(&connection.unwrap(), &grave).await.unwrap();
+    // Applied since, and then refused.
+    assert_eq!(lab.take_one(&late).await, APPLIED);
+    lab.take_one(&claim("evt_2", "acct_a", "in_a", 0)).await;
+    assert_eq!(
+        lab.rows(
+            "SELECT concat_ws(' ', reason, origin, state, attempts, detail) FROM stripe.dead_letter"
+        )
+        .await,
+        [format!(
+            "{REFUSED} worker dead 2 Booking 7 belongs to another account."
+        )]
+    );
+}
+
+/// Its claim wins while an operator's replay has it in hand, and the replay is
+/// killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_is_given_up_does_not_bury_what_was_accepted_meanwhile() {
+    let lab = Lab::new().await;
+    lab.take_one(&claim("evt_1", "acct_a", "in_a", 10)).await;
+    lab.take_one(&claim("evt_2", "acct_a", "in_a", 5)).await;
+    // Refused after all, with a letter out of the kept bytes.
+    lab.take_one(&claim("evt_3", "acct_b", "in_b", 0)).await;
+    let connection = Database::parse(lab.database.url()).unwrap().connect().await;
+    let connection = connection.unwrap();
+    let run = replay_run::start(&connection, "dead_letters", "ada", "all");
+    let run = run.await.unwrap();
+    let ids = ["evt_1".to_owned(), "evt_2".to_owned()];
+    let taken = replay_run::claim(&connection, run, "ada", &ids, "dead");
+    assert_eq!(taken.await.unwrap().len(), 2);
+    lab.take_one(&claim("evt_4", "acct_a", "in_a", -5)).await;
+    replay_run::abandon(&connection, run).await.unwrap();
+    assert_eq!(
+        lab.rows(LEDGER).await,
+        [
+            "evt_1 applied",
+            "evt_2 applied",
+            &format!("evt_3 dead {REFUSED}"),
+            "evt_4 applied"
+        ]
+    );
+    assert_eq!(
+        lab.rows(LETTERS).await,
+        [
+            format!("evt_1 {REFUSED} resolved 1"),
+            format!("evt_2 {REFUSED} resolved 1"),
+            format!("evt_3 {REFUSED} dead 1")
+        ]
+    );
+}
+
+/// Events from before the ledger knew what they claim wait with their invoice.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_says_no_claim_is_not_looked_at_for_ever() {
+    let lab = with_owners().await;
+    lab.take_one(&claim("evt_1", HOST, "in_1", 0)).await;
+    lab.client
+        .batch_execute(
+            "UPDATE stripe.event SET claimed_booking_id = NULL; \
+             UPDATE stripe.invoice SET waiting = 'booking_claimed_by_other_account'",
+        )
+        .await
+        .unwrap();
+    assert_eq!(worker::waiting::join(&lab.settler).await.unwrap(), 0);
+}
+
+/// A host has its invoice wait, and not wait, over and over.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_of_many_events_moves_a_bounded_number_of_rows() {
+    let lab = Lab::with_bookings(&[7]).await;
+    let events: Vec<Event> = (0..300)
+        .map(|number| claim(&format!("evt_{number}"), HOST, "in_1", number))
+        .collect();
+    lab.take(&events).await;
+    let mut elsewhere = claim("evt_last", HOST, "in_1", 1_000);
+    elsewhere.object["metadata"] = json!({ "bookingId": "2000000000" });
+    lab.take_one(&elsewhere).await;
+    let waiting = "SELECT count(*)::text FROM stripe.event WHERE outcome = 'waiting'";
+    assert_eq!(lab.rows(waiting).await, ["101"]);
 }

@@ -88,7 +88,7 @@ pub fn of_applied(
 }
 
 /// Tells a verdict of ours from another one of the same event.
-fn verdict_mark(millis: i64) -> String {
+pub fn verdict_mark(millis: i64) -> String {
     format!("verdict:{millis}")
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     claim::{BookingId, Claimed, Join, Owners, Standing},
     invoice::Invoice,
+    rejection::CLAIMED_BY_OTHER_ACCOUNT,
     version::{Version, value},
     world::World,
 };
@@ -32,7 +33,7 @@ impl Waiting {
             Self::NoBooking => "no_booking",
             Self::BookingMissing => "booking_missing",
             Self::OwnerUnknown => "owner_unknown",
-            Self::ClaimedByOtherAccount => "booking_claimed_by_other_account",
+            Self::ClaimedByOtherAccount => CLAIMED_BY_OTHER_ACCOUNT,
             Self::AmountUnknown => "amount_unknown",
         }
     }

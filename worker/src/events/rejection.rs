@@ -69,6 +69,10 @@ pub enum Rejection {
     },
 }
 
+/// The code of [`Rejection::BookingClaimedByOtherAccount`], and why the invoice of
+/// such an event waits.
+pub const CLAIMED_BY_OTHER_ACCOUNT: &str = "booking_claimed_by_other_account";
+
 impl Rejection {
     /// The reason code, as operators filter by it.
     pub fn code(&self) -> &'static str {
@@ -83,7 +87,7 @@ impl Rejection {
             Self::TimeOutOfRange { .. } => "time_out_of_range",
             Self::MissingAccount => "missing_account",
             Self::AccountMismatch => "account_mismatch",
-            Self::BookingClaimedByOtherAccount { .. } => "booking_claimed_by_other_account",
+            Self::BookingClaimedByOtherAccount { .. } => CLAIMED_BY_OTHER_ACCOUNT,
             Self::TooManyClaims { .. } => "too_many_claims",
             Self::RefusedByDatabase { .. } => "refused_by_database",
         }

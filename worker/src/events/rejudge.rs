@@ -55,6 +55,11 @@ pub fn rejudged<'a>(
             if !was_there || !(has_changed || world.is_seen_again(&claimant.object)) {
                 continue;
             }
+            // What is not at hand goes on being shown as it is, and is judged
+            // when it is looked at.
+            if !world.is_at_hand(claimant) {
+                continue;
+            }
             let claim = Claim {
                 account: claimant.account.clone(),
                 booking: Some(*id),
@@ -78,12 +83,11 @@ pub fn rejudged<'a>(
 }
 
 /// Whether the booking may be another account's than before. What the
-/// deployment's query said before is not known: where it decides between
-/// several accounts, it may have changed.
+/// deployment's query said before is not known.
 fn has_changed(booking: &Booking, before: &BTreeMap<Claimant, FirstClaim>) -> bool {
     match &booking.decreed {
         Some(Owner::Unknown) => false,
-        Some(Owner::Account(owner)) => before.keys().any(|known| known.account != *owner),
+        Some(Owner::Account(_)) => true,
         None => {
             let before = Booking {
                 claims: before.clone(),

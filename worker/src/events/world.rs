@@ -174,6 +174,14 @@ impl World {
         self.again.invoices.contains(object) || self.again.sessions.contains(object)
     }
 
+    /// Whether what is known of the object by which a booking is claimed was loaded.
+    pub(super) fn is_at_hand(&self, claimant: &Claimant) -> bool {
+        match claimant.kind {
+            Kind::Invoice => self.invoices.contains_key(&claimant.object),
+            Kind::Session => self.sessions.contains_key(&claimant.object),
+        }
+    }
+
     /// Has this invoice loaded as well: a row of the main app's shows it.
     pub fn want_invoice(&mut self, id: &str) {
         if !self.wanted_invoices.contains(id) {

@@ -8,6 +8,8 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
+use super::statement::bulk;
+
 /// A dead message as it is written down. Texts hold no NUL.
 #[derive(Clone, Debug)]
 pub struct Grave {
@@ -82,6 +84,60 @@ const NOTE: &str = "INSERT INTO stripe.event (id, type, account, api_version, li
     ON CONFLICT (id) DO UPDATE SET outcome = 'dead', reason = excluded.reason, \
         processed_at = now(), attempts = event.attempts + 1 \
     WHERE event.outcome = 'replayed'";
+
+bulk! {
+    BuryAll {
+        id: &'a str => Text,
+        event_type: &'a str => Text,
+        account: Option<&'a str> => Nullable<Text>,
+        api_version: Option<&'a str> => Nullable<Text>,
+        livemode: Option<bool> => Nullable<Bool>,
+        created: Option<DateTime<Utc>> => Nullable<Timestamptz>,
+        routing_key: &'a str => Text,
+        body: &'a [u8] => Binary,
+        properties: &'a Value => Jsonb,
+        reason: &'a str => Text,
+        detail: &'a str => Text,
+        origin: &'a str => Text,
+        mark: &'a str => Text,
+        died_at: DateTime<Utc> => Timestamptz,
+    }
+    "INSERT INTO stripe.dead_letter (id, event_id, type, account, api_version, livemode, created, \
+        routing_key, body, properties, reason, detail, origin, mark, first_at, last_at) \
+     SELECT id, id, type, account, api_version, livemode, created, routing_key, body, properties, \
+        reason, detail, origin, mark, died_at, died_at FROM"
+    "AS g (id, type, account, api_version, livemode, created, routing_key, body, properties, \
+        reason, detail, origin, mark, died_at) ON CONFLICT (id) DO NOTHING"
+}
+
+/// Writes the dead letters of events down that the ledger has as dead already,
+/// and that have none yet.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn bury_all(mut conn: &AsyncPgConnection, graves: &[Grave]) -> QueryResult<()> {
+    let mut write = BuryAll::default();
+    for grave in graves {
+        let Some(envelope) = &grave.envelope else {
+            continue;
+        };
+        write.id.push(&grave.id);
+        write.event_type.push(&envelope.event_type);
+        write.account.push(envelope.account.as_deref());
+        write.api_version.push(envelope.api_version.as_deref());
+        write.livemode.push(envelope.livemode);
+        write.created.push(envelope.created);
+        write.routing_key.push(&grave.routing_key);
+        write.body.push(&grave.body);
+        write.properties.push(&grave.properties);
+        write.reason.push(&grave.reason);
+        write.detail.push(&grave.detail);
+        write.origin.push(grave.origin);
+        write.mark.push(&grave.mark);
+        write.died_at.push(grave.died_at);
+    }
+    write.execute(&mut conn).await.map(drop)
+}
 
 /// Writes one dead message down, in the caller's transaction.
 ///

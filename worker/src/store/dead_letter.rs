@@ -274,27 +274,47 @@ pub async fn resolve(
     .map(drop)
 }
 
-/// The events of these dead letters turned out to be refused after all that came
-/// since. Gives back the ids of those of `ids` that there are.
+/// Why and when dead letters died once more.
+#[derive(Debug, Default)]
+pub struct Deaths<'a> {
+    /// Their ids.
+    pub ids: Vec<&'a str>,
+    /// Why, in a sentence each.
+    pub details: Vec<String>,
+    /// Why, as a code.
+    pub reason: &'a str,
+    /// What tells this death from another one.
+    pub mark: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// The events of these dead letters, resolved or not, are dead once more by the
+/// worker's verdict. Gives back the ids of those that there are.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn reopen(
-    mut conn: &AsyncPgConnection,
-    ids: &[String],
-    at: DateTime<Utc>,
-) -> QueryResult<Vec<String>> {
-    diesel::update(dead_letter::table.filter(dead_letter::id.eq_any(ids)))
-        .set((
-            dead_letter::state.eq(DEAD),
-            dead_letter::attempts.eq(dead_letter::attempts + 1),
-            dead_letter::last_at.eq(at),
-            dead_letter::changed_at.eq(diesel::dsl::now),
-            dead_letter::changed_by.eq("worker"),
-        ))
-        .returning(dead_letter::id)
-        .get_results(&mut conn)
-        .await
+pub async fn reopen(mut conn: &AsyncPgConnection, deaths: &Deaths<'_>) -> QueryResult<Vec<String>> {
+    let reopened: Vec<Id> = diesel::sql_query(
+        "UPDATE stripe.dead_letter d SET state = 'dead', reason = $3, detail = s.detail, \
+            origin = 'worker', mark = $4, last_at = $5, attempts = d.attempts + 1, \
+            replay_id = NULL, changed_at = now(), changed_by = 'worker' \
+         FROM unnest($1, $2) AS s (id, detail) WHERE d.id = s.id RETURNING d.id",
+    )
+    .bind::<Array<Text>, _>(&deaths.ids)
+    .bind::<Array<Text>, _>(&deaths.details)
+    .bind::<Text, _>(deaths.reason)
+    .bind::<Text, _>(&deaths.mark)
+    .bind::<Timestamptz, _>(deaths.at)
+    .load(&mut conn)
+    .await?;
+    Ok(reopened.into_iter().map(|row| row.id).collect())
+}
+
+#[derive(QueryableByName)]
+struct Id {
+    #[diesel(sql_type = Text)]
+    id: String,
 }
 
 /// The states of those of `ids` that there are.

@@ -221,7 +221,8 @@ pub async fn due(
             ORDER BY id LIMIT $2) \
          UNION \
          (SELECT DISTINCT object_id, type NOT LIKE 'checkout.%' FROM stripe.event \
-            WHERE outcome = 'waiting' AND reason = 'owner_unknown' AND object_id > $1 \
+            WHERE outcome = 'waiting' AND reason = 'owner_unknown' \
+                AND claimed_booking_id IS NOT NULL AND object_id > $1 \
             ORDER BY object_id LIMIT $2) \
          ORDER BY id LIMIT $2"
     );

@@ -9,7 +9,10 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::{schema::event, statement::bulk};
+use super::{
+    schema::event,
+    statement::{bulk, lookup},
+};
 use crate::events::{claim::BookingId, place::Waiting};
 
 /// What became of an event.
@@ -166,34 +169,54 @@ pub async fn write(mut conn: &AsyncPgConnection, entries: &[Entry]) -> QueryResu
     write.execute(&mut conn).await.map(drop)
 }
 
-bulk! {
-    Wait {
-        object: &'a str => Text,
-        why: Option<&'a str> => Nullable<Text>,
-    }
-    "UPDATE stripe.event e SET outcome = CASE WHEN w.why IS NULL THEN 'applied' ELSE 'waiting' END, \
-        reason = w.why, processed_at = now() FROM"
-    "AS w (object, why) WHERE e.object_id = w.object AND e.reason IS DISTINCT FROM w.why \
-        AND (e.outcome = 'waiting' OR w.why IS NOT NULL AND e.outcome IN ('applied', 'stale')) \
-        AND (e.claimed_booking_id IS NULL OR e.reason IS DISTINCT FROM 'owner_unknown')"
+lookup! {
+    NoLongerWaiting { &'a str => Text }
+    "UPDATE stripe.event SET outcome = 'applied', reason = NULL, processed_at = now() \
+     WHERE outcome = 'waiting' AND object_id = ANY("
+    ") AND (claimed_booking_id IS NULL OR reason <> 'owner_unknown')"
 }
 
-/// Invoices wait no longer, or for something else, and their events with them.
-/// Those that wait because nobody knows whose booking they name go on waiting.
+/// Invoices wait no longer, and their events with them. Those that wait because
+/// nobody knows whose booking they name go on waiting.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn wait(
-    mut conn: &AsyncPgConnection,
-    invoices: &[(&str, Option<Waiting>)],
-) -> QueryResult<()> {
+pub async fn no_longer_waiting(mut conn: &AsyncPgConnection, invoices: &[&str]) -> QueryResult<()> {
+    if invoices.is_empty() {
+        return Ok(());
+    }
+    NoLongerWaiting(invoices).execute(&mut conn).await.map(drop)
+}
+
+bulk! {
+    Wait {
+        object: &'a str => Text,
+        why: &'a str => Text,
+    }
+    "UPDATE stripe.event e SET outcome = 'waiting', reason = w.why, processed_at = now() FROM"
+    // A host can have its invoice wait and not wait as often as it likes. It is
+    // not to move thousands of rows each time.
+    "AS w (object, why) CROSS JOIN LATERAL (SELECT o.id FROM stripe.event o \
+            WHERE o.object_id = w.object AND o.outcome IN ('waiting', 'applied', 'stale') \
+                AND o.reason IS DISTINCT FROM w.why \
+                AND (o.claimed_booking_id IS NULL OR o.reason IS DISTINCT FROM 'owner_unknown') \
+            LIMIT 100) AS found \
+        WHERE e.id = found.id"
+}
+
+/// Invoices wait, or for something else than before, and their events with them;
+/// a hundred of each.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn wait(mut conn: &AsyncPgConnection, invoices: &[(&str, Waiting)]) -> QueryResult<()> {
     if invoices.is_empty() {
         return Ok(());
     }
     let mut wait = Wait::default();
     for (invoice, why) in invoices {
         wait.object.push(invoice);
-        wait.why.push(why.map(Waiting::code));
+        wait.why.push(why.code());
     }
     wait.execute(&mut conn).await.map(drop)
 }
@@ -264,8 +287,8 @@ pub async fn accept(
          FROM unnest($1, $2, $3, $4) AS c (object, booking, account, why) \
          WHERE e.object_id = c.object AND e.claimed_booking_id = c.booking \
             AND coalesce(e.account, '') = c.account \
-            AND (e.outcome = 'dead' AND e.reason = $5 \
-                OR e.outcome = 'waiting' AND e.reason = 'owner_unknown') \
+            AND e.outcome IN ('dead', 'replayed', 'waiting') \
+            AND e.reason = CASE e.outcome WHEN 'waiting' THEN 'owner_unknown' ELSE $5 END \
          RETURNING e.id, e.claimed_booking_id",
     )
     .bind::<Array<Text>, _>(&claims.objects)

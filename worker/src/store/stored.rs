@@ -142,7 +142,7 @@ impl Stored {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let invoices = self.changed_invoices(world, placed);
-        let waiting = self.changed_waiting(placed);
+        let (joined, waiting) = self.changed_waiting(placed);
         let sessions = self.changed_sessions(world);
         let claims = self.changed_claims(world);
         let (accounts, hosts) = self.changed_accounts(world, now);
@@ -158,6 +158,7 @@ impl Stored {
             app::add(conn, &added),
             app::replace(conn, &replaced),
             app::remove(conn, &removed),
+            ledger::no_longer_waiting(conn, &joined),
             ledger::wait(conn, &waiting),
         )?;
         Ok(())
@@ -177,19 +178,24 @@ impl Stored {
             .collect()
     }
 
-    /// The invoices that were there and wait no longer, or for something else.
+    /// Of the invoices that were there, those that wait no longer, and those that
+    /// wait for something else than before.
     fn changed_waiting<'a>(
         &self,
         placed: &BTreeMap<&'a str, Placed>,
-    ) -> Vec<(&'a str, Option<Waiting>)> {
-        placed
-            .iter()
-            .filter(|(id, placed)| {
-                let before = self.invoices.get(**id).map(invoice::Row::waiting);
-                before.is_some_and(|before| before != placed.waiting.map(Waiting::code))
-            })
-            .map(|(id, placed)| (*id, placed.waiting))
-            .collect()
+    ) -> (Vec<&'a str>, Vec<(&'a str, Waiting)>) {
+        let (mut joined, mut waiting) = (Vec::new(), Vec::new());
+        for (id, placed) in placed {
+            let before = self.invoices.get(*id).map(invoice::Row::waiting);
+            if before.is_none_or(|before| before == placed.waiting.map(Waiting::code)) {
+                continue;
+            }
+            match placed.waiting {
+                Some(why) => waiting.push((*id, why)),
+                None => joined.push(*id),
+            }
+        }
+        (joined, waiting)
     }
 
     fn changed_sessions(&self, world: &World) -> Vec<session::Row> {
