@@ -8,8 +8,9 @@ use worker::{
         Event,
         account::Account,
         booking::Booking,
-        claim::{BookingId, Claim, Claimed, Join, Standing},
-        place::{Placed, best_of_each},
+        claim::{BookingId, Claim, Claimed, Join, Owners, Standing},
+        place::{Placed, Waiting, best_of_each},
+        rejudge::{Judged, Rejudged, rejudged},
         session::Session,
         version::Slot,
         world::{Again, World},
@@ -21,7 +22,7 @@ use worker::{
 /// them apart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
-    pub ledger: BTreeSet<String>,
+    pub ledger: BTreeMap<String, Entry>,
     pub invoices: BTreeMap<String, invoice::Row>,
     pub sessions: BTreeMap<String, session::Row>,
     pub accounts: BTreeMap<String, account::Row>,
@@ -29,6 +30,55 @@ pub struct Memory {
     pub shown: BTreeMap<BookingId, Shown>,
     /// The main app's bookings; `None` where they are not in this database.
     pub bookings: Option<BTreeSet<BookingId>>,
+}
+
+/// What the ledger says of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    object: String,
+    claim: Claim,
+    said: Outcome,
+}
+
+/// What became of an event. Whether it came late does not matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Settled,
+    Waiting(Waiting),
+    Dead,
+}
+
+impl Entry {
+    fn new(event: &Event, owners: &Owners, placed: &BTreeMap<&str, Placed>) -> Option<Self> {
+        let (object, claim) = (event.object_id()?, event.claim()?);
+        let waiting = placed.get(object).and_then(|placed| placed.waiting);
+        Some(Self {
+            said: match claim.standing(owners) {
+                Standing::Refused => Outcome::Dead,
+                Standing::Undecided => Outcome::Waiting(Waiting::OwnerUnknown),
+                Standing::Accepted => Outcome::of(waiting),
+            },
+            object: object.to_owned(),
+            claim,
+        })
+    }
+
+    /// Whether it waits because nobody knows whose booking it names.
+    fn is_undecided(&self) -> bool {
+        self.claim.booking.is_some() && self.said == Outcome::Waiting(Waiting::OwnerUnknown)
+    }
+
+    fn is_of(&self, claim: &Rejudged<'_>) -> bool {
+        self.object == claim.object
+            && self.claim.account == claim.account
+            && self.claim.booking == Some(claim.booking)
+    }
+}
+
+impl Outcome {
+    fn of(waiting: Option<Waiting>) -> Self {
+        waiting.map_or(Self::Settled, Self::Waiting)
+    }
 }
 
 /// A session, its payment status, its status and its invoice.
@@ -50,10 +100,12 @@ impl Memory {
     pub fn take(&mut self, unit: &[&Event]) -> Vec<Took> {
         let mut world = World::around(unit.iter().copied(), &Again::default());
         self.fill(&mut world);
+        let mut judged: BTreeSet<&String> = BTreeSet::new();
         let mut took: Vec<Took> = unit
             .iter()
             .map(|event| {
-                if !self.ledger.insert(event.header.id.clone()) {
+                let is_new = judged.insert(&event.header.id);
+                if !is_new || self.ledger.contains_key(&event.header.id) {
                     return Took::Duplicate;
                 }
                 match world.join(event) {
@@ -70,7 +122,15 @@ impl Memory {
                 *took = Took::Refused;
             }
         }
-        self.write(&world, &world.place(&owners));
+        let placed = world.place(&owners);
+        self.write(&world, &placed, &owners);
+        for (took, event) in took.iter().zip(unit) {
+            if *took != Took::Duplicate
+                && let Some(entry) = Entry::new(event, &owners, &placed)
+            {
+                self.ledger.insert(event.header.id.clone(), entry);
+            }
+        }
         took
     }
 
@@ -93,7 +153,8 @@ impl Memory {
         };
         let mut world = World::around([].into_iter(), &again);
         self.fill(&mut world);
-        self.write(&world, &world.place(&world.owners()));
+        let owners = world.owners();
+        self.write(&world, &world.place(&owners), &owners);
     }
 
     /// Each session with its payment status, its status and its invoice.
@@ -150,7 +211,42 @@ impl Memory {
         here.is_none_or(|bookings| bookings.contains(&booking))
     }
 
-    fn write(&mut self, world: &World, placed: &BTreeMap<&str, Placed>) {
+    /// What is said of earlier events, before the rows are written.
+    fn say(&mut self, world: &World, placed: &BTreeMap<&str, Placed>, owners: &Owners) {
+        for (id, placed) in placed {
+            let before = self.invoices.get(*id).map(invoice::Row::waiting);
+            if before.is_none_or(|before| before == placed.waiting.map(Waiting::code)) {
+                continue;
+            }
+            let of_it = |entry: &&mut Entry| {
+                let is_moved = match entry.said {
+                    Outcome::Dead => false,
+                    Outcome::Settled => placed.waiting.is_some(),
+                    Outcome::Waiting(_) => !entry.is_undecided(),
+                };
+                entry.object == *id && is_moved
+            };
+            for entry in self.ledger.values_mut().filter(of_it) {
+                entry.said = Outcome::of(placed.waiting);
+            }
+        }
+        for claim in rejudged(world, &self.claims, placed, owners) {
+            for entry in self.ledger.values_mut().filter(|entry| entry.is_of(&claim)) {
+                match claim.judged {
+                    Judged::Refused => entry.said = Outcome::Dead,
+                    Judged::Accepted { waiting }
+                        if entry.said == Outcome::Dead || entry.is_undecided() =>
+                    {
+                        entry.said = Outcome::of(waiting);
+                    }
+                    Judged::Accepted { .. } => {}
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, world: &World, placed: &BTreeMap<&str, Placed>, owners: &Owners) {
+        self.say(world, placed, owners);
         for (id, placed) in placed {
             let row = invoice::Row::new(id, &world.invoices[*id], placed);
             self.invoices.insert((*id).to_owned(), row);
