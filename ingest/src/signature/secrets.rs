@@ -144,6 +144,7 @@ mod tests {
     fn an_equals_sign_belongs_to_the_secret() {
         assert_eq!(names("whsec_YWJj=").unwrap(), ["default"]);
         assert_eq!(names("old=whsec_YWJj==").unwrap(), ["old"]);
+        assert_eq!(names("connect-old_2=whsec_a").unwrap(), ["connect-old_2"]);
     }
 
     #[test]
