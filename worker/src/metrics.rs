@@ -102,14 +102,18 @@ impl Metrics {
         self.unit_seconds.observe(took.as_secs_f64());
     }
 
+    /// What counts the dead letters of a reason.
+    pub fn dead(&self, reason: &'static str) -> Counter {
+        self.dead.get_or_create(&Reason { reason }).clone()
+    }
+
     /// Counts one verdict.
     pub fn verdict(&self, verdict: &Verdict) {
         let outcome = match verdict {
             Verdict::Settled(outcome) => outcome.as_str(),
             Verdict::Duplicate => "duplicate",
             Verdict::Dead(why) => {
-                let reason = why.code();
-                self.dead.get_or_create(&Reason { reason }).inc();
+                self.dead(why.code()).inc();
                 "dead"
             }
         };

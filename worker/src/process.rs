@@ -78,6 +78,15 @@ pub struct Unit<'a> {
     pub keep: Keep,
 }
 
+/// What came of a unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// A verdict for each delivery, in their order.
+    pub verdicts: Vec<Verdict>,
+    /// How many earlier events turned out to be refused.
+    pub refused_late: usize,
+}
+
 /// Takes a unit: all of its effects and the rows that say so are committed
 /// together, or nothing is.
 ///
@@ -88,7 +97,7 @@ pub async fn process(
     bookings: Bookings<'_>,
     unit: Unit<'_>,
     now: DateTime<Utc>,
-) -> Result<Vec<Verdict>, Failure> {
+) -> Result<Done, Failure> {
     conn.transaction(async |conn| apply(conn, bookings, unit, now).await)
         .await
 }
@@ -98,7 +107,7 @@ async fn apply(
     bookings: Bookings<'_>,
     unit: Unit<'_>,
     now: DateTime<Utc>,
-) -> Result<Vec<Verdict>, Failure> {
+) -> Result<Done, Failure> {
     let said = unit.items.iter().flat_map(|item| &item.reading);
     let mut world = World::around(said, unit.again);
     let mut stored = Stored::default();
@@ -144,7 +153,7 @@ async fn apply(
     let sheets = keep::lay_out(&kept, now);
     let entries = entries(unit.items, &verdicts, &sheets);
     // No two of these touch the same row in a way that their order would show.
-    try_join!(
+    let (.., refused_late, ()) = try_join!(
         async { Ok(stored.write(conn, &world, &placed, now).await?) },
         async { Ok(account::note(conn, &transitions).await?) },
         async { Ok(ledger::write(conn, &entries).await?) },
@@ -155,7 +164,10 @@ async fn apply(
     drop((placed, rejudged));
     // Thousands of small pieces: freed while Postgres commits.
     tokio::spawn(async move { drop((world, stored)) });
-    Ok(verdicts.into_iter().map(|(verdict, _)| verdict).collect())
+    Ok(Done {
+        verdicts: verdicts.into_iter().map(|(verdict, _)| verdict).collect(),
+        refused_late,
+    })
 }
 
 /// Whether an event still has to have its effect.

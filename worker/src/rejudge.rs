@@ -26,7 +26,8 @@ use crate::{
 /// Writes it. Costs nothing where no booking can have changed hands.
 ///
 /// Events that are refused after all become dead letters, again or out of their
-/// kept bytes. Dead letters that are accepted after all are resolved.
+/// kept bytes. Dead letters that are accepted after all are resolved. Gives back
+/// how many events were refused.
 ///
 /// # Errors
 /// [`Failure`].
@@ -34,9 +35,9 @@ pub(crate) async fn write(
     conn: &AsyncPgConnection,
     rejudged: &[Rejudged<'_>],
     now: DateTime<Utc>,
-) -> Result<(), Failure> {
+) -> Result<usize, Failure> {
     if rejudged.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     // Rare, and large beside the unit that waits for it.
     Box::pin(turn(conn, rejudged, now)).await
@@ -46,7 +47,7 @@ async fn turn(
     conn: &AsyncPgConnection,
     rejudged: &[Rejudged<'_>],
     now: DateTime<Utc>,
-) -> Result<(), Failure> {
+) -> Result<usize, Failure> {
     let (mut refused, mut accepted, mut waiting) =
         (Claims::default(), Claims::default(), Vec::new());
     for one in rejudged {
@@ -69,11 +70,12 @@ async fn turn(
             .collect();
         dead_letter::resolve(conn, &resolved).await?;
     }
-    if !refused.objects.is_empty() {
-        let turned = ledger::refuse(conn, &refused, CLAIMED_BY_OTHER_ACCOUNT).await?;
-        bury(conn, &turned, now).await?;
+    if refused.objects.is_empty() {
+        return Ok(0);
     }
-    Ok(())
+    let turned = ledger::refuse(conn, &refused, CLAIMED_BY_OTHER_ACCOUNT).await?;
+    bury(conn, &turned, now).await?;
+    Ok(turned.len())
 }
 
 /// At most so many bodies are in memory at once.

@@ -19,7 +19,7 @@ use crate::{
     backoff::Backoff,
     burial::Burial,
     consume::Consume,
-    events,
+    events::{self, rejection::CLAIMED_BY_OTHER_ACCOUNT},
     gather::Reading,
     health::Health,
     metrics::Metrics,
@@ -133,7 +133,8 @@ async fn work(
     if !prepare(&settings.database, migrate, stop).await? {
         return Ok(());
     }
-    let settler = Settler::new(pool, settings.owner_query, settings.retention.keep());
+    let mut settler = Settler::new(pool, settings.owner_query, settings.retention.keep());
+    settler.refused_late = metrics.dead(CLAIMED_BY_OTHER_ACCOUNT);
     check_owner_query(&settler).await?;
     let spawn = Spawn { tasks, stop };
     spawn.task({

@@ -13,6 +13,7 @@ use chrono::DateTime;
 use diesel::QueryResult;
 use diesel_async::{AsyncPgConnection, pooled_connection::bb8::Pool};
 use futures_util::FutureExt;
+use prometheus_client::metrics::counter::Counter;
 use shared::{clock, telemetry::report};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -35,6 +36,8 @@ pub struct Settler {
     pub owner_query: Option<String>,
     /// Whether the bytes of what is applied are kept.
     pub keep: Keep,
+    /// Counts events that turn out to be refused after they had their verdict.
+    pub refused_late: Counter,
     /// Whether the main app's bookings are in this database, as last seen.
     has_bookings: Arc<Mutex<Option<bool>>>,
 }
@@ -61,6 +64,7 @@ impl Settler {
             pool,
             owner_query,
             keep,
+            refused_late: Counter::default(),
             has_bookings: Arc::default(),
         }
     }
@@ -208,7 +212,10 @@ impl Settler {
             // The main app's tables may have come or gone.
             *self.seen() = None;
         }
-        done
+        let done = done?;
+        let late = u64::try_from(done.refused_late).unwrap_or(u64::MAX);
+        self.refused_late.inc_by(late);
+        Ok(done.verdicts)
     }
 
     /// Looks whether the main app's bookings are in this database.

@@ -214,7 +214,9 @@ async fn a_claim_that_is_overtaken_leaves_a_dead_letter_with_its_bytes() {
         claim("evt_early", "acct_a", "in_a", 0),
     );
     assert_eq!(lab.take_one(&late).await, APPLIED);
+    assert_eq!(lab.settler.refused_late.get(), 0);
     assert_eq!(lab.take_one(&early).await, APPLIED);
+    assert_eq!(lab.settler.refused_late.get(), 1);
     assert_eq!(
         lab.rows(LEDGER).await,
         ["evt_early applied", &format!("evt_late dead {REFUSED}")]
