@@ -100,9 +100,10 @@ async fn long_queue(stage: &mut Stage, plan: &Plan, report: &mut Report, none: C
     let database = stage.database().await?;
     let events = stage.events(plan.long_queue);
     drain::fill(stage, &events).await?;
-    report.progress(&format!("growth: taking {OF_LONG_QUEUE} of them"));
+    let first = OF_LONG_QUEUE.min(plan.long_queue);
+    report.progress(&format!("growth: taking {first} of them"));
     let phase = format!("growth, {} queued", plan.long_queue);
-    let take = Take::First(OF_LONG_QUEUE.min(plan.long_queue));
+    let take = Take::First(first);
     let drained = drain::drain(
         stage,
         &database,
