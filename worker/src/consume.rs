@@ -27,10 +27,11 @@ use tracing::{error, info, warn};
 use crate::{
     backoff::Backoff,
     dead::{Dead, DeadError, OpenError},
+    events::verdict::Verdict,
     gather::{Gathered, Gathering, Reading},
     health::Health,
     metrics::Metrics,
-    process::{Item, Verdict},
+    process::Item,
     settle::{Settlement, Settler, Stopped},
 };
 

@@ -4,8 +4,9 @@
 use diesel_async::AsyncPgConnection;
 
 use crate::{
+    events::verdict::{Judgement, Verdict},
     failure::Failure,
-    process::{Freshness, Item, Verdict, header},
+    process::{Freshness, Item, header},
     store::{
         dead_letter,
         replay::{self, Note},
@@ -20,7 +21,7 @@ pub(crate) async fn note(
     conn: &AsyncPgConnection,
     items: &[Item],
     fresh: &[Freshness],
-    verdicts: &[(Verdict, Option<&'static str>)],
+    verdicts: &[Judgement],
 ) -> Result<(), Failure> {
     let mut notes = Vec::new();
     let mut resolved = Vec::new();

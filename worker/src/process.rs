@@ -10,12 +10,11 @@ use crate::{
     events::{
         Event, Fact, Header, Rejected,
         account::Sign,
-        claim::{Owners, Standing},
         fields::moment,
         onboarding::{Status, onboarding},
-        place::Waiting,
         rejection::Rejection,
         rejudge::rejudged,
+        verdict::{Judgement, Outcome, Verdict, dead, judge},
         version::Change,
         world::{Again, World},
     },
@@ -26,7 +25,7 @@ use crate::{
     store::{
         account::{self, Transition},
         kept,
-        ledger::{self, Entry, Outcome, Source},
+        ledger::{self, Entry, Source},
         replay::{self, Ticket},
         stored::{Bookings, Stored},
         transaction,
@@ -53,18 +52,6 @@ impl Item {
     pub fn event_id(&self) -> Option<&str> {
         header(&self.reading).map(|header| header.id.as_str())
     }
-}
-
-/// What became of one delivery. Each may be acked: its effects are committed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The event had its one effect now.
-    Settled(Outcome),
-    /// The event had its effect before.
-    Duplicate,
-    /// The event cannot be applied: it has to go to the dead letters before it
-    /// is acked.
-    Dead(Rejection),
 }
 
 /// A set of deliveries, and objects to look at again.
@@ -126,7 +113,7 @@ async fn apply(
     let owners = world.owners();
     let placed = world.place(&owners);
     let mut joined = joined.into_iter();
-    let verdicts: Vec<(Verdict, Option<&'static str>)> = unit
+    let verdicts: Vec<Judgement> = unit
         .items
         .iter()
         .zip(&fresh)
@@ -134,15 +121,13 @@ async fn apply(
             (_, Freshness::Duplicate) => (Verdict::Duplicate, None),
             (Err(rejected), _) => dead(rejected.rejection.clone()),
             (Ok(event), fresh) => {
-                let change = match joined.next().unwrap_or(Ok(Change::Unchanged)) {
-                    Ok(change) => change,
-                    Err(rejection) => return dead(rejection),
-                };
+                let change = joined.next().unwrap_or(Ok(Change::Unchanged));
                 let waiting = event
                     .object_id()
                     .and_then(|id| placed.get(id))
                     .and_then(|placed| placed.waiting);
-                verdict(event, &owners, waiting, change, *fresh)
+                let again = matches!(fresh, Freshness::Again | Freshness::Asked);
+                judge(event, change, &owners, waiting, again)
             }
         })
         .collect();
@@ -239,52 +224,12 @@ fn events<'a>(items: &'a [Item], fresh: &'a [Freshness]) -> impl Iterator<Item =
         .filter_map(|(item, _)| item.reading.as_ref().ok())
 }
 
-fn verdict(
-    event: &Event,
-    owners: &Owners,
-    waiting: Option<Waiting>,
-    change: Change,
-    fresh: Freshness,
-) -> (Verdict, Option<&'static str>) {
-    if let Fact::Ignored(ignored) = event.fact {
-        return (Verdict::Settled(Outcome::Ignored), Some(ignored.code()));
-    }
-    if let Some(claim) = event.claim()
-        && let Some(booking) = claim.booking
-    {
-        match claim.standing(owners) {
-            Standing::Accepted => {}
-            Standing::Refused => return dead(Rejection::BookingClaimedByOtherAccount { booking }),
-            Standing::Undecided => {
-                let why = Waiting::OwnerUnknown;
-                return (Verdict::Settled(Outcome::Waiting), Some(why.code()));
-            }
-        }
-    }
-    let outcome = match (waiting, change, fresh) {
-        (Some(waiting), _, _) => {
-            return (Verdict::Settled(Outcome::Waiting), Some(waiting.code()));
-        }
-        // What a dead event said may be known since it was first judged.
-        (None, Change::Changed, _) | (None, _, Freshness::Again | Freshness::Asked) => {
-            Outcome::Applied
-        }
-        (None, Change::Unchanged, _) => Outcome::Stale,
-    };
-    (Verdict::Settled(outcome), None)
-}
-
-fn dead(rejection: Rejection) -> (Verdict, Option<&'static str>) {
-    let code = rejection.code();
-    (Verdict::Dead(rejection), Some(code))
-}
-
 /// The events whose bytes are to be kept: not those that are not for us, which
 /// nobody asks for again, nor those that are kept already.
 fn kept<'a>(
     unit: Unit<'a>,
     fresh: &[Freshness],
-    verdicts: &[(Verdict, Option<&'static str>)],
+    verdicts: &[Judgement],
 ) -> Vec<(&'a str, &'a [u8])> {
     let judged = unit.items.iter().zip(fresh).zip(verdicts);
     judged
@@ -313,11 +258,7 @@ async fn store_pages(conn: &AsyncPgConnection, sheets: &[Sheet<'_>]) -> Result<(
     Ok(())
 }
 
-fn entries(
-    items: &[Item],
-    verdicts: &[(Verdict, Option<&'static str>)],
-    sheets: &[Sheet<'_>],
-) -> Vec<Entry> {
+fn entries(items: &[Item], verdicts: &[Judgement], sheets: &[Sheet<'_>]) -> Vec<Entry> {
     let pages: HashMap<&str, i64> = sheets
         .iter()
         .flat_map(|sheet| sheet.ids().map(|id| (id, sheet.id)))

@@ -20,10 +20,10 @@ use tracing::{info, warn};
 
 use crate::{
     backoff::Backoff,
-    events::{rejection::Rejection, world::Again},
+    events::{rejection::Rejection, verdict::Verdict, world::Again},
     failure::Failure,
     keep::Keep,
-    process::{Item, Unit, Verdict, process},
+    process::{Item, Unit, process},
     store::{app, stored::Bookings},
 };
 

@@ -28,9 +28,8 @@ use support::{
     payments::paid,
     running::{LETTERS, Options, Running, declare, properties, publish, until},
 };
-use worker::{
-    events::{self, Rejected, Rules, booking::MAX_CLAIMS, rejection::Rejection},
-    process::Verdict,
+use worker::events::{
+    self, Rejected, Rules, booking::MAX_CLAIMS, rejection::Rejection, verdict::Verdict,
 };
 
 const OWNER_QUERY: &str = r#"SELECT "account" FROM "Booking" WHERE "id" = $1"#;

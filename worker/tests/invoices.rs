@@ -15,7 +15,7 @@ use support::{
     invoices::{event, invoice, paid, row, session},
     without,
 };
-use worker::process::Verdict;
+use worker::events::verdict::Verdict;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_status_of_stripe_is_one_of_the_main_apps() {

@@ -17,6 +17,7 @@ pub mod rejection;
 pub mod rejudge;
 pub mod session;
 pub mod snapshot;
+pub mod verdict;
 pub mod version;
 pub mod world;
 

@@ -13,36 +13,7 @@ use super::{
     schema::event,
     statement::{bulk, lookup},
 };
-use crate::events::{claim::BookingId, place::Waiting};
-
-/// What became of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It changed what is known.
-    Applied,
-    /// All of it, or later, was known.
-    Stale,
-    /// Its invoice has no booking to show it at yet, or nobody knows whose booking
-    /// it names.
-    Waiting,
-    /// It is not for us.
-    Ignored,
-    /// It could not be applied.
-    Dead,
-}
-
-impl Outcome {
-    /// As the ledger keeps it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Stale => "stale",
-            Self::Waiting => "waiting",
-            Self::Ignored => "ignored",
-            Self::Dead => "dead",
-        }
-    }
-}
+use crate::events::{claim::BookingId, place::Waiting, verdict::Outcome};
 
 /// What brought the delivery that gave an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,11 +8,13 @@ use worker::{
         Event,
         account::Account,
         booking::Booking,
-        claim::{BookingId, Claim, Claimed, Join, Owners, Standing},
+        claim::{BookingId, Claim, Claimed, Join, Owners},
         place::{Placed, Waiting, best_of_each},
+        rejection::Rejection,
         rejudge::{Judged, Rejudged, rejudged},
         session::Session,
-        version::Slot,
+        verdict::{self, Judgement, Verdict, judge},
+        version::{Change, Slot},
         world::{Again, World},
     },
     store::{account, app::Shown, claim::Claims, invoice, session},
@@ -44,28 +46,26 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Settled,
-    Waiting(Waiting),
+    Waiting(&'static str),
     Dead,
 }
 
 impl Entry {
-    fn new(event: &Event, owners: &Owners, placed: &BTreeMap<&str, Placed>) -> Option<Self> {
-        let (object, claim) = (event.object_id()?, event.claim()?);
-        let waiting = placed.get(object).and_then(|placed| placed.waiting);
+    fn new(event: &Event, judgement: &Judgement) -> Option<Self> {
         Some(Self {
-            said: match claim.standing(owners) {
-                Standing::Refused => Outcome::Dead,
-                Standing::Undecided => Outcome::Waiting(Waiting::OwnerUnknown),
-                Standing::Accepted => Outcome::of(waiting),
+            said: match judgement {
+                (Verdict::Dead(_), _) => Outcome::Dead,
+                (Verdict::Settled(verdict::Outcome::Waiting), Some(why)) => Outcome::Waiting(why),
+                (Verdict::Settled(_) | Verdict::Duplicate, _) => Outcome::Settled,
             },
-            object: object.to_owned(),
-            claim,
+            object: event.object_id()?.to_owned(),
+            claim: event.claim()?,
         })
     }
 
     /// Whether it waits because nobody knows whose booking it names.
     fn is_undecided(&self) -> bool {
-        self.claim.booking.is_some() && self.said == Outcome::Waiting(Waiting::OwnerUnknown)
+        self.claim.booking.is_some() && self.said == Outcome::Waiting(Waiting::OwnerUnknown.code())
     }
 
     fn is_of(&self, claim: &Rejudged<'_>) -> bool {
@@ -77,7 +77,7 @@ impl Entry {
 
 impl Outcome {
     fn of(waiting: Option<Waiting>) -> Self {
-        waiting.map_or(Self::Settled, Self::Waiting)
+        waiting.map_or(Self::Settled, |why| Self::Waiting(why.code()))
     }
 }
 
@@ -100,38 +100,35 @@ impl Memory {
     pub fn take(&mut self, unit: &[&Event]) -> Vec<Took> {
         let mut world = World::around(unit.iter().copied(), &Again::default());
         self.fill(&mut world);
-        let mut judged: BTreeSet<&String> = BTreeSet::new();
-        let mut took: Vec<Took> = unit
+        let mut seen: BTreeSet<&String> = BTreeSet::new();
+        let joined: Vec<Option<Result<Change, Rejection>>> = unit
             .iter()
             .map(|event| {
-                let is_new = judged.insert(&event.header.id);
-                if !is_new || self.ledger.contains_key(&event.header.id) {
-                    return Took::Duplicate;
-                }
-                match world.join(event) {
-                    Ok(_) => Took::New,
-                    Err(_) => Took::Refused,
-                }
+                let id = &event.header.id;
+                let is_new = seen.insert(id) && !self.ledger.contains_key(id);
+                is_new.then(|| world.join(event))
             })
             .collect();
         self.fill(&mut world);
         let owners = world.owners();
-        for (took, event) in took.iter_mut().zip(unit) {
-            let refused = |claim: Claim| claim.standing(&owners) == Standing::Refused;
-            if *took == Took::New && event.claim().is_some_and(refused) {
-                *took = Took::Refused;
-            }
-        }
         let placed = world.place(&owners);
         self.write(&world, &placed, &owners);
-        for (took, event) in took.iter().zip(unit) {
-            if *took != Took::Duplicate
-                && let Some(entry) = Entry::new(event, &owners, &placed)
-            {
+        let judged = joined.into_iter().zip(unit).map(|(change, event)| {
+            let Some(change) = change else {
+                return Took::Duplicate;
+            };
+            let waiting = event.object_id().and_then(|id| placed.get(id)?.waiting);
+            let judgement = judge(event, change, &owners, waiting, false);
+            let took = match judgement.0 {
+                Verdict::Dead(_) => Took::Refused,
+                Verdict::Settled(_) | Verdict::Duplicate => Took::New,
+            };
+            if let Some(entry) = Entry::new(event, &judgement) {
                 self.ledger.insert(event.header.id.clone(), entry);
             }
-        }
-        took
+            took
+        });
+        judged.collect()
     }
 
     /// Judges events again, whatever became of them before, as a replay does.

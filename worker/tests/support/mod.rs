@@ -27,11 +27,14 @@ use serde_json::Value;
 use shared::{config::Env, mode::Mode, telemetry::Telemetry};
 use tokio_util::sync::CancellationToken;
 use worker::{
-    events::{self, Rules},
+    events::{
+        self, Rules,
+        verdict::{Outcome, Verdict},
+    },
     keep::Keep,
-    process::{Item, Verdict},
+    process::Item,
     settle::{Settlement, Settler},
-    store::{connect::Database, ledger::Outcome, migrate},
+    store::{connect::Database, migrate},
 };
 
 /// The rules of a deployment in test mode.
