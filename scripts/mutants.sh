@@ -17,7 +17,9 @@ cd "$(dirname "$0")/.."
 
 command -v cargo-mutants >/dev/null 2>&1 || cargo install cargo-mutants --locked
 
-# Each group of files with the tests that hold it.
+# Each group of files with the tests that hold it. One that a mutant survives does
+# not keep the next from being tried.
+worst=0
 run() {
     name=$1 package=$2 files=$3
     shift 3
@@ -28,7 +30,8 @@ run() {
     done
     [ "$1" = --file ] || return 0
     mkdir -p "target/mutants/$name"
-    cargo mutants --package "$package" --jobs "${JOBS:-1}" --output "target/mutants/$name" "$@"
+    cargo mutants --package "$package" --jobs "${JOBS:-1}" --output "target/mutants/$name" "$@" ||
+        worst=$?
 }
 
 run signature ingest "ingest/src/signature.rs ingest/src/signature/secrets.rs" \
@@ -39,3 +42,5 @@ run publish ingest "ingest/src/publish/current.rs ingest/src/publish/lane/in_fli
 run events worker "worker/src/events/*.rs worker/src/origin.rs worker/src/gather.rs
     worker/src/consume/acks.rs" \
     -- --lib --test model --test reading
+
+exit "$worst"
