@@ -10,3 +10,5 @@ CREATE INDEX event_object_idx ON stripe.event (object_id, outcome);
 -- What is looked at again until the deployment's query knows the booking.
 CREATE INDEX event_undecided_idx ON stripe.event (object_id)
     WHERE outcome = 'waiting' AND reason = 'owner_unknown' AND claimed_booking_id IS NOT NULL;
+
+COMMENT ON COLUMN stripe.event.outcome IS 'applied: it changed what is known. stale: all of it, or later, was known. waiting: its invoice has no booking to show it at yet, or nobody knows whose booking it names. ignored: not for us. dead: it could not be applied. replayed: it was dead, was sent again, and is not judged yet.';

@@ -264,6 +264,38 @@ async fn applied_events_are_judged_again_once_a_run() {
     worker.stop().await;
 }
 
+/// Its bytes were kept with the dead letters, and stay there when it is applied
+/// after all.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_was_dead_and_is_accepted_after_all_can_be_judged_again() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("accepted"));
+    let worker = Running::start(&broker, lab.worker_url()).await;
+    let claim = |id: &str, account: &str, seconds: i64| {
+        let object = Invoice {
+            id: format!("in_{account}"),
+            booking: Some("7".into()),
+            ..Invoice::default()
+        };
+        let event = Event::new(id, "invoice.paid", object.value()).of_account(account);
+        let at = event.created + seconds;
+        event.at(at)
+    };
+    let letters = "SELECT concat_ws(' ', id, state) FROM stripe.dead_letter ORDER BY id";
+    publish(&broker, &claim("evt_1", "acct_a", 10)).await;
+    publish(&broker, &claim("evt_2", "acct_b", 20)).await;
+    until(&lab.client, letters, "evt_2 dead").await;
+    publish(&broker, &claim("evt_3", "acct_b", 0)).await;
+    until(&lab.client, letters, "evt_1 dead; evt_2 resolved").await;
+    let operator = Operator::new(lab.worker_url(), &broker);
+    let replayed = operator
+        .run("events replay evt_2 --yes --follow --json")
+        .await
+        .well();
+    assert_eq!(replayed.objects()[0]["published"], 1, "{}", replayed.out);
+    assert_eq!(replayed.objects()[1]["outcome"], "applied");
+    worker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_kept_bytes_there_is_nothing_to_judge_again() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("never"));

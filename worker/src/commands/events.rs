@@ -31,7 +31,8 @@ pub(super) enum Events {
     #[command(after_help = "Outcomes:
   applied   it changed what is known
   stale     all of it, or something later, was known already
-  waiting   its invoice has no booking to show it at yet
+  waiting   its invoice has no booking to show it at yet, or nobody knows whose
+            booking it names
   ignored   not for us; the reason says why
   dead      it could not be applied: worker dead-letters show EVENT_ID
   replayed  it was dead, was sent again, and is not judged yet
