@@ -49,7 +49,7 @@ for target in $TARGETS; do
     if [ -n "${KEEP:-}" ]; then
         least=target/least/$target
         rm -rf "$least" && mkdir -p "$least"
-        "$program" -set_cover_merge=1 -verbosity=0 "$least" "corpus/$target" "$work"
+        "$program" -set_cover_merge=1 -use_counters=0 -verbosity=0 "$least" "corpus/$target" "$work"
         rm -rf "corpus/$target" && mv "$least" "corpus/$target"
     fi
 done
