@@ -33,6 +33,10 @@ pub(crate) fn plans(arguments: &Arguments, seed: u64) -> Result<Vec<Plan>> {
         ..plain(attack.name())
     }));
     plans.push(Plan {
+        attacks: vec![Attack::Idle, Attack::Forged],
+        ..plain("idle-and-forged")
+    });
+    plans.push(Plan {
         attacks: Attack::ALL.to_vec(),
         ..plain("all-attacks")
     });
