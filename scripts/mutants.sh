@@ -17,7 +17,8 @@ cd "$(dirname "$0")/.."
 
 command -v cargo-mutants >/dev/null 2>&1 || cargo install cargo-mutants --locked
 
-# Each group of files with the tests that hold it. One that a mutant survives does
+# Each group of files with the tests that hold it: -C is for building them as well,
+# which all tests of the package would take far longer. One that a mutant survives does
 # not keep the next from being tried.
 worst=0
 run() {
@@ -35,12 +36,12 @@ run() {
 }
 
 run signature ingest "ingest/src/signature.rs ingest/src/signature/secrets.rs" \
-    -- --lib --test signature -- --skip publish::
+    -C --lib -C --test=signature -- -- --skip publish::
 run publish ingest "ingest/src/publish/current.rs ingest/src/publish/lane/in_flight.rs
     ingest/src/publish/lane/verdict.rs" \
-    -- --lib -- publish::
+    -C --lib -- -- publish::
 run events worker "worker/src/events/*.rs worker/src/origin.rs worker/src/gather.rs
     worker/src/consume/acks.rs" \
-    -- --lib --test model --test reading
+    -C --lib -C --test=model -C --test=reading
 
 exit "$worst"
