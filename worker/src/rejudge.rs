@@ -10,7 +10,6 @@ use tracing::warn;
 use crate::{
     burial::grave,
     events::{
-        place::Waiting,
         rejection::{CLAIMED_BY_OTHER_ACCOUNT, Rejection},
         rejudge::{Judged, Rejudged},
     },
@@ -48,32 +47,28 @@ async fn turn(
     rejudged: &[Rejudged<'_>],
     now: DateTime<Utc>,
 ) -> Result<usize, Failure> {
-    let (mut refused, mut accepted, mut waiting) =
-        (Claims::default(), Claims::default(), Vec::new());
+    let (mut refused, mut accepted) = (Vec::new(), Vec::new());
     for one in rejudged {
-        let claims = match one.judged {
-            Judged::Refused => &mut refused,
-            Judged::Accepted { waiting: why } => {
-                waiting.push(why.map(Waiting::code));
-                &mut accepted
-            }
+        let claims = Claims {
+            object: one.object,
+            booking: one.booking,
+            account: one.account,
         };
-        claims.objects.push(one.object);
-        claims.bookings.push(one.booking);
-        claims.accounts.push(one.account);
+        match one.judged {
+            Judged::Refused => refused.push(claims),
+            Judged::Accepted { waiting } => accepted.push((claims, waiting)),
+        }
     }
-    if !accepted.objects.is_empty() {
-        let turned = ledger::accept(conn, &accepted, &waiting, CLAIMED_BY_OTHER_ACCOUNT).await?;
-        let resolved: Vec<_> = turned
-            .iter()
-            .map(|event| (event.id.as_str(), None))
-            .collect();
+    if !accepted.is_empty() {
+        let turned = ledger::accept(conn, &accepted).await?;
+        let ids = turned.iter().map(|event| event.id.as_str());
+        let resolved: Vec<_> = ids.map(|id| (id, None)).collect();
         dead_letter::resolve(conn, &resolved).await?;
     }
-    if refused.objects.is_empty() {
+    if refused.is_empty() {
         return Ok(0);
     }
-    let turned = ledger::refuse(conn, &refused, CLAIMED_BY_OTHER_ACCOUNT).await?;
+    let turned = ledger::refuse(conn, &refused).await?;
     bury(conn, &turned, now).await?;
     Ok(turned.len())
 }

@@ -56,6 +56,12 @@ pub enum Kind {
 /// one booking over and over.
 pub const MAX_CLAIMS: usize = 100;
 
+/// The account of the earliest claim.
+pub fn first_to_claim(claims: &BTreeMap<Claimant, FirstClaim>) -> Option<&str> {
+    let first = claims.iter().min_by_key(|(_, first)| *first);
+    first.map(|(claimant, _)| claimant.account.as_str())
+}
+
 /// What the store knows of one booking.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Booking {
@@ -71,9 +77,8 @@ impl Booking {
     /// Whose the booking is: as the deployment's query says, else the account
     /// of the earliest claim.
     pub fn owner(&self) -> Option<Owner> {
-        let first = self.claims.iter().min_by_key(|(_, first)| *first);
-        let claimed = first.map(|(claimant, _)| Owner::Account(claimant.account.clone()));
-        self.decreed.clone().or(claimed)
+        let claimed = || Some(Owner::Account(first_to_claim(&self.claims)?.to_owned()));
+        self.decreed.clone().or_else(claimed)
     }
 
     /// Whether the account has claimed the booking as often as it may.

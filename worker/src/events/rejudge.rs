@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    booking::{Booking, Claimant, FirstClaim},
+    booking::{Booking, Claimant, FirstClaim, first_to_claim},
     claim::{BookingId, Claim, Owner, Owners, Standing},
     place::{Placed, Waiting},
     world::World,
@@ -88,12 +88,6 @@ fn has_changed(booking: &Booking, before: &BTreeMap<Claimant, FirstClaim>) -> bo
     match &booking.decreed {
         Some(Owner::Unknown) => false,
         Some(Owner::Account(_)) => true,
-        None => {
-            let before = Booking {
-                claims: before.clone(),
-                ..Booking::default()
-            };
-            before.owner() != booking.owner()
-        }
+        None => first_to_claim(before) != first_to_claim(&booking.claims),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods, QueryDsl, QueryResult, QueryableByName,
-    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz},
+    sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -192,15 +192,15 @@ pub async fn wait(mut conn: &AsyncPgConnection, invoices: &[(&str, Waiting)]) ->
     wait.execute(&mut conn).await.map(drop)
 }
 
-/// The claims of a set of events, one value of each for a claim.
-#[derive(Debug, Default)]
+/// Events of one object that name one booking, of one account.
+#[derive(Clone, Copy, Debug)]
 pub struct Claims<'a> {
-    /// The object that claims.
-    pub objects: Vec<&'a str>,
-    /// The booking that it names.
-    pub bookings: Vec<BookingId>,
+    /// The object.
+    pub object: &'a str,
+    /// The booking that they name.
+    pub booking: BookingId,
     /// The account, blank for the platform.
-    pub accounts: Vec<&'a str>,
+    pub account: &'a str,
 }
 
 /// An event of which the ledger said otherwise.
@@ -214,6 +214,21 @@ pub struct Turned {
     pub claimed_booking_id: BookingId,
 }
 
+bulk! {
+    Refuse {
+        object: &'a str => Text,
+        booking: BookingId => Integer,
+        account: &'a str => Text,
+    }
+    "UPDATE stripe.event e SET outcome = 'dead', reason = 'booking_claimed_by_other_account', \
+        processed_at = now() FROM"
+    "AS c (object, booking, account) \
+        WHERE e.object_id = c.object AND e.claimed_booking_id = c.booking \
+            AND coalesce(e.account, '') = c.account \
+            AND e.outcome IN ('applied', 'stale', 'waiting') \
+        RETURNING e.id, e.claimed_booking_id"
+}
+
 /// The events of these claims turned out to be refused. Gives back those of
 /// which the ledger said otherwise.
 ///
@@ -221,52 +236,51 @@ pub struct Turned {
 /// As Postgres says.
 pub async fn refuse(
     mut conn: &AsyncPgConnection,
-    claims: &Claims<'_>,
-    reason: &str,
+    claims: &[Claims<'_>],
 ) -> QueryResult<Vec<Turned>> {
-    diesel::sql_query(
-        "UPDATE stripe.event e SET outcome = 'dead', reason = $4, processed_at = now() \
-         FROM unnest($1, $2, $3) AS c (object, booking, account) \
-         WHERE e.object_id = c.object AND e.claimed_booking_id = c.booking \
-            AND coalesce(e.account, '') = c.account \
-            AND e.outcome IN ('applied', 'stale', 'waiting') \
-         RETURNING e.id, e.claimed_booking_id",
-    )
-    .bind::<Array<Text>, _>(&claims.objects)
-    .bind::<Array<Integer>, _>(&claims.bookings)
-    .bind::<Array<Text>, _>(&claims.accounts)
-    .bind::<Text, _>(reason)
-    .load(&mut conn)
-    .await
+    let mut refuse = Refuse::default();
+    for claim in claims {
+        refuse.object.push(claim.object);
+        refuse.booking.push(claim.booking);
+        refuse.account.push(claim.account);
+    }
+    refuse.load(&mut conn).await
 }
 
-/// The events of these claims turned out to be accepted; where there is a code,
-/// they wait with their object. `refused` is the reason of events that were dead
-/// for their claim alone. Gives back those of which the ledger said otherwise.
+bulk! {
+    Accept {
+        object: &'a str => Text,
+        booking: BookingId => Integer,
+        account: &'a str => Text,
+        why: Option<&'a str> => Nullable<Text>,
+    }
+    // What was dead for its claim alone, and what waited for it to be decided.
+    "UPDATE stripe.event e SET reason = c.why, processed_at = now(), \
+        outcome = CASE WHEN c.why IS NULL THEN 'applied' ELSE 'waiting' END FROM"
+    "AS c (object, booking, account, why) \
+        WHERE e.object_id = c.object AND e.claimed_booking_id = c.booking \
+            AND coalesce(e.account, '') = c.account \
+            AND e.outcome IN ('dead', 'replayed', 'waiting') \
+            AND e.reason = CASE e.outcome WHEN 'waiting' THEN 'owner_unknown' \
+                ELSE 'booking_claimed_by_other_account' END \
+        RETURNING e.id, e.claimed_booking_id"
+}
+
+/// The events of these claims turned out to be accepted, and wait where their
+/// object does. Gives back those of which the ledger said otherwise.
 ///
 /// # Errors
 /// As Postgres says.
 pub async fn accept(
     mut conn: &AsyncPgConnection,
-    claims: &Claims<'_>,
-    waiting: &[Option<&str>],
-    refused: &str,
+    claims: &[(Claims<'_>, Option<Waiting>)],
 ) -> QueryResult<Vec<Turned>> {
-    diesel::sql_query(
-        "UPDATE stripe.event e SET reason = c.why, processed_at = now(), \
-            outcome = CASE WHEN c.why IS NULL THEN 'applied' ELSE 'waiting' END \
-         FROM unnest($1, $2, $3, $4) AS c (object, booking, account, why) \
-         WHERE e.object_id = c.object AND e.claimed_booking_id = c.booking \
-            AND coalesce(e.account, '') = c.account \
-            AND e.outcome IN ('dead', 'replayed', 'waiting') \
-            AND e.reason = CASE e.outcome WHEN 'waiting' THEN 'owner_unknown' ELSE $5 END \
-         RETURNING e.id, e.claimed_booking_id",
-    )
-    .bind::<Array<Text>, _>(&claims.objects)
-    .bind::<Array<Integer>, _>(&claims.bookings)
-    .bind::<Array<Text>, _>(&claims.accounts)
-    .bind::<Array<Nullable<Text>>, _>(waiting)
-    .bind::<Text, _>(refused)
-    .load(&mut conn)
-    .await
+    let mut accept = Accept::default();
+    for (claim, waiting) in claims {
+        accept.object.push(claim.object);
+        accept.booking.push(claim.booking);
+        accept.account.push(claim.account);
+        accept.why.push(waiting.map(Waiting::code));
+    }
+    accept.load(&mut conn).await
 }

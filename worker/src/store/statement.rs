@@ -19,6 +19,10 @@ macro_rules! bulk {
             const HAS_STATIC_QUERY_ID: bool = true;
         }
 
+        impl diesel::query_builder::Query for $name<'_> {
+            type SqlType = diesel::sql_types::Untyped;
+        }
+
         impl diesel::query_builder::QueryFragment<diesel::pg::Pg> for $name<'_> {
             fn walk_ast<'b>(
                 &'b self,
