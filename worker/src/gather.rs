@@ -32,9 +32,9 @@ pub const MAX_UNIT: usize = 500;
 /// The bytes after which a unit takes no more: at 6 KB an event it is full long
 /// before.
 const MAX_UNIT_BYTES: usize = 16 * 1024 * 1024;
-/// The most deliveries that are read and wait. What the broker may send beyond
-/// these and the unit at work stays as it came.
-const READ_AHEAD: usize = 2 * MAX_UNIT;
+/// The most deliveries that are read and wait, two units of them. What the broker
+/// may send beyond these and the unit at work stays as it came.
+const READ_AHEAD: usize = 1_000;
 
 /// A set of deliveries, read.
 #[derive(Debug, Default)]

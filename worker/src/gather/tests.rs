@@ -1,7 +1,7 @@
 //! Every schedule of a broker that delivers, of the reading and of a worker that
 //! takes sets and stops at some moment.
 
-use super::{Gathered, Reader, Reading, read_all, set};
+use super::{Gathered, Gathering, Reader, Reading, read_all, set};
 use crate::events::{Event, Rejected, Rules, rejection::Rejection};
 use futures_util::stream;
 use harness::schedules::{Task, every, turn};
@@ -147,4 +147,39 @@ fn a_worker_that_stops_ends_the_reading() {
         assert_eq!(taken, first);
         assert!(seen.units.len() <= 1);
     });
+}
+
+/// The sizes of the units that bodies of these sizes are taken in.
+async fn units(bodies: &[usize]) -> Vec<usize> {
+    let (ready, mut reads) = mpsc::channel(bodies.len());
+    for size in bodies {
+        let (exchange, key) = ("stripe.events".into(), "invoice.paid".into());
+        let mut delivery = Delivery::mock(1, exchange, key, false, vec![b' '; *size]);
+        let item = reading(reader).item(&mut delivery);
+        ready.send(Ok((delivery, item))).await.unwrap();
+    }
+    drop(ready);
+    let mut sizes = Vec::new();
+    while let Some(unit) = set(&mut reads).await {
+        sizes.push(unit.unwrap().taken.len());
+    }
+    sizes
+}
+
+#[tokio::test]
+async fn a_unit_is_bounded_in_number_and_in_bytes() {
+    assert_eq!(units(&[1; 501]).await, [500, 1]);
+    assert_eq!(units(&[6 << 20; 5]).await, [3, 2]);
+    assert_eq!(units(&[16 << 20, 1]).await, [1, 1]);
+}
+
+#[tokio::test]
+async fn nothing_is_read_for_a_worker_that_is_gone() {
+    let reading = tokio::spawn(std::future::pending::<()>());
+    let (_ready, read) = mpsc::channel(1);
+    drop(Gathering {
+        read,
+        task: reading.abort_handle(),
+    });
+    assert!(reading.await.unwrap_err().is_cancelled());
 }
