@@ -176,10 +176,15 @@ async fn a_unit_is_bounded_in_number_and_in_bytes() {
 #[tokio::test]
 async fn nothing_is_read_for_a_worker_that_is_gone() {
     let reading = tokio::spawn(std::future::pending::<()>());
-    let (_ready, read) = mpsc::channel(1);
-    drop(Gathering {
+    let (ready, read) = mpsc::channel(1);
+    let mut gathering = Gathering {
         read,
         task: reading.abort_handle(),
-    });
+    };
+    let delivery = Delivery::mock(1, "x".into(), "y".into(), false, Vec::new());
+    ready.send(Ok((delivery, None))).await.unwrap();
+    let unit = gathering.next().await.unwrap().unwrap();
+    assert_eq!((unit.taken.len(), unit.crashed.len()), (0, 1));
+    drop(gathering);
     assert!(reading.await.unwrap_err().is_cancelled());
 }
