@@ -25,7 +25,7 @@ use crate::{
     store::{
         account::{self, Transition},
         kept,
-        ledger::{self, Entry, Source},
+        ledger::{self, Entry, Known, Source},
         replay::{self, Ticket},
         stored::{Bookings, Stored},
         transaction,
@@ -126,7 +126,7 @@ async fn apply(
                     .object_id()
                     .and_then(|id| placed.get(id))
                     .and_then(|placed| placed.waiting);
-                let again = matches!(fresh, Freshness::Again | Freshness::Asked);
+                let again = matches!(fresh, Freshness::Again { .. } | Freshness::Asked);
                 judge(event, change, &owners, waiting, again)
             }
         })
@@ -161,7 +161,10 @@ pub(crate) enum Freshness {
     /// It is seen for the first time.
     New,
     /// It was dead, and is judged again.
-    Again,
+    Again {
+        /// Whether its bytes were kept then.
+        is_kept: bool,
+    },
     /// It had its effect, and an operator wants it judged again.
     Asked,
     /// It had its effect, or has it earlier in this unit.
@@ -192,18 +195,17 @@ async fn fresh(conn: &AsyncPgConnection, items: &[Item]) -> Result<Vec<Freshness
                 .is_some_and(|ticket| unused.contains(ticket));
             let freshness = match known.get(&header.id) {
                 None => Freshness::New,
-                Some(true) => Freshness::Again,
-                Some(false) if asked => Freshness::Asked,
-                Some(false) => Freshness::Duplicate,
+                Some(Known {
+                    is_dead: true,
+                    is_kept,
+                }) => Freshness::Again { is_kept: *is_kept },
+                Some(_) if asked => Freshness::Asked,
+                Some(_) => Freshness::Duplicate,
             };
-            match freshness {
-                Freshness::New | Freshness::Again | Freshness::Asked
-                    if !judged.insert(&header.id) =>
-                {
-                    Freshness::Duplicate
-                }
-                freshness => freshness,
+            if freshness != Freshness::Duplicate && !judged.insert(&header.id) {
+                return Freshness::Duplicate;
             }
+            freshness
         })
         .collect())
 }
@@ -235,9 +237,12 @@ fn kept<'a>(
     judged
         .filter(|_| unit.keep == Keep::Compressed)
         .filter_map(|((item, fresh), (verdict, _))| match (fresh, verdict) {
+            // One that is dead for its claim alone may be accepted after all, and
+            // refused again, whatever becomes of its dead letter meanwhile.
             (
-                Freshness::New | Freshness::Again,
-                Verdict::Settled(Outcome::Applied | Outcome::Stale | Outcome::Waiting),
+                Freshness::New | Freshness::Again { is_kept: false },
+                Verdict::Settled(Outcome::Applied | Outcome::Stale | Outcome::Waiting)
+                | Verdict::Dead(Rejection::BookingClaimedByOtherAccount { .. }),
             ) => Some((item.event_id()?, item.body.as_slice())),
             _ => None,
         })
@@ -287,10 +292,7 @@ fn entries(items: &[Item], verdicts: &[Judgement], sheets: &[Sheet<'_>]) -> Vec<
                 reason: *reason,
                 received_at: item.received_at,
                 trace_id: item.trace_id.clone(),
-                kept_in: match outcome {
-                    Outcome::Dead => None,
-                    _ => pages.get(header.id.as_str()).copied(),
-                },
+                kept_in: pages.get(header.id.as_str()).copied(),
                 source: match item.ticket {
                     Some(_) => Source::Replay,
                     None => Source::Webhook,

@@ -225,14 +225,6 @@ impl Run {
         }
         let ids: Vec<String> = page.iter().map(|row| row.id.clone()).collect();
         let mut kept = kept::bodies(&self.conn, &ids).await?;
-        // What was dead once has its bytes there.
-        let others = ids.into_iter().filter(|id| !kept.contains_key(id));
-        let others: Vec<String> = others.collect();
-        if !others.is_empty() {
-            for letter in dead_letter::load(&self.conn, &others).await? {
-                kept.insert(letter.id, letter.body);
-            }
-        }
         let events = page.into_iter().filter_map(|row| {
             let body = kept.remove(&row.id)?;
             let properties = row.first_published(&body)?;

@@ -12,6 +12,7 @@ use harness::stripe::{CheckoutSession, Event, Invoice};
 use serde_json::{Value, json};
 use support::{APPLIED, Lab, WAITING, dead_code, without};
 use worker::{
+    events::verdict::Verdict,
     keep::Keep,
     store::{
         burial::{self, Grave},
@@ -308,6 +309,25 @@ async fn a_dead_letter_whose_claim_wins_after_all_is_resolved() {
         ]
     );
     assert_eq!(row(&lab).await, "7 in_a PAID");
+}
+
+/// The worker was killed between the verdict and the dead letter, the claim won
+/// before the event came again, and lost later: its bytes are still there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_whose_letter_was_never_sent_costs_no_bytes() {
+    let lab = Lab::new().await;
+    lab.take_one(&claim("evt_1", "acct_a", "in_a", 10)).await;
+    let refused = claim("evt_2", "acct_b", "in_b", 20);
+    assert_eq!(dead_code(&lab.take_one(&refused).await), REFUSED);
+    lab.take_one(&claim("evt_3", "acct_b", "in_b", 0)).await;
+    assert_eq!(lab.take_one(&refused).await, Verdict::Duplicate);
+    assert_eq!(lab.ledger("evt_2").await.unwrap().0, "applied");
+    lab.take_one(&claim("evt_4", "acct_a", "in_a", -10)).await;
+    let body = "SELECT body FROM stripe.dead_letter WHERE id = 'evt_2' AND state = 'dead'";
+    let row = lab.client.query_one(body, &[]).await.unwrap();
+    assert_eq!(row.get::<_, Vec<u8>>(0), refused.bytes());
+    let kept = "SELECT unnest(event_ids) FROM stripe.kept_page ORDER BY 1";
+    assert_eq!(lab.rows(kept).await, ["evt_1", "evt_2", "evt_3", "evt_4"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

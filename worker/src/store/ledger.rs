@@ -70,21 +70,34 @@ pub struct Entry {
 /// A dead event, and one that an operator has sent again, are judged once more.
 const JUDGED_AGAIN: [&str; 2] = ["dead", "replayed"];
 
-/// Which of the events named are in the ledger, and whether as dead ones, which
-/// are judged again.
+/// An event that is in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Whether as a dead one, which is judged again.
+    pub is_dead: bool,
+    /// Whether its bytes were kept.
+    pub is_kept: bool,
+}
+
+/// Which of the events named are in the ledger.
 ///
 /// # Errors
 /// As Postgres says.
 pub async fn known(
     mut conn: &AsyncPgConnection,
     ids: &[&str],
-) -> QueryResult<BTreeMap<String, bool>> {
-    let rows: Vec<(String, bool)> = event::table
+) -> QueryResult<BTreeMap<String, Known>> {
+    let rows: Vec<(String, bool, bool)> = event::table
         .filter(event::id.eq_any(ids))
-        .select((event::id, event::outcome.eq_any(JUDGED_AGAIN)))
+        .select((
+            event::id,
+            event::outcome.eq_any(JUDGED_AGAIN),
+            event::kept_in.is_not_null(),
+        ))
         .load(&mut conn)
         .await?;
-    Ok(rows.into_iter().collect())
+    let known = |(id, is_dead, is_kept)| (id, Known { is_dead, is_kept });
+    Ok(rows.into_iter().map(known).collect())
 }
 
 bulk! {
