@@ -24,6 +24,7 @@ use lapin::{
 use serde_json::{Value, json};
 use support::{
     Lab,
+    claims::OWNER_QUERY,
     operator::Operator,
     payments::paid,
     running::{LETTERS, Options, Running, declare, properties, publish, until},
@@ -31,8 +32,6 @@ use support::{
 use worker::events::{
     self, Rejected, Rules, booking::MAX_CLAIMS, rejection::Rejection, verdict::Verdict,
 };
-
-const OWNER_QUERY: &str = r#"SELECT "account" FROM "Booking" WHERE "id" = $1"#;
 
 /// The dead letter is found by its reason, and sent again with success: it was
 /// applied once.

@@ -7,6 +7,7 @@
     reason = "each test binary uses a part of it"
 )]
 
+pub mod claims;
 pub mod consuming;
 pub mod histories;
 pub mod invoices;
