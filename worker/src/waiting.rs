@@ -19,7 +19,7 @@ const AT_ONCE: i64 = 100;
 /// The most transactions between two pauses. Invoices whose booking has no known
 /// owner are all looked at, and a host can make as many as it likes: the next
 /// look goes on where this one ended.
-const PAGES: usize = 5;
+const PAGES: usize = 10;
 
 /// Looks for bookings until `stop`.
 pub async fn run(settler: &Settler, stop: &CancellationToken) {

@@ -174,7 +174,7 @@ async fn invoices_of_bookings_that_nobody_has_are_looked_at_a_part_at_a_time() {
             break;
         }
     }
-    assert_eq!(looked_at, [200, 200, 50, 0]);
+    assert_eq!(looked_at, [100, 100, 100, 100, 50, 0]);
     assert_eq!(lab.rows(waiting).await, ["owner_unknown 449"]);
     assert_eq!(lab.invoices().await.len(), 1);
 }
