@@ -24,7 +24,7 @@ use lapin::{
 use serde_json::{Value, json};
 use support::{
     Lab,
-    claims::OWNER_QUERY,
+    claims::{OWNER_QUERY, book, with_owners},
     operator::Operator,
     payments::paid,
     running::{LETTERS, Options, Running, declare, properties, publish, until},
@@ -81,6 +81,22 @@ async fn replayed_and_applied(lab: &Lab, operator: &Operator, id: &str, reason: 
     assert_eq!(lab.ledger(id).await.unwrap().2, attempts);
 }
 
+/// The event is dead for its claim; the booking's account is put right.
+async fn refused_and_put_right(lab: &Lab, broker: &TestBroker) {
+    until(
+        &lab.client,
+        LETTERS,
+        "evt_1 booking_claimed_by_other_account dead 1",
+    )
+    .await;
+    lab.client
+        .batch_execute(r#"UPDATE "Booking" SET "account" = 'acct_a'"#)
+        .await
+        .unwrap();
+    let operator = Operator::new(lab.worker_url(), broker);
+    replayed_and_applied(lab, &operator, "evt_1", "booking_claimed_by_other_account").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_booking_of_another_account() {
     let (lab, broker) = (Lab::with_bookings(&[7]).await, TestBroker::new("claimed"));
@@ -94,56 +110,25 @@ async fn a_booking_of_another_account() {
     };
     let worker = Running::with(&broker, broker.url(), lab.worker_url(), options).await;
     publish(&broker, &paid("1", "7")).await;
-    until(
-        &lab.client,
-        LETTERS,
-        "evt_1 booking_claimed_by_other_account dead 1",
-    )
-    .await;
-    lab.client
-        .batch_execute(r#"UPDATE "Booking" SET "account" = 'acct_a'"#)
-        .await
-        .unwrap();
-    let operator = Operator::new(lab.worker_url(), &broker);
-    replayed_and_applied(&lab, &operator, "evt_1", "booking_claimed_by_other_account").await;
+    refused_and_put_right(&lab, &broker).await;
     worker.stop().await;
 }
 
 /// It waits until the main app has the booking, and is refused then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_booking_that_turns_out_to_be_another_accounts() {
-    let (mut lab, broker) = (Lab::with_bookings(&[]).await, TestBroker::new("late"));
-    lab.client
-        .batch_execute(r#"ALTER TABLE "Booking" ADD "account" text"#)
-        .await
-        .unwrap();
+    let (lab, broker) = (with_owners().await, TestBroker::new("late"));
     let options = Options {
         owner_query: Some(OWNER_QUERY),
         ..Options::default()
     };
-    let running = Running::with(&broker, broker.url(), lab.worker_url(), options).await;
+    let worker = Running::with(&broker, broker.url(), lab.worker_url(), options).await;
     publish(&broker, &paid("1", "7")).await;
     let ledger = "SELECT concat_ws(' ', outcome, reason) FROM stripe.event";
     until(&lab.client, ledger, "waiting owner_unknown").await;
-    lab.client
-        .batch_execute(r#"INSERT INTO "Booking" VALUES (7, 'acct_b')"#)
-        .await
-        .unwrap();
-    lab.settler.owner_query = Some(OWNER_QUERY.into());
-    worker::waiting::join(&lab.settler).await.unwrap();
-    until(
-        &lab.client,
-        LETTERS,
-        "evt_1 booking_claimed_by_other_account dead 1",
-    )
-    .await;
-    lab.client
-        .batch_execute(r#"UPDATE "Booking" SET "account" = 'acct_a'"#)
-        .await
-        .unwrap();
-    let operator = Operator::new(lab.worker_url(), &broker);
-    replayed_and_applied(&lab, &operator, "evt_1", "booking_claimed_by_other_account").await;
-    running.stop().await;
+    book(&lab, "acct_b").await;
+    refused_and_put_right(&lab, &broker).await;
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
