@@ -107,6 +107,7 @@ impl<L: Lose> Seeker<L> {
 #[cfg(test)]
 mod tests {
     use super::{Holder, Lose, Seeker, link};
+    use futures_util::FutureExt;
     use harness::schedules::{Task, every, turn};
     use std::rc::Rc;
     use std::sync::Arc;
@@ -182,5 +183,30 @@ mod tests {
         let schedules = every(|| make(3));
         println!("{schedules} schedules");
         assert!(schedules > 1000, "{schedules}");
+    }
+    #[test]
+    fn nobody_is_asked_for_a_link_without_need() {
+        let (holder, seeker) = link::<Fake>();
+        assert!(holder.nudged().now_or_never().is_none());
+        assert!(seeker.next().now_or_never().is_none());
+        assert!(holder.nudged().now_or_never().is_some(), "it was asked");
+        assert!(holder.nudged().now_or_never().is_none(), "but once");
+
+        holder.up(Arc::default());
+        assert!(seeker.next().now_or_never().is_some());
+        assert!(holder.nudged().now_or_never().is_none());
+    }
+
+    #[test]
+    fn readiness_is_what_the_link_says_or_why_there_is_none() {
+        let (holder, seeker) = link::<Fake>();
+        let ready = || seeker.ready(|_| Err("its channel is full".to_owned()));
+        assert_eq!(ready().unwrap_err(), "not connected to the broker yet");
+        holder.up(Arc::default());
+        assert_eq!(ready().unwrap_err(), "its channel is full");
+        assert_eq!(seeker.ready(|_| Ok(())), Ok(()));
+        holder.down("refused");
+        assert_eq!(ready().unwrap_err(), "refused");
+        assert!(seeker.current().is_none());
     }
 }

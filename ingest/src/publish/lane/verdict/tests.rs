@@ -1,4 +1,4 @@
-//! Random schedules of many messages.
+//! Random schedules of many messages, and when an outcome is known.
 
 use super::{Answer, Completion, Verdicts};
 use crate::publish::Outcome;
@@ -140,4 +140,64 @@ proptest! {
             }
         }
     }
+}
+
+/// A message that completed, with the id of the return that came with it.
+fn done(number: u64, id: &str, answer: Answer, returned: Option<&str>) -> Completion<u64> {
+    Completion {
+        number,
+        id: Some(id.to_owned()),
+        waiting: number,
+        answer,
+        returned: returned.map(|id| Some(id.to_owned())),
+    }
+}
+
+/// Who is answered early need not wait for the slowest.
+#[test]
+fn an_outcome_is_said_as_soon_as_it_is_known() {
+    use Answer::{Acked, Lost};
+    use Outcome::{ChannelClosed, Confirmed, Returned};
+    let mut verdicts = Verdicts::default();
+    // Message 0 is in flight all the time.
+    let plain = vec![done(1, "b", Acked, None)];
+    assert_eq!(verdicts.round(plain, Some(0), 2), [(1, Confirmed)]);
+
+    // Its own return may still be waiting, until one completes without any.
+    let with_another = vec![done(2, "c", Acked, Some("d"))];
+    assert_eq!(verdicts.round(with_another, Some(0), 4), []);
+    let without = vec![done(3, "d", Acked, None)];
+    assert_eq!(
+        verdicts.round(without, Some(0), 4),
+        [(2, Confirmed), (3, Returned)]
+    );
+
+    // What was safe before the channel was lost is safe.
+    let both = vec![done(4, "e", Acked, None), done(5, "f", Lost, None)];
+    assert_eq!(
+        verdicts.round(both, Some(0), 6),
+        [(4, Confirmed), (5, ChannelClosed)]
+    );
+}
+
+/// The same event delivered once more, after the queue was bound again.
+#[test]
+fn a_return_is_of_what_was_published_before_it() {
+    let mut verdicts = Verdicts::default();
+    let returned = vec![done(1, "a", Answer::Acked, Some("a"))];
+    assert_eq!(
+        verdicts.round(returned, Some(0), 2),
+        [(1, Outcome::Returned)]
+    );
+    let again = vec![done(2, "a", Answer::Acked, None)];
+    assert_eq!(verdicts.round(again, Some(0), 3), [(2, Outcome::Confirmed)]);
+}
+
+#[test]
+fn a_return_is_forgotten_once_it_can_be_of_nobody() {
+    let mut verdicts = Verdicts::default();
+    verdicts.round(vec![done(1, "a", Answer::Acked, Some("a"))], Some(0), 2);
+    assert_eq!(verdicts.returns.len(), 1, "0 could be a double");
+    verdicts.round(vec![done(0, "b", Answer::Acked, None)], Some(2), 3);
+    assert!(verdicts.returns.is_empty(), "2 was published after it");
 }
