@@ -49,7 +49,13 @@ for target in $TARGETS; do
     if [ -n "${KEEP:-}" ]; then
         least=target/least/$target
         rm -rf "$least" && mkdir -p "$least"
-        "$program" -set_cover_merge=1 -use_counters=0 -verbosity=0 "$least" "corpus/$target" "$work"
+        # What crashes is left out of a merge, without a word.
+        "$program" -set_cover_merge=1 -use_counters=0 -verbosity=0 \
+            -artifact_prefix="findings/$target/merge-" "$least" "corpus/$target" "$work"
+        if ls "findings/$target/merge-"* >/dev/null 2>&1; then
+            echo "fuzz: $target found something: see fuzz/findings/$target" >&2
+            exit 1
+        fi
         rm -rf "corpus/$target" && mv "$least" "corpus/$target"
     fi
 done

@@ -12,6 +12,7 @@ use crate::{
         account::Sign,
         fields::moment,
         onboarding::{Status, onboarding},
+        place::waits_for,
         rejection::Rejection,
         rejudge::rejudged,
         verdict::{Judgement, Outcome, Verdict, dead, judge},
@@ -122,10 +123,8 @@ async fn apply(
             (Err(rejected), _) => dead(rejected.rejection.clone()),
             (Ok(event), fresh) => {
                 let change = joined.next().unwrap_or(Ok(Change::Unchanged));
-                let waiting = event
-                    .object_id()
-                    .and_then(|id| placed.get(id))
-                    .and_then(|placed| placed.waiting);
+                let object = event.kind().zip(event.object_id());
+                let waiting = object.and_then(|(kind, id)| waits_for(&placed, kind, id));
                 let again = matches!(fresh, Freshness::Again { .. } | Freshness::Asked);
                 judge(event, change, &owners, waiting, again)
             }

@@ -50,6 +50,7 @@ async fn turn(
     let (mut refused, mut accepted) = (Vec::new(), Vec::new());
     for one in rejudged {
         let claims = Claims {
+            kind: one.kind,
             object: one.object,
             booking: one.booking,
             account: one.account,

@@ -347,3 +347,34 @@ async fn an_invoice_of_many_events_moves_a_bounded_number_of_rows() {
     let waiting = "SELECT count(*)::text FROM stripe.event WHERE outcome = 'waiting'";
     assert_eq!(lab.rows(waiting).await, ["101"]);
 }
+
+/// Nothing says that ids of two kinds differ: what one waits for is not said of
+/// the events of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_and_a_session_of_one_id_are_two_objects() {
+    let in_order = [0, 1];
+    let reversed = [1, 0];
+    for order in [in_order, reversed] {
+        let lab = Lab::new().await;
+        let mut of_session = session(Value::Null);
+        of_session["id"] = json!("both");
+        let mut of_invoice = invoice("open", Some("7"));
+        of_invoice["id"] = json!("both");
+        of_invoice["total"] = Value::Null;
+        let events = [
+            event("evt_1", "checkout.session.completed", of_session),
+            event("evt_2", "invoice.finalized", of_invoice.clone()),
+        ];
+        for number in order {
+            lab.take_one(&events[number]).await;
+        }
+        let waiting = ["evt_1 applied", "evt_2 waiting amount_unknown"];
+        assert_eq!(lab.rows(LEDGER).await, waiting, "{order:?}");
+
+        of_invoice["total"] = json!(500);
+        let whole = event("evt_3", "invoice.paid", of_invoice);
+        assert_eq!(lab.take_one(&whole).await, APPLIED);
+        let joined = ["evt_1 applied", "evt_2 applied", "evt_3 applied"];
+        assert_eq!(lab.rows(LEDGER).await, joined, "{order:?}");
+    }
+}

@@ -24,6 +24,7 @@ pub mod world;
 use shared::{envelope::Envelope, mode::Mode};
 
 use account::AccountFact;
+use booking::Kind;
 use claim::Claim;
 use invoice::InvoiceFact;
 use rejection::Rejection;
@@ -183,6 +184,15 @@ impl Event {
             Fact::Session(fact) => Some(&fact.id),
             Fact::Account(fact) => Some(&fact.id),
             Fact::Ignored(_) => None,
+        }
+    }
+
+    /// The kind of that object, where it is one that can claim a booking.
+    pub fn kind(&self) -> Option<Kind> {
+        match &self.fact {
+            Fact::Invoice(_) => Some(Kind::Invoice),
+            Fact::Session(_) => Some(Kind::Session),
+            Fact::Account(_) | Fact::Ignored(_) => None,
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    booking::Kind,
     claim::{BookingId, Claimed, Join, Owners, Standing},
     invoice::Invoice,
     rejection::CLAIMED_BY_OTHER_ACCOUNT,
@@ -157,6 +158,15 @@ impl World {
             }
             (Some(_), _) => None,
         }
+    }
+}
+
+/// What an object waits for. Only an invoice does, and a session of the same id is
+/// another object.
+pub fn waits_for(placed: &BTreeMap<&str, Placed>, kind: Kind, id: &str) -> Option<Waiting> {
+    match kind {
+        Kind::Invoice => placed.get(id)?.waiting,
+        Kind::Session => None,
     }
 }
 

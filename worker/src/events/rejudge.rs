@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    booking::{Booking, Claimant, FirstClaim, first_to_claim},
+    booking::{Booking, Claimant, FirstClaim, Kind, first_to_claim},
     claim::{BookingId, Claim, Owner, Owners, Standing},
-    place::{Placed, Waiting},
+    place::{Placed, Waiting, waits_for},
     world::World,
 };
 
@@ -14,6 +14,8 @@ use super::{
 /// to be said of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejudged<'a> {
+    /// The kind of the object: nothing says that ids of two kinds differ.
+    pub kind: Kind,
     /// The object.
     pub object: &'a str,
     /// The booking that they name.
@@ -52,7 +54,7 @@ pub fn rejudged<'a>(
         let has_changed = has_changed(booking, before);
         for claimant in booking.claims.keys() {
             let was_there = before.contains_key(claimant);
-            if !was_there || !(has_changed || world.is_seen_again(&claimant.object)) {
+            if !was_there || !(has_changed || world.is_seen_again(claimant)) {
                 continue;
             }
             // What is not at hand goes on being shown as it is, and is judged
@@ -68,10 +70,11 @@ pub fn rejudged<'a>(
                 Standing::Undecided => continue,
                 Standing::Refused => Judged::Refused,
                 Standing::Accepted => Judged::Accepted {
-                    waiting: placed.get(claimant.object.as_str()).and_then(|p| p.waiting),
+                    waiting: waits_for(placed, claimant.kind, &claimant.object),
                 },
             };
             rejudged.push(Rejudged {
+                kind: claimant.kind,
                 object: &claimant.object,
                 booking: *id,
                 account: &claimant.account,

@@ -169,9 +169,12 @@ impl World {
         }
     }
 
-    /// Whether this object is looked at again.
-    pub(super) fn is_seen_again(&self, object: &str) -> bool {
-        self.again.invoices.contains(object) || self.again.sessions.contains(object)
+    /// Whether the object by which a booking is claimed is looked at again.
+    pub(super) fn is_seen_again(&self, claimant: &Claimant) -> bool {
+        match claimant.kind {
+            Kind::Invoice => self.again.invoices.contains(&claimant.object),
+            Kind::Session => self.again.sessions.contains(&claimant.object),
+        }
     }
 
     /// Whether what is known of the object by which a booking is claimed was loaded.
@@ -221,12 +224,9 @@ impl World {
     }
 
     fn note_claim(&mut self, event: &Event) -> Result<Change, Rejection> {
-        let kind = match &event.fact {
-            Fact::Invoice(_) => Kind::Invoice,
-            Fact::Session(_) => Kind::Session,
-            Fact::Account(_) | Fact::Ignored(_) => return Ok(Change::Unchanged),
-        };
-        let (Some(claim), Some(object)) = (event.claim(), event.object_id()) else {
+        let (Some(claim), Some(kind), Some(object)) =
+            (event.claim(), event.kind(), event.object_id())
+        else {
             return Ok(Change::Unchanged);
         };
         let Some(id) = claim.booking else {

@@ -13,7 +13,7 @@ use super::{
     schema::event,
     statement::{bulk, lookup},
 };
-use crate::events::{claim::BookingId, place::Waiting, verdict::Outcome};
+use crate::events::{booking::Kind, claim::BookingId, place::Waiting, verdict::Outcome};
 
 /// What brought the delivery that gave an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +157,7 @@ lookup! {
     NoLongerWaiting { &'a str => Text }
     "UPDATE stripe.event SET outcome = 'applied', reason = NULL, processed_at = now() \
      WHERE outcome = 'waiting' AND object_id = ANY("
-    ") AND (claimed_booking_id IS NULL OR reason <> 'owner_unknown')"
+    ") AND type LIKE 'invoice.%' AND (claimed_booking_id IS NULL OR reason <> 'owner_unknown')"
 }
 
 /// Invoices wait no longer, and their events with them. Those that wait because
@@ -181,7 +181,8 @@ bulk! {
     // A host can have its invoice wait and not wait as often as it likes. It is
     // not to move thousands of rows each time.
     "AS w (object, why) CROSS JOIN LATERAL (SELECT o.id FROM stripe.event o \
-            WHERE o.object_id = w.object AND o.outcome IN ('waiting', 'applied', 'stale') \
+            WHERE o.object_id = w.object AND o.type LIKE 'invoice.%' \
+                AND o.outcome IN ('waiting', 'applied', 'stale') \
                 AND o.reason IS DISTINCT FROM w.why \
                 AND (o.claimed_booking_id IS NULL OR o.reason IS DISTINCT FROM 'owner_unknown') \
             LIMIT 100) AS found \
@@ -208,6 +209,8 @@ pub async fn wait(mut conn: &AsyncPgConnection, invoices: &[(&str, Waiting)]) ->
 /// Events of one object that name one booking, of one account.
 #[derive(Clone, Copy, Debug)]
 pub struct Claims<'a> {
+    /// The kind of the object.
+    pub kind: Kind,
     /// The object.
     pub object: &'a str,
     /// The booking that they name.
@@ -229,14 +232,16 @@ pub struct Turned {
 
 bulk! {
     Refuse {
+        is_session: bool => Bool,
         object: &'a str => Text,
         booking: BookingId => Integer,
         account: &'a str => Text,
     }
     "UPDATE stripe.event e SET outcome = 'dead', reason = 'booking_claimed_by_other_account', \
         processed_at = now() FROM"
-    "AS c (object, booking, account) \
-        WHERE e.object_id = c.object AND e.claimed_booking_id = c.booking \
+    "AS c (is_session, object, booking, account) \
+        WHERE e.object_id = c.object AND (e.type LIKE 'checkout.%') = c.is_session \
+            AND e.claimed_booking_id = c.booking \
             AND coalesce(e.account, '') = c.account \
             AND e.outcome IN ('applied', 'stale', 'waiting') \
         RETURNING e.id, e.claimed_booking_id"
@@ -253,6 +258,7 @@ pub async fn refuse(
 ) -> QueryResult<Vec<Turned>> {
     let mut refuse = Refuse::default();
     for claim in claims {
+        refuse.is_session.push(claim.kind == Kind::Session);
         refuse.object.push(claim.object);
         refuse.booking.push(claim.booking);
         refuse.account.push(claim.account);
@@ -262,6 +268,7 @@ pub async fn refuse(
 
 bulk! {
     Accept {
+        is_session: bool => Bool,
         object: &'a str => Text,
         booking: BookingId => Integer,
         account: &'a str => Text,
@@ -270,8 +277,9 @@ bulk! {
     // What was dead for its claim alone, and what waited for it to be decided.
     "UPDATE stripe.event e SET reason = c.why, processed_at = now(), \
         outcome = CASE WHEN c.why IS NULL THEN 'applied' ELSE 'waiting' END FROM"
-    "AS c (object, booking, account, why) \
-        WHERE e.object_id = c.object AND e.claimed_booking_id = c.booking \
+    "AS c (is_session, object, booking, account, why) \
+        WHERE e.object_id = c.object AND (e.type LIKE 'checkout.%') = c.is_session \
+            AND e.claimed_booking_id = c.booking \
             AND coalesce(e.account, '') = c.account \
             AND e.outcome IN ('dead', 'replayed', 'waiting') \
             AND e.reason = CASE e.outcome WHEN 'waiting' THEN 'owner_unknown' \
@@ -290,6 +298,7 @@ pub async fn accept(
 ) -> QueryResult<Vec<Turned>> {
     let mut accept = Accept::default();
     for (claim, waiting) in claims {
+        accept.is_session.push(claim.kind == Kind::Session);
         accept.object.push(claim.object);
         accept.booking.push(claim.booking);
         accept.account.push(claim.account);

@@ -7,9 +7,9 @@ use worker::{
     events::{
         Event,
         account::Account,
-        booking::Booking,
+        booking::{Booking, Kind},
         claim::{BookingId, Claim, Claimed, Join, Owners},
-        place::{Placed, Waiting, best_of_each},
+        place::{Placed, Waiting, best_of_each, waits_for},
         rejection::Rejection,
         rejudge::{Judged, Rejudged, rejudged},
         session::Session,
@@ -37,6 +37,7 @@ pub struct Memory {
 /// What the ledger says of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
+    kind: Kind,
     object: String,
     claim: Claim,
     said: Outcome,
@@ -58,6 +59,7 @@ impl Entry {
                 (Verdict::Settled(verdict::Outcome::Waiting), Some(why)) => Outcome::Waiting(why),
                 (Verdict::Settled(_) | Verdict::Duplicate, _) => Outcome::Settled,
             },
+            kind: event.kind()?,
             object: event.object_id()?.to_owned(),
             claim: event.claim()?,
         })
@@ -69,7 +71,7 @@ impl Entry {
     }
 
     fn is_of(&self, claim: &Rejudged<'_>) -> bool {
-        self.object == claim.object
+        (self.kind, self.object.as_str()) == (claim.kind, claim.object)
             && self.claim.account == claim.account
             && self.claim.booking == Some(claim.booking)
     }
@@ -117,7 +119,8 @@ impl Memory {
             let Some(change) = change else {
                 return Took::Duplicate;
             };
-            let waiting = event.object_id().and_then(|id| placed.get(id)?.waiting);
+            let object = event.kind().zip(event.object_id());
+            let waiting = object.and_then(|(kind, id)| waits_for(&placed, kind, id));
             let judgement = judge(event, change, &owners, waiting, false);
             let took = match judgement.0 {
                 Verdict::Dead(_) => Took::Refused,
@@ -221,7 +224,7 @@ impl Memory {
                     Outcome::Settled => placed.waiting.is_some(),
                     Outcome::Waiting(_) => !entry.is_undecided(),
                 };
-                entry.object == *id && is_moved
+                (entry.kind, entry.object.as_str()) == (Kind::Invoice, id) && is_moved
             };
             for entry in self.ledger.values_mut().filter(of_it) {
                 entry.said = Outcome::of(placed.waiting);
