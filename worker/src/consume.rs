@@ -252,7 +252,11 @@ impl Consume {
                                 self.set_aside(session, delivery, item, pause);
                                 continue;
                             }
-                            Err(error) => return Err(error.into()),
+                            Err(error) => {
+                                // What was committed need not come again.
+                                ack(session, &done, false).await?;
+                                return Err(error.into());
+                            }
                         }
                         warn!(
                             event = item.event_id().unwrap_or("unreadable"),

@@ -16,7 +16,7 @@ use shared::{
     topology::Names,
 };
 
-use crate::events::rejection::Rejection;
+use crate::{events::rejection::Rejection, properties::that_fit};
 
 /// The header with the reason's code.
 pub const REASON: &str = "dead_reason";
@@ -70,8 +70,7 @@ impl Dead {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(amqp: &AmqpUrl, names: &Names) -> Result<Self, OpenError> {
-        let (connection, _cutter) =
-            amqp::connect_with_cutter(amqp, "dialoom-worker-burying").await?;
+        let connection = amqp::connect(amqp, "dialoom-worker-burying").await?;
         let channel = connection.create_channel().await?;
         channel
             .confirm_select(ConfirmSelectOptions::default())
@@ -134,7 +133,8 @@ impl Dead {
 }
 
 fn properties(original: &BasicProperties, why: &Rejection) -> BasicProperties {
-    let mut headers = original.headers().clone().unwrap_or_default();
+    let headers = original.headers().as_ref();
+    let mut headers = headers.map(that_fit).unwrap_or_default();
     let text = |text: String| AMQPValue::LongString(text.into());
     headers.insert(REASON.into(), text(why.code().to_owned()));
     headers.insert(DETAIL.into(), text(why.to_string()));

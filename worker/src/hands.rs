@@ -43,7 +43,7 @@ pub(crate) async fn note(
             // event's.
             resolved.push((ticket.item.as_str(), Some(ticket.run)));
         }
-        if let (Some(event), Freshness::Again { .. } | Freshness::Asked) = (event, fresh) {
+        if let Some(event) = event.filter(|_| fresh.is_again()) {
             let run = item.ticket.as_ref().map(|ticket| ticket.run);
             resolved.push((event, run));
         }

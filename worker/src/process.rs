@@ -26,7 +26,7 @@ use crate::{
     store::{
         account::{self, Transition},
         kept,
-        ledger::{self, Entry, Known, Source},
+        ledger::{self, Entry, Known, Source, Standing},
         replay::{self, Ticket},
         stored::{Bookings, Stored},
         transaction,
@@ -125,20 +125,20 @@ async fn apply(
                 let change = joined.next().unwrap_or(Ok(Change::Unchanged));
                 let object = event.kind().zip(event.object_id());
                 let waiting = object.and_then(|(kind, id)| waits_for(&placed, kind, id));
-                let again = matches!(fresh, Freshness::Again { .. } | Freshness::Asked);
-                judge(event, change, &owners, waiting, again)
+                judge(event, change, &owners, waiting, fresh.is_again())
             }
         })
         .collect();
 
     let rejudged = rejudged(&world, stored.claims(), &placed, &owners);
+    let again = accounts_again(unit.items, &fresh);
     let transitions = transitions(events(unit.items, &fresh));
     let kept = kept(unit, &fresh, &verdicts);
     let sheets = keep::lay_out(&kept, now);
     let entries = entries(unit.items, &verdicts, &sheets);
     // No two of these touch the same row in a way that their order would show.
     let (.., refused_late, ()) = try_join!(
-        async { Ok(stored.write(conn, &world, &placed, now).await?) },
+        async { Ok(stored.write(conn, &world, &placed, &again, now).await?) },
         async { Ok(account::note(conn, &transitions).await?) },
         async { Ok(ledger::write(conn, &entries).await?) },
         hands::note(conn, unit.items, &fresh, &verdicts),
@@ -159,7 +159,7 @@ async fn apply(
 pub(crate) enum Freshness {
     /// It is seen for the first time.
     New,
-    /// It was dead, and is judged again.
+    /// It was dead or for nobody, and is judged again.
     Again {
         /// Whether its bytes were kept then.
         is_kept: bool,
@@ -168,6 +168,13 @@ pub(crate) enum Freshness {
     Asked,
     /// It had its effect, or has it earlier in this unit.
     Duplicate,
+}
+
+impl Freshness {
+    /// Whether it was judged before and is judged again.
+    pub(crate) fn is_again(self) -> bool {
+        matches!(self, Self::Again { .. } | Self::Asked)
+    }
 }
 
 async fn fresh(conn: &AsyncPgConnection, items: &[Item]) -> Result<Vec<Freshness>, Failure> {
@@ -181,6 +188,10 @@ async fn fresh(conn: &AsyncPgConnection, items: &[Item]) -> Result<Vec<Freshness
         .collect();
     let known = ledger::known(conn, &ids).await?;
     let unused = replay::unused(conn, &tickets).await?;
+    let readable: BTreeSet<&str> = items
+        .iter()
+        .filter_map(|item| Some(item.reading.as_ref().ok()?.header.id.as_str()))
+        .collect();
     let mut judged = BTreeSet::new();
     Ok(items
         .iter()
@@ -192,14 +203,20 @@ async fn fresh(conn: &AsyncPgConnection, items: &[Item]) -> Result<Vec<Freshness
                 .ticket
                 .as_ref()
                 .is_some_and(|ticket| unused.contains(ticket));
+            // Two endpoints can bring one event in two API versions.
+            if item.reading.is_err() && readable.contains(header.id.as_str()) {
+                return Freshness::Duplicate;
+            }
+            let is_for_us = !matches!(&item.reading, Ok(event) if event.is_ignored());
             let freshness = match known.get(&header.id) {
                 None => Freshness::New,
-                Some(Known {
-                    is_dead: true,
-                    is_kept,
-                }) => Freshness::Again { is_kept: *is_kept },
-                Some(_) if asked => Freshness::Asked,
-                Some(_) => Freshness::Duplicate,
+                Some(Known { standing, is_kept }) => match standing {
+                    Standing::Dead => Freshness::Again { is_kept: *is_kept },
+                    // Another mode or an older release took it for nobody's.
+                    Standing::Ignored if is_for_us => Freshness::Again { is_kept: *is_kept },
+                    _ if asked => Freshness::Asked,
+                    Standing::Ignored | Standing::Settled => Freshness::Duplicate,
+                },
             };
             if freshness != Freshness::Duplicate && !judged.insert(&header.id) {
                 return Freshness::Duplicate;
@@ -223,6 +240,20 @@ fn events<'a>(items: &'a [Item], fresh: &'a [Freshness]) -> impl Iterator<Item =
         .zip(fresh)
         .filter(|(_, fresh)| **fresh != Freshness::Duplicate)
         .filter_map(|(item, _)| item.reading.as_ref().ok())
+}
+
+/// The accounts of events that were judged before.
+fn accounts_again<'a>(items: &'a [Item], fresh: &[Freshness]) -> BTreeSet<&'a str> {
+    let again = items
+        .iter()
+        .zip(fresh)
+        .filter(|(_, fresh)| fresh.is_again());
+    again
+        .filter_map(|(item, _)| match &item.reading.as_ref().ok()?.fact {
+            Fact::Account(fact) => Some(fact.id.as_str()),
+            Fact::Invoice(_) | Fact::Session(_) | Fact::Ignored(_) => None,
+        })
+        .collect()
 }
 
 /// The events whose bytes are to be kept: not those that are not for us, which

@@ -17,6 +17,25 @@ use serde_json::{Map, Value, json};
 /// of AMQP's takes three. The broker's own headers have three.
 const MAX_DEPTH: usize = 16;
 
+/// The most bytes of headers that are sent on. All properties of a message are one
+/// frame, of 128 KiB at most; the broker ends a connection that sends a larger one.
+const MOST_HEADERS: usize = 64 * 1024;
+
+/// Headers to send on: as many as fit, in the order of their names. Ours take some
+/// hundred bytes.
+pub fn that_fit(headers: &FieldTable) -> FieldTable {
+    let mut left = MOST_HEADERS;
+    let mut fitting = FieldTable::default();
+    for (name, value) in headers.inner() {
+        let size = name.as_str().len() + 1 + wire(value).len();
+        if let Some(rest) = left.checked_sub(size) {
+            left = rest;
+            fitting.insert(name.clone(), value.clone());
+        }
+    }
+    fitting
+}
+
 /// The properties as JSON; absent ones are left out.
 pub fn to_json(properties: &BasicProperties) -> Value {
     let mut json = Map::new();

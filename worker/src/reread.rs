@@ -4,7 +4,10 @@
 //! snapshots are still the undecided ones: then it is newer than all of them,
 //! and nothing was applied in between. So no lock is held while Stripe is asked.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::DateTime;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -101,7 +104,9 @@ async fn settle(settler: &Settler, api: &Api, id: &str) -> Result<(), RereadErro
             let (mut world, stored) = account_of(conn, id).await?;
             world.settle_account(id, &before, snapshot);
             let now = DateTime::from_timestamp_millis(clock::now_unix_millis()).unwrap_or_default();
-            stored.write(conn, &world, &BTreeMap::new(), now).await?;
+            stored
+                .write(conn, &world, &BTreeMap::new(), &BTreeSet::new(), now)
+                .await?;
             Ok::<_, Failure>(())
         })
         .await;

@@ -113,17 +113,18 @@ impl Settings {
     /// # Errors
     /// The first [`ConfigError`].
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let mode = Mode::from_env(env)?;
         Ok(Self {
             database: DatabaseSettings::from_env(env)?.database,
             amqp: AmqpUrl::from_env(env)?,
             names: Names::from_env(env)?,
             rules: Rules {
-                mode: Mode::from_env(env)?,
+                mode,
                 booking_key: booking_key(env)?,
             },
             owner_query: owner_query(env)?,
             admin_listen: admin_listen(env)?,
-            api: api(env)?,
+            api: api(env, mode)?,
             retention: Retention::from_env(env)?,
         })
     }
@@ -170,7 +171,7 @@ fn is_api_base(value: &str) -> bool {
     without_user && reached
 }
 
-fn api(env: &Env) -> Result<Option<ApiConfig>, ConfigError> {
+fn api(env: &Env, mode: Mode) -> Result<Option<ApiConfig>, ConfigError> {
     const KEY: &str = "STRIPE_API_KEY";
     const BASE: &str = "STRIPE_API_BASE";
     const EXPECTED_BASE: &str =
@@ -184,6 +185,19 @@ fn api(env: &Env) -> Result<Option<ApiConfig>, ConfigError> {
     let Some(key) = env.optional(KEY)? else {
         return Ok(None);
     };
+    let of_other_mode = match mode {
+        Mode::Live => "_test_",
+        Mode::Test => "_live_",
+    };
+    // An account has one id in both modes: its state in the other one would be written
+    // to the row of ours.
+    if key
+        .get(2..)
+        .is_some_and(|rest| rest.starts_with(of_other_mode))
+    {
+        let expected = format!("a key of the mode that STRIPE_MODE names, {mode}");
+        return Err(ConfigError::new(KEY, Held::secret(key), expected));
+    }
     let plain = key.bytes().all(|byte| byte.is_ascii_graphic());
     if !plain || !(key.starts_with("sk_") || key.starts_with("rk_")) {
         let expected = "a secret or restricted key, sk_... or rk_...";

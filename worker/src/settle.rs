@@ -100,17 +100,43 @@ impl Settler {
         self.alone(item, stop).await
     }
 
-    /// Looks at objects again whose missing part may be there now.
+    /// Looks at objects again whose missing part may be there now. If that fails,
+    /// one by one, so that one of them cannot hold up the rest. Gives back those
+    /// that something is in the way of.
     ///
     /// # Errors
-    /// [`Failure`]; nothing was changed.
-    pub async fn look_again(&self, again: &Again) -> Result<(), Failure> {
+    /// [`Failure::Away`].
+    pub async fn look_again(&self, again: &Again) -> Result<Again, Failure> {
+        let mut passed_over = Again::default();
+        if self.looked_again(again).await? {
+            return Ok(passed_over);
+        }
+        for one in again.each() {
+            if !self.looked_again(&one).await? {
+                passed_over.extend(one);
+            }
+        }
+        Ok(passed_over)
+    }
+
+    /// Whether that was committed.
+    async fn looked_again(&self, again: &Again) -> Result<bool, Failure> {
         let unit = Unit {
             items: &[],
             again,
             keep: self.keep,
         };
-        self.once(unit).await.map(drop)
+        match AssertUnwindSafe(self.once(unit)).catch_unwind().await {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(failure @ Failure::Away(_))) => Err(failure),
+            Ok(Err(failure)) => {
+                let first = again.ids().next();
+                let objects = again.len();
+                warn!(objects, first, reason = %report(&failure), "what waits cannot be looked at now");
+                Ok(false)
+            }
+            Err(_panic) => Ok(false),
+        }
     }
 
     /// Waits until the database can be used.

@@ -6,7 +6,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use crate::store::replay::Ticket;
+use crate::{properties::that_fit, store::replay::Ticket};
 
 /// The number of the run, long.
 pub const REPLAY_ID: &str = "replay_id";
@@ -58,6 +58,7 @@ pub fn stamp(properties: BasicProperties, ticket: &Ticket, by: &str) -> BasicPro
             headers.insert(name.clone(), value.clone());
         }
     }
+    let mut headers = that_fit(&headers);
     let text = |text: &str| AMQPValue::LongString(text.into());
     headers.insert(REPLAY_ID.into(), AMQPValue::LongLongInt(ticket.run));
     headers.insert(REPLAY_ITEM.into(), text(&ticket.item));

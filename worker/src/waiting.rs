@@ -4,13 +4,14 @@
 //! A session or an event that was missing is noticed when it arrives. A booking
 //! is made by the main app, which tells nobody, so it is looked for.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use shared::telemetry::report;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{failure::Failure, settle::Settler, store::invoice};
+use crate::{events::world::Again, failure::Failure, settle::Settler, store::invoice};
 
 /// How often bookings are looked for.
 const EVERY: Duration = Duration::from_secs(1);
@@ -20,16 +21,78 @@ const AT_ONCE: i64 = 100;
 /// owner are all looked at, and a host can make as many as it likes: the next
 /// look goes on where this one ended.
 const PAGES: usize = 10;
+/// How long an object is left alone that something is in the way of: at first, and
+/// at most. Each try can cost everybody the wait for a lock.
+const PASS_OVER: Duration = Duration::from_secs(2);
+const PASS_OVER_AT_MOST: Duration = Duration::from_secs(60);
+/// The most objects that are left alone.
+const MOST_PASSED_OVER: usize = 10_000;
+
+/// How far looking has come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// The last object looked at; empty before the first.
+    after: String,
+    /// Objects that are left alone, by id.
+    passed_over: BTreeMap<String, Pause>,
+}
+
+#[derive(Debug)]
+struct Pause {
+    until: Instant,
+    length: Duration,
+}
+
+impl Progress {
+    /// Whether the next look begins with the first object.
+    pub fn is_at_start(&self) -> bool {
+        self.after.is_empty()
+    }
+
+    /// Leaves out what is left alone.
+    fn due(&self, page: &Again, now: Instant) -> Again {
+        let is_due = |id: &str| {
+            self.passed_over
+                .get(id)
+                .is_none_or(|pause| pause.until <= now)
+        };
+        let mut due = Again::default();
+        page.each()
+            .filter(|one| one.ids().all(is_due))
+            .for_each(|one| due.extend(one));
+        due
+    }
+
+    /// Takes down what came of a look.
+    fn note(&mut self, looked_at: &Again, passed_over: &Again, now: Instant) {
+        // What is not looked at any more waits no longer.
+        self.passed_over
+            .retain(|_, pause| now < pause.until + PASS_OVER_AT_MOST);
+        for id in passed_over.ids() {
+            let before = self.passed_over.get(id).map(|pause| pause.length * 2);
+            let length = before.unwrap_or(PASS_OVER).min(PASS_OVER_AT_MOST);
+            let until = now + length;
+            if before.is_some() || self.passed_over.len() < MOST_PASSED_OVER {
+                self.passed_over
+                    .insert(id.to_owned(), Pause { until, length });
+            }
+        }
+        let is_done = |id: &&str| !passed_over.ids().any(|other| other == *id);
+        for id in looked_at.ids().filter(is_done) {
+            self.passed_over.remove(id);
+        }
+    }
+}
 
 /// Looks for bookings until `stop`.
 pub async fn run(settler: &Settler, stop: &CancellationToken) {
-    let mut after = String::new();
+    let mut progress = Progress::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return,
         }
-        match look(settler, &mut after, PAGES).await {
+        match look(settler, &mut progress, PAGES).await {
             Ok(0) => {}
             Ok(objects) => debug!(objects, "looked again at what waits"),
             Err(failure) => warn!(reason = %report(&failure), "what waits must go on waiting"),
@@ -43,29 +106,38 @@ pub async fn run(settler: &Settler, stop: &CancellationToken) {
 /// # Errors
 /// [`Failure`]; what was joined before stays joined.
 pub async fn join(settler: &Settler) -> Result<usize, Failure> {
-    look(settler, &mut String::new(), usize::MAX).await
+    look(settler, &mut Progress::default(), usize::MAX).await
 }
 
-/// Looks at some pages of them, from the first behind `after`, which is empty
-/// again once the last was looked at. Gives back how many were looked at.
+/// Looks at some pages of them, from where the look before ended; behind the last
+/// comes the first again. Gives back how many were looked at.
 ///
 /// # Errors
 /// [`Failure`]; what was joined before stays joined.
-pub async fn look(settler: &Settler, after: &mut String, pages: usize) -> Result<usize, Failure> {
+pub async fn look(
+    settler: &Settler,
+    progress: &mut Progress,
+    pages: usize,
+) -> Result<usize, Failure> {
     let mut looked_at = 0;
     for _ in 0..pages {
-        let due = {
+        let page = {
             let conn = settler.pool.get().await?;
             let has_bookings = settler.look_for_bookings(&conn).await?;
-            invoice::due(&conn, has_bookings, after, AT_ONCE).await?
+            invoice::due(&conn, has_bookings, &progress.after, AT_ONCE).await?
         };
-        let Some((again, last)) = due else {
-            after.clear();
+        let Some((page, last)) = page else {
+            progress.after.clear();
             break;
         };
-        *after = last;
-        looked_at += again.len();
-        settler.look_again(&again).await?;
+        progress.after = last;
+        let due = progress.due(&page, Instant::now());
+        if due.is_empty() {
+            continue;
+        }
+        let passed_over = settler.look_again(&due).await?;
+        progress.note(&due, &passed_over, Instant::now());
+        looked_at += due.len();
     }
     Ok(looked_at)
 }

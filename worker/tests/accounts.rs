@@ -338,3 +338,25 @@ async fn every_api_version_is_read_and_another_accounts_object_is_not() {
     };
     assert_eq!(dead_code(&lab.take_one(&nul).await), "nul_in_text");
 }
+
+/// A rule may have been mended, or the main app's row be gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_judged_again_writes_its_host_again() {
+    let lab = Lab::new().await;
+    let enabled = updated("evt_1", account(true, true, true)).at(100);
+    assert_eq!(lab.take_one(&enabled).await, APPLIED);
+    let right = host(&lab).await;
+    for damage in [
+        r#"UPDATE "HostOnboarding" SET "status" = 'REJECTED', "canSell" = false;
+           UPDATE stripe.account_transition SET status = 'REJECTED'"#,
+        r#"DELETE FROM "HostOnboarding""#,
+    ] {
+        let replayed = "; UPDATE stripe.event SET outcome = 'replayed'";
+        let damage = format!("{damage}{replayed}");
+        lab.client.batch_execute(&damage).await.unwrap();
+        assert_eq!(lab.take_one(&enabled).await, APPLIED);
+        assert_eq!(host(&lab).await, right);
+        let history = "SELECT status FROM stripe.account_transition";
+        assert_eq!(lab.rows(history).await, ["ENABLED"]);
+    }
+}

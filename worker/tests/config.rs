@@ -67,6 +67,8 @@ fn each_variable_that_is_wrong_is_named_with_what_is_expected() {
         ("BOOKING_METADATA_KEY", "a[b]", "40 characters"),
         ("BOOKING_OWNER_QUERY", "SELECT 1; DROP TABLE x", "$1"),
         ("STRIPE_API_KEY", "hidden-word", "sk_"),
+        ("STRIPE_API_KEY", "sk_live_hidden-word", "STRIPE_MODE"),
+        ("STRIPE_API_KEY", "rk_live_hidden-word", "STRIPE_MODE"),
         ("STRIPE_API_BASE", "ftp://x", "https://"),
         ("STRIPE_API_BASE", "http://127.0.0.1.example/", "https://"),
         ("STRIPE_API_BASE", "http://127.0.0.1:1@example/", "https://"),

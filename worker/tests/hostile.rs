@@ -96,6 +96,48 @@ async fn headers_that_cannot_be_kept_do_not_hold_an_event_up() {
     worker.stop().await;
 }
 
+/// A dead letter takes the properties of its event along, and a few more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_event_with_the_largest_headers_costs_nobody_else() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("largest"));
+    let worker = Running::start(&broker, lab.worker_url()).await;
+    let mut melted = Event::new(
+        "evt_dead",
+        "invoice.paid",
+        Invoice {
+            status: "melted".into(),
+            ..Invoice::default()
+        }
+        .value(),
+    );
+    melted.account = Some("acct_a".into());
+    for number in 0..3 {
+        let body = match number {
+            1 => melted.bytes(),
+            _ => paid(&number.to_string()),
+        };
+        let properties = with_headers(&body, &[("other", text(&"a".repeat(130_000)))]);
+        let properties = match number {
+            1 => properties,
+            _ => support::running::properties(&body),
+        };
+        broker
+            .publish("invoice.paid", &body, properties)
+            .await
+            .unwrap();
+    }
+    let settled = "SELECT string_agg(concat_ws(' ', id, outcome, attempts), ', ' ORDER BY id) FROM stripe.event";
+    until(
+        &lab.client,
+        settled,
+        "evt_0 applied 1, evt_2 applied 1, evt_dead dead 1",
+    )
+    .await;
+    let letter = "SELECT concat_ws(' ', event_id, reason, attempts) FROM stripe.dead_letter";
+    until(&lab.client, letter, "evt_dead unknown_status 1").await;
+    worker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_at_no_time_is_written_down() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("deaths"));
@@ -166,11 +208,11 @@ async fn invoices_of_bookings_that_nobody_has_are_looked_at_a_part_at_a_time() {
 
     // The last in the order of ids comes in its turn, like any other.
     lab.book(99).await;
-    let mut after = String::new();
+    let mut progress = waiting::Progress::default();
     let mut looked_at = Vec::new();
     loop {
-        looked_at.push(waiting::look(&lab.settler, &mut after, 1).await.unwrap());
-        if after.is_empty() {
+        looked_at.push(waiting::look(&lab.settler, &mut progress, 1).await.unwrap());
+        if progress.is_at_start() {
             break;
         }
     }

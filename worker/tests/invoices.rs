@@ -15,7 +15,7 @@ use support::{
     invoices::{event, invoice, paid, row, session},
     without,
 };
-use worker::events::verdict::Verdict;
+use worker::{events::verdict::Verdict, waiting};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_status_of_stripe_is_one_of_the_main_apps() {
@@ -244,10 +244,10 @@ async fn an_invoice_waits_for_its_bookings_row() {
         Some("booking_missing")
     );
     assert!(lab.invoices().await.is_empty());
-    assert_eq!(worker::waiting::join(&lab.settler).await.unwrap(), 0);
+    assert_eq!(waiting::join(&lab.settler).await.unwrap(), 0);
 
     lab.book(7).await;
-    assert_eq!(worker::waiting::join(&lab.settler).await.unwrap(), 1);
+    assert_eq!(waiting::join(&lab.settler).await.unwrap(), 1);
     assert_eq!(row(&lab).await, "7 in_1 PAID");
     assert_eq!(
         lab.ledger("evt_1").await.unwrap(),
@@ -272,7 +272,7 @@ async fn a_foreign_key_that_comes_later_is_respected() {
     other.object["id"] = json!("in_2");
     assert_eq!(lab.take_one(&other).await, WAITING);
     lab.book(2).await;
-    worker::waiting::join(&lab.settler).await.unwrap();
+    waiting::join(&lab.settler).await.unwrap();
     assert_eq!(lab.invoices().await.len(), 2);
 }
 
@@ -342,4 +342,36 @@ async fn a_paid_session_is_not_unpaid_again() {
             .await,
         ["paid"]
     );
+}
+
+/// What something is in the way of is left alone for a while, and costs nobody else
+/// anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_that_cannot_be_joined_does_not_hold_up_the_others() {
+    let lab = Lab::with_bookings(&[]).await;
+    for booking in ["1", "2", "3"] {
+        let mut event = paid(&format!("evt_{booking}"), booking);
+        event.object["id"] = json!(format!("in_{booking}"));
+        assert_eq!(lab.take_one(&event).await, WAITING);
+    }
+    let refuse = r#"ALTER TABLE "Invoice" ADD CONSTRAINT "not_two" CHECK ("bookingId" <> 2)"#;
+    lab.client.batch_execute(refuse).await.unwrap();
+    for booking in [1, 2, 3] {
+        lab.book(booking).await;
+    }
+    let mut progress = waiting::Progress::default();
+    let mut look = async || {
+        waiting::look(&lab.settler, &mut progress, 10)
+            .await
+            .unwrap()
+    };
+    assert_eq!(look().await, 3);
+    let shown = r#"SELECT "stripeInvoiceId" FROM "Invoice" ORDER BY 1"#;
+    assert_eq!(lab.rows(shown).await, ["in_1", "in_3"]);
+    assert_eq!(look().await, 0, "it is left alone");
+
+    let allow = r#"ALTER TABLE "Invoice" DROP CONSTRAINT "not_two""#;
+    lab.client.batch_execute(allow).await.unwrap();
+    waiting::join(&lab.settler).await.unwrap();
+    assert_eq!(lab.rows(shown).await, ["in_1", "in_2", "in_3"]);
 }

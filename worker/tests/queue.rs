@@ -50,9 +50,12 @@ async fn two_workers_share_a_queue_and_each_event_has_one_effect() {
     }
     until_rows(&lab, 60).await;
     one.stop().await;
+    // The last in the queue: with it, everything before it is done.
+    publish(&broker, &nth_paid(60)).await;
+    until_rows(&lab, 61).await;
     until_acked(&broker, two).await;
     let ledger = "SELECT outcome || ' ' || count(*) || ' ' || max(attempts) FROM stripe.event GROUP BY outcome";
-    assert_eq!(lab.rows(ledger).await, ["applied 60 1"]);
+    assert_eq!(lab.rows(ledger).await, ["applied 61 1"]);
     let traces = "SELECT DISTINCT trace_id || ' ' || extract(epoch FROM received_at)::text FROM stripe.event";
     assert_eq!(
         lab.rows(traces).await,

@@ -363,3 +363,19 @@ async fn times_are_stored_in_utc_whatever_the_sessions_zone() {
         assert_eq!(lab.rows(default).await, [(zone == "UTC").to_string()]);
     }
 }
+
+/// A newer release beside the tables of an older one would fail with each event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_did_not_run_is_named_where_none_may_be_run() {
+    let place = Place::after(&prisma::statements(BOOKING)).await;
+    let url = place.database.url();
+    up(url).await.unwrap();
+    let last = "2026-11-25-000005_claims_in_the_ledger";
+    let forget = "DELETE FROM stripe.__diesel_schema_migrations WHERE version >= '20261125000005'";
+    place.run(forget).await;
+    let refused = check(url).await.unwrap_err();
+    assert!(
+        refused.contains(&format!("the migration {last} has not run")),
+        "{refused}"
+    );
+}

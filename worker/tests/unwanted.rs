@@ -9,11 +9,15 @@
 
 mod support;
 
+use harness::stripe::Event;
 use serde_json::{Value, json};
 use support::{
     APPLIED, IGNORED, Lab, dead_code,
     invoices::{HOST, event, paid, row, session},
+    item,
 };
+use tokio_util::sync::CancellationToken;
+use worker::{events::verdict::Verdict, settle::Settlement};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_dead_with_its_reason_and_costs_nobody_else() {
@@ -135,4 +139,54 @@ async fn a_reference_that_is_no_booking_is_not_ours() {
             .await
             .is_empty()
     );
+}
+
+/// A worker that was set to the other mode, or is older than its bindings, loses
+/// nothing: Stripe can be asked to send the event again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_for_nobody_is_judged_again_once_it_is_for_us() {
+    let mut lab = Lab::new().await;
+    let right = paid("evt_1", "7");
+    let taken_for_live = |mut item: worker::process::Item| {
+        if let Ok(event) = &mut item.reading {
+            event.fact = worker::events::Fact::Ignored(worker::events::Ignored::OtherMode);
+        }
+        item
+    };
+    let stop = CancellationToken::new();
+    let wrong = [taken_for_live(item(&right.bytes()))];
+    for verdict in [IGNORED, Verdict::Duplicate] {
+        let settled = lab.settler.settle(&wrong, &stop).await.unwrap();
+        assert_eq!(settled, [Settlement::Verdict(verdict)]);
+    }
+    lab.settler.keep = worker::keep::Keep::Compressed;
+    assert_eq!(lab.take_one(&right).await, APPLIED);
+    assert_eq!(row(&lab).await, "7 in_1 PAID");
+    assert_eq!(
+        lab.ledger("evt_1").await.unwrap(),
+        ("applied".into(), None, 2)
+    );
+    assert_eq!(lab.take_one(&right).await, Verdict::Duplicate);
+}
+
+/// Two endpoints can have two API versions.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_renderings_of_one_event_the_readable_one_counts() {
+    let readable = paid("evt_1", "7");
+    let mut unreadable = readable.clone();
+    unreadable.object["total"] = json!("45");
+    for together in [
+        [&unreadable, &readable].map(Event::bytes),
+        [&readable, &unreadable].map(Event::bytes),
+    ] {
+        let lab = Lab::new().await;
+        let mut verdicts = lab.take_bytes(&together).await;
+        verdicts.sort_by_key(|verdict| *verdict == Verdict::Duplicate);
+        assert_eq!(verdicts, [APPLIED, Verdict::Duplicate]);
+        assert_eq!(row(&lab).await, "7 in_1 PAID");
+        assert_eq!(
+            lab.ledger("evt_1").await.unwrap(),
+            ("applied".into(), None, 1)
+        );
+    }
 }

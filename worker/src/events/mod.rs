@@ -187,6 +187,11 @@ impl Event {
         }
     }
 
+    /// Whether the event is for nobody here.
+    pub fn is_ignored(&self) -> bool {
+        matches!(self.fact, Fact::Ignored(_))
+    }
+
     /// The kind of that object, where it is one that can claim a booking.
     pub fn kind(&self) -> Option<Kind> {
         match &self.fact {

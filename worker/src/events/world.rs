@@ -61,6 +61,31 @@ impl Again {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The ids of all of them.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let all = self.invoices.iter().chain(&self.sessions);
+        all.map(String::as_str)
+    }
+
+    /// Each alone.
+    pub fn each(&self) -> impl Iterator<Item = Self> {
+        let invoices = self.invoices.iter().map(|id| Self {
+            invoices: BTreeSet::from([id.clone()]),
+            ..Self::default()
+        });
+        let sessions = self.sessions.iter().map(|id| Self {
+            sessions: BTreeSet::from([id.clone()]),
+            ..Self::default()
+        });
+        invoices.chain(sessions)
+    }
+
+    /// Takes these as well.
+    pub fn extend(&mut self, others: Self) {
+        self.invoices.extend(others.invoices);
+        self.sessions.extend(others.sessions);
+    }
 }
 
 /// All that a set of events touches.

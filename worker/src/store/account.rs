@@ -178,7 +178,10 @@ bulk! {
     }
     "INSERT INTO stripe.account_transition (account_id, event_created, event_id, sign, status, \
         can_sell, disabled_reason, current_deadline) SELECT * FROM"
-    "ON CONFLICT DO NOTHING"
+    // Judged again, by a rule that may have been mended since.
+    "ON CONFLICT (account_id, event_created, event_id) DO UPDATE SET status = excluded.status, \
+        can_sell = excluded.can_sell, disabled_reason = excluded.disabled_reason, \
+        current_deadline = excluded.current_deadline"
 }
 
 /// Adds to the history of hosts.

@@ -67,14 +67,23 @@ pub struct Entry {
     pub kept_in: Option<i64>,
 }
 
-/// A dead event, and one that an operator has sent again, are judged once more.
-const JUDGED_AGAIN: [&str; 2] = ["dead", "replayed"];
+/// What an event that is in the ledger comes to when it comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It had its effect.
+    Settled,
+    /// It was for nobody then: of another mode, or of a type that nothing followed
+    /// from.
+    Ignored,
+    /// It is dead, or was and was sent again: it is judged once more.
+    Dead,
+}
 
 /// An event that is in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Whether as a dead one, which is judged again.
-    pub is_dead: bool,
+    /// As what.
+    pub standing: Standing,
     /// Whether its bytes were kept.
     pub is_kept: bool,
 }
@@ -87,16 +96,19 @@ pub async fn known(
     mut conn: &AsyncPgConnection,
     ids: &[&str],
 ) -> QueryResult<BTreeMap<String, Known>> {
-    let rows: Vec<(String, bool, bool)> = event::table
+    let rows: Vec<(String, String, bool)> = event::table
         .filter(event::id.eq_any(ids))
-        .select((
-            event::id,
-            event::outcome.eq_any(JUDGED_AGAIN),
-            event::kept_in.is_not_null(),
-        ))
+        .select((event::id, event::outcome, event::kept_in.is_not_null()))
         .load(&mut conn)
         .await?;
-    let known = |(id, is_dead, is_kept)| (id, Known { is_dead, is_kept });
+    let known = |(id, outcome, is_kept): (_, String, _)| {
+        let standing = match outcome.as_str() {
+            "dead" | "replayed" => Standing::Dead,
+            "ignored" => Standing::Ignored,
+            _ => Standing::Settled,
+        };
+        (id, Known { standing, is_kept })
+    };
     Ok(rows.into_iter().map(known).collect())
 }
 

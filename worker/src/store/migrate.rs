@@ -5,7 +5,7 @@
 
 use diesel::{
     QueryResult, QueryableByName,
-    migration::MigrationVersion,
+    migration::{MigrationSource, MigrationVersion},
     pg::Pg,
     sql_types::{Bool, Nullable, Text},
 };
@@ -61,6 +61,10 @@ pub enum MigrateError {
         "the schema {OWN} is the worker's own: name the main app's with ?schema= in DATABASE_URL"
     )]
     OwnSchema,
+    /// A migration of this release did not run, and this worker was told to run
+    /// none.
+    #[error("the migration {0} has not run: run `worker migrate` with the owner's role first")]
+    Pending(String),
     /// A table of the main app does not fit.
     #[error("{0}")]
     Misfit(Misfit),
@@ -72,7 +76,7 @@ impl MigrateError {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Database(_) | Self::Migration(_) => true,
+            Self::Database(_) | Self::Migration(_) | Self::Pending(_) => true,
             Self::NoSchema(_) | Self::OwnSchema | Self::Misfit(_) => false,
         }
     }
@@ -146,14 +150,42 @@ pub async fn harness(
     Ok(AsyncMigrationHarness::new(connection))
 }
 
-/// Checks only that the main app's tables fit, for a worker that was told not
-/// to migrate.
+/// Checks only that the tables are those of this release and that the main app's
+/// fit, for a worker that was told not to migrate.
 ///
 /// # Errors
 /// [`MigrateError`].
 pub async fn check(mut connection: AsyncPgConnection) -> Result<(), MigrateError> {
     let schema = default_schema(&mut connection).await?;
-    fits(&connection, &schema, Missing::Refused).await
+    fits(&connection, &schema, Missing::Refused).await?;
+    match pending(&mut connection).await? {
+        Some(name) => Err(MigrateError::Pending(name)),
+        None => Ok(()),
+    }
+}
+
+#[derive(QueryableByName)]
+struct Ran {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+/// The first migration that has not run. Diesel would make its list of them first,
+/// which not every role may.
+async fn pending(connection: &mut AsyncPgConnection) -> Result<Option<String>, MigrateError> {
+    let query = "SELECT version FROM stripe.__diesel_schema_migrations";
+    let ran: Vec<Ran> = diesel::sql_query(query).load(connection).await?;
+    let mut names = MigrationSource::<Pg>::migrations(&MIGRATIONS)
+        .map_err(|error| MigrateError::Migration(error.to_string()))?
+        .iter()
+        .filter(|migration| {
+            let version = migration.name().version();
+            !ran.iter().any(|ran| version == ran.version.as_str().into())
+        })
+        .map(|migration| migration.name().to_string())
+        .collect::<Vec<_>>();
+    names.sort();
+    Ok(names.into_iter().next())
 }
 
 async fn fits(

@@ -130,7 +130,8 @@ impl Stored {
         &self.claims
     }
 
-    /// Writes every row that the world has changed, and none besides.
+    /// Writes every row that the world has changed, and those of the main app's that
+    /// show an account of `again`: they may be gone, or of an older rule.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -139,13 +140,14 @@ impl Stored {
         conn: &AsyncPgConnection,
         world: &World,
         placed: &BTreeMap<&str, Placed>,
+        again: &BTreeSet<&str>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let invoices = self.changed_invoices(world, placed);
         let (joined, waiting) = self.changed_waiting(placed);
         let sessions = self.changed_sessions(world);
         let claims = self.changed_claims(world);
-        let (accounts, hosts) = self.changed_accounts(world, now);
+        let (accounts, hosts) = self.changed_accounts(world, again, now);
         let (added, replaced, removed) = self.changed_shown(world, placed);
         // A booking's row may pass from one invoice to another, never between
         // bookings, so these do not depend on each other.
@@ -228,6 +230,7 @@ impl Stored {
     fn changed_accounts(
         &self,
         world: &World,
+        again: &BTreeSet<&str>,
         now: DateTime<Utc>,
     ) -> (Vec<account::Row>, Vec<Host>) {
         world
@@ -235,7 +238,8 @@ impl Stored {
             .iter()
             .filter_map(|(id, account)| {
                 let row = account::Row::new(id, account);
-                (self.accounts.get(id) != Some(&row)).then(|| (row, host(id, account, now)))
+                let is_written = self.accounts.get(id) != Some(&row) || again.contains(&**id);
+                is_written.then(|| (row, host(id, account, now)))
             })
             .unzip()
     }
