@@ -30,7 +30,8 @@ pub enum Outcome {
     /// The broker confirmed that the message is on at least one queue.
     Confirmed,
     /// The broker confirmed and gave the message back: no queue is bound to
-    /// its type.
+    /// its type. Or the worker's queue, which its type is for, is known to be
+    /// missing.
     Returned,
     /// The broker refused the message, for example because a queue is full.
     Refused,
@@ -119,6 +120,10 @@ impl Publisher {
         let Some(link) = self.link(start).await else {
             return Outcome::NotConnected;
         };
+        // Another's queue could take it, and nobody would return it.
+        if link.is_absent() && is_handled(event_type) {
+            return Outcome::Returned;
+        }
         let answered_before = link.answers();
         let publish = link.publish(message);
         match timeout_at(start + self.limits.publish, publish).await {

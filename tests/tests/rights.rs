@@ -198,7 +198,28 @@ async fn the_documented_broker_users_are_enough_and_no_more() {
         .await
         .unwrap();
     assert_eq!(deliver(&ingest, "evt_lost", "1").await, 503);
-    until_unready(&ingest, "missing on the broker").await;
+    until_unready(&ingest, "missing or different on the broker").await;
+
+    // Nor where another's queue takes the same events.
+    let (options, table) = (QueueDeclareOptions::default(), FieldTable::default());
+    let audit = channel.queue_declare("audit".into(), options, table.clone());
+    audit.await.unwrap();
+    let (queue, exchange) = ("audit".into(), "eu.stripe.events".into());
+    let options = QueueBindOptions::default();
+    let bound = channel.queue_bind(queue, exchange, "invoice.#".into(), options, table);
+    bound.await.unwrap();
+    wait::until("it is seen", BOUND, async || {
+        match deliver(&ingest, "evt_unseen", "1").await {
+            503 => Seen::Reached(()),
+            status => Seen::NotYet(status.to_string()),
+        }
+    })
+    .await
+    .unwrap();
+    let purge = || channel.queue_purge("audit".into(), QueuePurgeOptions::default());
+    purge().await.unwrap();
+    assert_eq!(deliver(&ingest, "evt_audited", "1").await, 503);
+    assert_eq!(purge().await.unwrap(), 0, "it was not even published");
     drop(connection);
     ingest.terminate().await.unwrap();
 }

@@ -43,6 +43,8 @@ pub(super) struct Link {
     blocked: watch::Sender<bool>,
     /// Whether the topology is there as declared, as far as known.
     declared: AtomicBool,
+    /// Whether an exchange or a queue was looked for and not found.
+    absent: AtomicBool,
     /// The exchange, a queue or a binding seems to be missing.
     missing: Notify,
     lost: CancellationToken,
@@ -76,6 +78,7 @@ impl Link {
                 answers,
                 blocked: watch::Sender::new(false),
                 declared: AtomicBool::new(true),
+                absent: AtomicBool::new(false),
                 missing: Notify::new(),
                 lost: CancellationToken::new(),
             }),
@@ -108,14 +111,18 @@ impl Link {
     pub(super) fn ready(&self) -> Result<(), String> {
         let reason = if !self.is_alive() {
             "the broker connection was lost"
-        } else if *self.blocked.borrow() {
+        } else if self.is_blocked() {
             "the broker blocks publishers"
         } else if !self.is_declared() {
-            "an exchange, a queue or a binding is missing on the broker"
+            "an exchange, a queue or a binding is missing or different on the broker"
         } else {
             return Ok(());
         };
         Err(reason.into())
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        *self.blocked.borrow()
     }
 
     pub(super) fn set_blocked(&self, blocked: bool) {
@@ -138,17 +145,43 @@ impl Link {
         self.declared.load(Ordering::Relaxed)
     }
 
+    /// Whether the worker's queue, or the way to it, is known not to be there.
+    /// Another's queue may still take the worker's events.
+    pub(super) fn is_absent(&self) -> bool {
+        self.absent.load(Ordering::Relaxed)
+    }
+
     /// Declares the topology again, or looks for it again where it may not be
     /// declared: the broker would log each refusal.
     pub(super) async fn redeclare(&self) -> Result<(), TopologyError> {
-        match self.topology {
-            Declared::AsWanted => {
-                topology::declare(&self.connection, &self.names).await?;
-            }
-            Declared::ByName => topology::find(&self.connection, &self.names).await?,
+        let seen = match self.topology {
+            Declared::AsWanted => topology::declare(&self.connection, &self.names)
+                .await
+                .map(drop),
+            Declared::ByName => topology::find(&self.connection, &self.names).await,
+        };
+        let seen = self.note(seen);
+        self.declared.store(seen.is_ok(), Ordering::Relaxed);
+        seen
+    }
+
+    /// Looks for the exchanges and queues.
+    pub(super) async fn find(&self) -> Result<(), TopologyError> {
+        let seen = self.note(topology::find(&self.connection, &self.names).await);
+        if seen.is_err() {
+            self.declared.store(false, Ordering::Relaxed);
         }
-        self.declared.store(true, Ordering::Relaxed);
-        Ok(())
+        seen
+    }
+
+    /// Takes down whether anything is absent. If the broker went away, nothing is
+    /// known of that.
+    fn note(&self, seen: Result<(), TopologyError>) -> Result<(), TopologyError> {
+        match &seen {
+            Err(TopologyError::Broker { .. }) => {}
+            seen => self.absent.store(is_absent(seen), Ordering::Relaxed),
+        }
+        seen
     }
 
     /// Events of the connection, to be listened to by one.
@@ -169,6 +202,10 @@ impl Link {
             self.cutter.cut();
         }
     }
+}
+
+fn is_absent(seen: &Result<(), TopologyError>) -> bool {
+    matches!(seen, Err(TopologyError::Absent { .. }))
 }
 
 impl Lose for Link {

@@ -10,6 +10,7 @@ use lapin::Event;
 use shared::amqp::AmqpUrl;
 use shared::telemetry::report;
 use shared::topology::{Names, TopologyError};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -21,18 +22,21 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause between two tries when nobody asks.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often a link is looked at. Losses are reported at once; this catches
-/// the one that was not, and retries a missing queue.
+/// the one that was not.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often the topology is declared although nothing seems to be missing: a
-/// message that is on another's queue alone is not returned.
-const REDECLARE_EVERY: Duration = Duration::from_secs(60);
+/// How often exchanges and queues are looked for although nothing seems to be
+/// missing: a message that is on another's queue alone is not returned.
+const FIND_EVERY: Duration = Duration::from_secs(1);
+/// How often everything is declared for the same reason: bindings cannot be looked
+/// for.
+const REDECLARE_EVERY: Duration = Duration::from_secs(10);
 /// How long something is left missing before it is declared again. RabbitMQ cancels
 /// the consumers of a deleted queue a moment later. If there is a new queue of the
 /// same name by then, it was seen to move them there instead, and what the new queue
 /// delivers does not reach them.
 const SETTLE: Duration = Duration::from_secs(1);
-/// How long declaring it may take.
-const REDECLARE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long looking at it or declaring it may take.
+const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the service cannot start. Waiting would not help.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +127,7 @@ impl Supervisor {
         let ended = tokio::select! {
             () = stop.cancelled() => Ended::Stopped,
             reason = self.watch(&link, events) => Ended::Lost(reason),
+            never = see_to_topology(&link) => match never {},
         };
         let down = match &ended {
             Ended::Stopped => "shutting down",
@@ -147,7 +152,6 @@ impl Supervisor {
         let mut events = std::pin::pin!(events);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut declared = Instant::now();
         loop {
             tokio::select! {
                 // What the broker said comes before what others made of it.
@@ -161,19 +165,9 @@ impl Supervisor {
                     None => return "its task ended".into(),
                 },
                 () = link.lost() => return "it stopped answering".into(),
-                () = link.missing() => {
-                    sleep(SETTLE).await;
-                    redeclare(link).await;
-                    declared = Instant::now();
-                }
                 _ = look.tick() => {
                     if !link.is_alive() {
                         return "it was closed".into();
-                    }
-                    let again = if link.is_declared() { REDECLARE_EVERY } else { SETTLE };
-                    if declared.elapsed() > again {
-                        redeclare(link).await;
-                        declared = Instant::now();
                     }
                 }
             }
@@ -208,17 +202,44 @@ enum Ended {
     Lost(String),
 }
 
-/// Puts back what somebody deleted.
-async fn redeclare(link: &Link) {
-    let missing = !link.is_declared();
-    if missing {
-        tracing::warn!("something is missing on the broker: declaring the topology again");
-    }
-    match timeout(REDECLARE_TIMEOUT, link.redeclare()).await {
-        Ok(Ok(())) if missing => tracing::info!("the topology is declared again"),
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(error = report(&error), "cannot declare the topology"),
-        Err(_elapsed) => tracing::error!("declaring the topology took too long"),
+/// Sees that what events need is there, and puts back what somebody deleted, for
+/// as long as the link lives.
+async fn see_to_topology(link: &Link) -> Infallible {
+    let mut declared = Instant::now();
+    let mut complaint = String::new();
+    loop {
+        tokio::select! {
+            () = link.missing() => {}
+            () = sleep(FIND_EVERY) => {}
+        }
+        // A blocked broker would not answer.
+        if link.is_blocked() {
+            continue;
+        }
+        let mut seen = timeout(DECLARE_TIMEOUT, link.find()).await;
+        let is_missing = !link.is_declared();
+        if is_missing {
+            sleep(SETTLE).await;
+        }
+        if is_missing || declared.elapsed() > REDECLARE_EVERY {
+            declared = Instant::now();
+            seen = timeout(DECLARE_TIMEOUT, link.redeclare()).await;
+        }
+        match seen {
+            Ok(Ok(())) if is_missing => {
+                complaint.clear();
+                tracing::info!("the topology is there again");
+            }
+            Ok(Ok(())) => complaint.clear(),
+            Ok(Err(error)) => {
+                let error = report(&error);
+                if error != complaint {
+                    tracing::error!(error, "something is missing on the broker");
+                }
+                complaint = error;
+            }
+            Err(_elapsed) => tracing::warn!("looking at the topology took too long"),
+        }
     }
 }
 

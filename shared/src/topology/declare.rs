@@ -106,8 +106,8 @@ async fn make(connection: &Connection, names: &Names) -> Result<(), TopologyErro
 /// # Errors
 /// [`TopologyError::Absent`], or the broker went away.
 pub async fn find(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
+    let channel = open(connection, || "anything".into()).await?;
     for name in [&names.dead_exchange, &names.events] {
-        let channel = open(connection, || format!("exchange {name}")).await?;
         let options = ExchangeDeclareOptions {
             passive: true,
             ..ExchangeDeclareOptions::default()
@@ -118,10 +118,8 @@ pub async fn find(connection: &Connection, names: &Names) -> Result<(), Topology
             .exchange_declare(name.clone(), kind, options, table)
             .await;
         found.map_err(|error| absent(error, format!("exchange {name}")))?;
-        close(channel).await;
     }
     for name in [&names.dead_queue, &names.worker] {
-        let channel = open(connection, || format!("queue {name}")).await?;
         let options = QueueDeclareOptions {
             passive: true,
             ..QueueDeclareOptions::default()
@@ -130,8 +128,8 @@ pub async fn find(connection: &Connection, names: &Names) -> Result<(), Topology
             .queue_declare(name.clone(), options, FieldTable::default())
             .await;
         found.map_err(|error| absent(error, format!("queue {name}")))?;
-        close(channel).await;
     }
+    close(channel).await;
     Ok(())
 }
 
