@@ -110,7 +110,7 @@ pub struct Metrics {
     /// Open client connections.
     pub connections: Gauge,
     /// Connections closed unanswered because there were too many: those that
-    /// had waited longest without a request, or newcomers.
+    /// had to make room for newcomers, or newcomers.
     pub turned_away: Counter,
     /// Seconds from publish to the broker's answer.
     pub confirm_seconds: Histogram,

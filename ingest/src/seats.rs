@@ -1,18 +1,14 @@
 //! Who may stay connected when there are more clients than seats.
 //!
-//! Turning newcomers away would let anybody who holds enough silent connections
-//! keep Stripe out. So the newcomer gets the seat of the client that has waited
-//! longest without a request: of one that never sent an authentic event, as long
-//! as there is one.
+//! Turning newcomers away would let anybody who holds enough connections keep
+//! Stripe out. So the newcomer gets the seat of the client that has had one longest
+//! without ever sending an authentic event, whatever it is sending now. Where there
+//! is none, of one that did and is idle.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
-
-/// How many of the longest seated are looked at for one that can go: more would
-/// make every connection dear while attackers hold all seats with requests.
-const LOOKED_AT: usize = 64;
 
 /// The seats of a server.
 #[derive(Debug)]
@@ -22,31 +18,27 @@ pub(crate) struct Seats {
     taken: Mutex<Taken>,
 }
 
-/// By number, so that the longest seated come first.
+/// Who can go, by number, so that the longest seated come first.
 #[derive(Debug, Default)]
 struct Taken {
-    strangers: BTreeMap<u64, Arc<Guest>>,
-    known: BTreeMap<u64, Arc<Guest>>,
-}
-
-#[derive(Debug, Default)]
-struct Guest {
-    is_known: AtomicBool,
-    requests: AtomicUsize,
-    gone: CancellationToken,
+    /// All seats, of those as well who cannot go.
+    seats: usize,
+    strangers: BTreeMap<u64, CancellationToken>,
+    idle: BTreeMap<u64, CancellationToken>,
 }
 
 /// A connection's seat; free again when dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
     number: u64,
-    guest: Arc<Guest>,
+    is_known: AtomicBool,
+    gone: CancellationToken,
     seats: Arc<Seats>,
 }
 
-/// A request at work: its connection keeps its seat meanwhile.
+/// A request at work: a client that is known keeps its seat meanwhile.
 #[derive(Debug)]
-pub(crate) struct AtWork<'a>(&'a Guest);
+pub(crate) struct AtWork<'a>(&'a Seat);
 
 impl Seats {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
@@ -58,22 +50,21 @@ impl Seats {
     }
 
     /// A seat for a new connection; the second value tells whether somebody else
-    /// had to go. None where everybody is at work.
+    /// had to go. None where everybody is known and at work.
     pub(crate) fn take(self: &Arc<Self>) -> Option<(Seat, bool)> {
         let mut taken = self.taken();
-        let is_full = taken.strangers.len() + taken.known.len() >= self.limit;
+        let is_full = taken.seats >= self.limit;
         if is_full && !taken.make_room() {
             return None;
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let guest = Arc::<Guest>::default();
-        taken.strangers.insert(number, Arc::clone(&guest));
-        let seats = Arc::clone(self);
         let seat = Seat {
-            number,
-            guest,
-            seats,
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+            is_known: AtomicBool::new(false),
+            gone: CancellationToken::new(),
+            seats: Arc::clone(self),
         };
+        taken.seats += 1;
+        taken.strangers.insert(seat.number, seat.gone.clone());
         Some((seat, is_full))
     }
 
@@ -83,56 +74,64 @@ impl Seats {
 }
 
 impl Taken {
-    /// Has one go who waits without a request.
     fn make_room(&mut self) -> bool {
-        for guests in [&mut self.strangers, &mut self.known] {
-            let idle = |guest: &&Arc<Guest>| guest.requests.load(Ordering::Acquire) == 0;
-            let mut longest = guests.iter().take(LOOKED_AT);
-            let number = longest.find(|(_, guest)| idle(guest)).map(|(n, _)| *n);
-            if let Some(guest) = number.and_then(|number| guests.remove(&number)) {
-                guest.gone.cancel();
-                return true;
-            }
-        }
-        false
+        let longest = self.strangers.pop_first().or_else(|| self.idle.pop_first());
+        let Some((_, gone)) = longest else {
+            return false;
+        };
+        gone.cancel();
+        self.seats -= 1;
+        true
     }
 }
 
 impl Seat {
-    /// A request begins on this connection.
+    /// A request begins on this connection, which has one at a time.
     pub(crate) fn begin(&self) -> AtWork<'_> {
-        self.guest.requests.fetch_add(1, Ordering::AcqRel);
-        AtWork(&self.guest)
+        if self.is_known() {
+            self.seats.taken().idle.remove(&self.number);
+        }
+        AtWork(self)
     }
 
-    /// An authentic event came on this connection.
+    /// An authentic event came on this connection, with the request at work.
     pub(crate) fn recognise(&self) {
-        if self.guest.is_known.swap(true, Ordering::Relaxed) {
-            return;
+        if !self.is_known.swap(true, Ordering::Relaxed) {
+            self.seats.taken().strangers.remove(&self.number);
         }
-        let mut taken = self.seats.taken();
-        if let Some(guest) = taken.strangers.remove(&self.number) {
-            taken.known.insert(self.number, guest);
-        }
+    }
+
+    fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
     }
 
     /// Waits until the seat is given to somebody else.
     pub(crate) async fn gone(&self) {
-        self.guest.gone.cancelled().await;
+        self.gone.cancelled().await;
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken();
-        taken.strangers.remove(&self.number);
-        taken.known.remove(&self.number);
+        // Who had to go has no seat to give back.
+        if !self.gone.is_cancelled() {
+            taken.seats -= 1;
+            taken.strangers.remove(&self.number);
+            taken.idle.remove(&self.number);
+        }
     }
 }
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::AcqRel);
+        let seat = self.0;
+        if seat.is_known() {
+            let mut taken = seat.seats.taken();
+            if !seat.gone.is_cancelled() {
+                taken.idle.insert(seat.number, seat.gone.clone());
+            }
+        }
     }
 }
 
@@ -141,14 +140,16 @@ mod tests {
     use super::{Seat, Seats};
 
     fn is_gone(seat: &Seat) -> bool {
-        seat.guest.gone.is_cancelled()
+        seat.gone.is_cancelled()
     }
 
     #[test]
-    fn the_longest_idle_stranger_goes_first() {
+    fn the_longest_seated_stranger_goes_first() {
         let seats = Seats::new(3);
         let [known, first, second] = [(); 3].map(|()| seats.take().unwrap().0);
+        let at_work = known.begin();
         known.recognise();
+        drop(at_work);
         let (third, somebody_went) = seats.take().unwrap();
         assert!(somebody_went && is_gone(&first) && !is_gone(&second));
         let (_fourth, _) = seats.take().unwrap();
@@ -157,16 +158,36 @@ mod tests {
         assert!(seats.take().unwrap().1, "who went has no seat to give back");
     }
 
+    /// Whoever sends slowly would otherwise keep its seat.
     #[test]
-    fn who_is_at_work_stays() {
+    fn a_strangers_request_keeps_no_seat() {
+        let seats = Seats::new(2);
+        let [known, stranger] = [(); 2].map(|()| seats.take().unwrap().0);
+        let at_work = known.begin();
+        known.recognise();
+        drop(at_work);
+        let _at_work = (known.begin(), stranger.begin());
+        let (third, _) = seats.take().unwrap();
+        assert!(is_gone(&stranger) && !is_gone(&known) && !is_gone(&third));
+    }
+
+    #[test]
+    fn who_is_known_goes_last_and_only_when_idle() {
         let seats = Seats::new(2);
         let [first, second] = [(); 2].map(|()| seats.take().unwrap().0);
-        first.recognise();
         let at_work = [first.begin(), second.begin()];
-        assert!(seats.take().is_none());
+        first.recognise();
+        second.recognise();
+        assert!(seats.take().is_none(), "both are at work");
         drop(at_work);
-        assert!(seats.take().is_some() && is_gone(&second));
-        drop(first);
+        let again = first.begin();
+        let (third, _) = seats.take().unwrap();
+        assert!(is_gone(&second) && !is_gone(&first));
+        drop((again, third));
         assert!(!seats.take().unwrap().1, "a seat is free again");
+        drop(first);
+        assert_eq!(seats.taken().seats, 0);
+        drop(second);
+        assert_eq!(seats.taken().seats, 0);
     }
 }

@@ -57,12 +57,14 @@ pub(crate) async fn up() -> Result<()> {
     // Written before anything listens on them: what is killed from here on is
     // found again.
     settings.write(&folder)?;
-    let variables = variables(&servers, &settings);
+    let variables = variables(&servers);
+    let secrets = set(SECRETS).unwrap_or_else(|| settings.secret.clone());
     let (ingest, worker) = {
         let ingest =
             ServiceOptions::ingest_on(&folder, settings.ingest_port, settings.ingest_admin_port);
         let worker = ServiceOptions::worker_on(&folder, settings.worker_admin_port);
-        (with(ingest, &variables), with(worker, &variables))
+        let ingest = with(ingest, &variables).env(SECRETS, secrets.clone());
+        (ingest, with(worker, &variables))
     };
     let (ingest, worker) = tokio::join!(
         keep_or_start(ingest, &settings),
@@ -80,9 +82,18 @@ pub(crate) async fn up() -> Result<()> {
     }
     settings.write(&folder)?;
     let mut exports = variables;
+    exports.insert(SECRETS.to_owned(), secrets);
     exports.insert("INGEST_URL".to_owned(), ingest.url());
     exports.insert("INGEST_ADMIN_URL".to_owned(), ingest.admin_url());
     exports.insert("WORKER_ADMIN_URL".to_owned(), worker.admin_url());
+    // Where a service's own health check asks.
+    for service in ["INGEST", "WORKER"] {
+        let url = exports.get(&format!("{service}_ADMIN_URL"));
+        let listen = url.and_then(|url| url.strip_prefix("http://"));
+        if let Some(listen) = listen.map(str::to_owned) {
+            exports.insert(format!("{service}_ADMIN_LISTEN"), listen);
+        }
+    }
     let env_file = settings::env_file()?;
     checkout::write_private(&env_file, &shell_lines(&exports))?;
     rows.push([
@@ -149,16 +160,19 @@ async fn start_servers(folder: &Path) -> Result<(Servers, Vec<[String; 3]>)> {
     Ok((servers, rows))
 }
 
+/// What ingest alone is told.
+const SECRETS: &str = "STRIPE_WEBHOOK_SECRETS";
+
+/// A variable of whoever calls.
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// What both services are told, beside the addresses that they listen on.
-fn variables(servers: &Servers, settings: &Settings) -> BTreeMap<String, String> {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+fn variables(servers: &Servers) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("DATABASE_URL".to_owned(), servers.database_url()),
         ("AMQP_URL".to_owned(), servers.amqp_url()),
-        (
-            "STRIPE_WEBHOOK_SECRETS".to_owned(),
-            set("STRIPE_WEBHOOK_SECRETS").unwrap_or_else(|| settings.secret.clone()),
-        ),
         (
             "STRIPE_MODE".to_owned(),
             set("STRIPE_MODE").unwrap_or_else(|| "test".to_owned()),

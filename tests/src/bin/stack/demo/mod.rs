@@ -97,9 +97,9 @@ async fn start_services(
             .env("AMQP_URL", broker.url())
             .env("AMQP_PREFIX", broker.prefix())
             .env("STRIPE_MODE", "test")
-            .env("STRIPE_WEBHOOK_SECRETS", secret)
     };
-    let ingest = Service::start(told(ServiceOptions::ingest(folder)?));
+    let ingest = told(ServiceOptions::ingest(folder)?).env("STRIPE_WEBHOOK_SECRETS", secret);
+    let ingest = Service::start(ingest);
     let worker = Service::start(told(ServiceOptions::worker(folder)?));
     tokio::try_join!(ingest, worker)
 }
