@@ -52,7 +52,7 @@ impl Default for Limits {
             body: Duration::from_secs(10),
             publish: Duration::from_secs(5),
             link_wait: Duration::from_secs(2),
-            drain: Duration::from_secs(10),
+            drain: Duration::from_secs(16),
             connection_age: Duration::from_secs(600),
             connections: 10_000,
             in_flight: 2_048,

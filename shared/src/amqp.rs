@@ -12,7 +12,7 @@ use lapin::types::LongString;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 use std::io;
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -107,14 +107,17 @@ async fn handshake(
     let properties = ConnectionProperties::default().with_connection_name(LongString::from(name));
     let socket = Arc::clone(&cutter.0);
     let tls = url.tls();
+    let timeout = url.connect_timeout();
     Connection::connector(
         url.uri(frame_max),
         lapin::runtime::default_runtime()?,
         async move |uri: AMQPUri, runtime| {
             let host = uri.authority.host.as_str();
             let addresses = tokio::net::lookup_host((host, uri.authority.port)).await?;
-            let addresses: Vec<_> = addresses.collect();
-            let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+            let stream = dial(addresses.collect(), timeout, async |address| {
+                AsyncTcpStream::connect(&runtime, vec![address]).await
+            })
+            .await?;
             if let AsyncTcpStream::Plain(plain) = &stream {
                 let same = plain.get_ref().as_fd().try_clone_to_owned()?;
                 let _first_dial = socket.set(TcpStream::from(same));
@@ -127,6 +130,29 @@ async fn handshake(
         properties,
     )
     .await
+}
+
+/// Connects to the first of these addresses that lets us. Where there are several,
+/// one that says nothing must not use up the time of all: each has its share of
+/// it, and the handshake one.
+async fn dial<T>(
+    addresses: Vec<SocketAddr>,
+    time: Duration,
+    connect: impl AsyncFn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let shares = match addresses.len() {
+        0 | 1 => 1,
+        several => u32::try_from(several).unwrap_or(u32::MAX).saturating_add(1),
+    };
+    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match tokio::time::timeout(time / shares, connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(_elapsed) => failed = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failed)
 }
 
 /// Makes ring the process's provider of cryptography, once. rustls demands a
@@ -145,5 +171,36 @@ fn read_pem(path: &str) -> io::Result<String> {
             io::ErrorKind::InvalidData,
             "no certificate in PEM format",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::dial;
+    use std::io;
+    use std::time::Duration;
+
+    /// A broker's name with an address that leads nowhere.
+    #[tokio::test]
+    async fn a_silent_address_leaves_time_for_the_others() {
+        let [silent, refusing, good] = [1, 2, 3].map(|port| ([127, 0, 0, 1], port).into());
+        let time = Duration::from_millis(200);
+        let connect = async |address: std::net::SocketAddr| match address.port() {
+            1 => std::future::pending().await,
+            2 => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
+            port => Ok(port),
+        };
+        let all = vec![silent, refusing, good];
+        let dialled = tokio::time::timeout(10 * time, dial(all, time, connect)).await;
+        assert_eq!(dialled.unwrap().unwrap(), 3);
+
+        let error = dial(vec![silent], time, connect).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let error = dial(vec![silent, refusing], time, connect)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let error = dial(Vec::new(), time, connect).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
     }
 }
