@@ -74,6 +74,15 @@ async fn what_happened_to_this_event() {
         unknown.err
     );
 
+    for (ids, word) in [
+        ("evt_0 evt_nobody", "has not seen evt_nobody"),
+        ("evt_2", "evt_2: ignored, left out"),
+    ] {
+        let left = operator.run(&format!("events replay {ids} --yes")).await;
+        assert_eq!(left.code, 1);
+        assert!(left.err.contains(word), "{}", left.err);
+    }
+
     let listed = operator
         .run("events list --type invoice.* --since 1h --json")
         .await

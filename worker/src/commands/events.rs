@@ -6,12 +6,14 @@ mod show;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
+use diesel_async::AsyncPgConnection;
 
 use super::{
     confirm::confirm,
     context::Context,
     failed::Failed,
     moment,
+    output::safe,
     replay::{self, Sending},
 };
 use crate::{
@@ -135,9 +137,10 @@ impl Replay {
     async fn run(&self, context: &Context<'_>) -> Result<(), Failed> {
         let filter = self.filter()?;
         let conn = context.connect().await?;
+        self.check_ids(&conn, &filter.outcomes).await?;
         let count = self.sending.limited(history::count(&conn, &filter).await?);
         if count == 0 && !self.ids.is_empty() {
-            let why = "none of these events was applied; see worker events show";
+            let why = "none of these events can be replayed; see worker events show";
             return Err(Failed::NotFound(why.into()));
         }
         if self.sending.dry_run {
@@ -154,6 +157,25 @@ impl Replay {
         let question = format!("Have {count} events judged again");
         confirm(&question, self.sending.yes, &context.stop).await?;
         replay::run(context, conn, &self.sending, What::Events(filter), count).await
+    }
+
+    /// Refuses ids that the worker has not seen, and tells of those that are left out.
+    async fn check_ids(&self, conn: &AsyncPgConnection, outcomes: &[String]) -> Result<(), Failed> {
+        let known = history::outcomes(conn, &self.ids).await?;
+        let unknown = self.ids.iter().filter(|id| !known.contains_key(*id));
+        let unknown: Vec<String> = unknown.map(|id| safe(id)).collect();
+        if !unknown.is_empty() {
+            let unknown = unknown.join(", ");
+            return Err(Failed::NotFound(format!(
+                "the worker has not seen {unknown}"
+            )));
+        }
+        for (id, outcome) in known {
+            if !outcomes.contains(&outcome) {
+                eprintln!("{}: {outcome}, left out", safe(&id));
+            }
+        }
+        Ok(())
     }
 
     fn filter(&self) -> Result<Filter, Failed> {

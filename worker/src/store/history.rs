@@ -1,5 +1,7 @@
 //! What became of events: the ledger, read for people.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable,
@@ -116,6 +118,22 @@ fn matching(filter: &Filter) -> event::BoxedQuery<'static, Pg> {
         query = query.filter(event::first_seen_at.lt(until));
     }
     query
+}
+
+/// The outcomes of those of `ids` that there are.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn outcomes(
+    mut conn: &AsyncPgConnection,
+    ids: &[String],
+) -> QueryResult<BTreeMap<String, String>> {
+    let known: Vec<(String, String)> = event::table
+        .filter(event::id.eq_any(ids))
+        .select((event::id, event::outcome))
+        .load(&mut conn)
+        .await?;
+    Ok(known.into_iter().collect())
 }
 
 /// One page of the ledger.
