@@ -215,3 +215,6 @@ impl Event {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
