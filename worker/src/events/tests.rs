@@ -189,7 +189,7 @@ fn the_worst_standing_is_kept_in_every_order() {
     let owners = Owners::from([(1, of("acct_z")), (2, Owner::Unknown)]);
     let worst = |claims: &[Claim]| {
         let mut claimed = Claimed::<Invoice>::default();
-        assert!(claimed.is_empty() && claimed.len() == 0);
+        assert_eq!((claimed.is_empty(), claimed.len()), (true, 0));
         for (number, claim) in claims.iter().enumerate() {
             let _ = claimed.join(claim.clone(), part(&format!("evt_{number}")));
         }
@@ -200,7 +200,7 @@ fn the_worst_standing_is_kept_in_every_order() {
     let [accepted, undecided, refused] =
         [None, Some(2), Some(1)].map(|booking| claim("acct_a", booking));
     let later = claim("acct_b", Some(2));
-    assert_eq!(worst(&[accepted.clone()]), Standing::Accepted);
+    assert_eq!(worst(std::slice::from_ref(&accepted)), Standing::Accepted);
     assert_eq!(worst(&[accepted, undecided.clone()]), Standing::Undecided);
     assert_eq!(worst(&[undecided, refused.clone()]), Standing::Refused);
     assert_eq!(worst(&[refused, later]), Standing::Refused);
@@ -307,6 +307,24 @@ fn only_claims_that_may_stand_otherwise_are_judged_again() {
         ..Again::default()
     };
     assert_eq!(again(&[], asked), []);
+}
+
+#[test]
+fn objects_to_look_at_again_can_be_taken_one_by_one() {
+    let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+    let all = Again {
+        invoices: ids(&["in_1", "in_2"]),
+        sessions: ids(&["cs_1"]),
+    };
+    assert_eq!((all.len(), all.is_empty()), (3, false));
+    assert_eq!(all.ids().collect::<Vec<_>>(), ["in_1", "in_2", "cs_1"]);
+    let mut put_together = Again::default();
+    assert!(put_together.is_empty());
+    for one in all.each() {
+        assert_eq!(one.len(), 1);
+        put_together.extend(one);
+    }
+    assert_eq!(put_together, all);
 }
 
 #[test]
