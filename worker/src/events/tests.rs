@@ -307,6 +307,78 @@ fn only_claims_that_may_stand_otherwise_are_judged_again() {
         ..Again::default()
     };
     assert_eq!(again(&[], asked), []);
+    // What was not loaded is judged when it is looked at.
+    let mut elsewhere = world(Some(of("acct_b")));
+    elsewhere.bookings.get_mut(&7).unwrap().claims = stored.bookings[&7].claims.clone();
+    assert_eq!(judged(&elsewhere, &stored), []);
+    elsewhere.invoices = stored.invoices.clone();
+    let refused = [("acct_a".to_owned(), Judged::Refused)];
+    assert_eq!(judged(&elsewhere, &stored), refused);
+}
+
+#[test]
+fn a_world_asks_for_all_that_it_is_about() {
+    let asked = Again {
+        invoices: ["in_2".to_owned()].into(),
+        sessions: ["cs_2".to_owned()].into(),
+    };
+    let events = [
+        session("evt_1", "acct_a", 0),
+        event(
+            "evt_2",
+            "account.updated",
+            "acct_a",
+            0,
+            json!({ "id": "acct_a", "object": "account" }),
+        ),
+    ];
+    let mut world = World::around(events.iter(), &asked);
+    world.want_invoice("in_3");
+    let missing = world.missing();
+    assert_eq!(missing.invoices, ["in_1", "in_2", "in_3"]);
+    assert_eq!(missing.sessions, ["cs_1", "cs_2"]);
+    assert_eq!(missing.accounts, ["acct_a"]);
+    assert_eq!(missing.bookings, [7]);
+
+    // What was loaded, were it nothing, is not asked for again.
+    for id in missing.invoices {
+        assert!(!world.knows_invoice(&id));
+        world.invoices.insert(id, Claimed::default());
+    }
+    assert!(!world.knows_invoice("in_1"));
+    join(&mut world, &[invoice("evt_3", "acct_a", None, 0)]);
+    assert!(world.knows_invoice("in_1") && !world.knows_invoice("in_2"));
+    world.want_invoice("in_1");
+    let missing = world.missing();
+    assert!(missing.invoices.is_empty() && !missing.is_empty());
+
+    let mut alone = World::of_account("acct_b");
+    let missing = alone.missing();
+    assert_eq!(missing.accounts, ["acct_b"]);
+    alone.accounts.insert("acct_b".into(), Account::default());
+    assert!(alone.missing().is_empty());
+}
+
+/// What the API said was said of the snapshots that were known when it was asked.
+#[test]
+fn what_the_api_said_settles_the_tie_that_it_was_asked_about() {
+    let world = |countries: &[&str]| {
+        let mut account = Account::default();
+        for country in countries {
+            let sign = Sign::Updated(Box::new(candidate(country)));
+            let _ = account.join(START, &format!("evt_{country}"), &sign);
+        }
+        let mut world = World::of_account("acct_a");
+        world.accounts.insert("acct_a".into(), account);
+        world
+    };
+    let asked = world(&["PT", "ES"]);
+    let settled = |mut now: World| {
+        now.settle_account("acct_a", &asked, snapshot("FR"));
+        now.accounts["acct_a"].standing.clone().unwrap().settled
+    };
+    assert_eq!(settled(world(&["PT", "ES"])), Some(snapshot("FR")));
+    assert_eq!(settled(world(&["PT", "ES", "IT"])), None);
 }
 
 #[test]
