@@ -482,6 +482,33 @@ fn the_same_said_twice_changes_nothing() {
 }
 
 #[test]
+fn an_event_tells_whether_it_is_for_us_and_of_what_it_is() {
+    let account = json!({ "id": "acct_a", "object": "account" });
+    let charge = json!({ "id": "ch_1", "object": "charge" });
+    let seen = |event: &Event| {
+        let object = event.object_id().map(str::to_owned);
+        (event.is_ignored(), event.kind(), object)
+    };
+    for (event, kind, object) in [
+        (
+            invoice("evt_1", "acct_a", None, 0),
+            Some(Kind::Invoice),
+            "in_1",
+        ),
+        (session("evt_2", "acct_a", 0), Some(Kind::Session), "cs_1"),
+        (
+            event("evt_3", "account.updated", "acct_a", 0, account),
+            None,
+            "acct_a",
+        ),
+    ] {
+        assert_eq!(seen(&event), (false, kind, Some(object.to_owned())));
+    }
+    let nobodys = event("evt_4", "charge.succeeded", "acct_a", 0, charge);
+    assert_eq!(seen(&nobodys), (true, None, None));
+}
+
+#[test]
 fn an_empty_booking_id_names_none() {
     let metadata = serde_json::value::to_raw_value(&json!({ "bookingId": "" })).unwrap();
     assert_eq!(fields::booking(Some(&metadata), "bookingId"), Ok(None));
