@@ -233,6 +233,21 @@ fn an_invoice_is_shown_once_its_amount_is_known_and_unless_it_is_gone() {
         &[event("evt_1", "invoice.voided", "acct_a", 0, object)],
     );
     assert_eq!(place(&world).0, None);
+    // But whose it is has to be known even then.
+    let object = json!({
+        "id": "in_1", "object": "invoice", "status": "void",
+        "metadata": { "bookingId": "7" },
+    });
+    let voided = event("evt_1", "invoice.voided", "acct_a", 0, object);
+    for (owner, expected) in [
+        (Owner::Unknown, Some(Waiting::OwnerUnknown)),
+        (of("acct_b"), Some(Waiting::ClaimedByOtherAccount)),
+        (of("acct_a"), None),
+    ] {
+        let mut world = self::world(Some(owner));
+        join(&mut world, std::slice::from_ref(&voided));
+        assert_eq!(place(&world).0, expected);
+    }
 }
 
 #[test]
