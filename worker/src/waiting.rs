@@ -49,18 +49,10 @@ impl Progress {
         self.after.is_empty()
     }
 
-    /// Leaves out what is left alone.
-    fn due(&self, page: &Again, now: Instant) -> Again {
-        let is_due = |id: &str| {
-            self.passed_over
-                .get(id)
-                .is_none_or(|pause| pause.until <= now)
-        };
-        let mut due = Again::default();
-        page.each()
-            .filter(|one| one.ids().all(is_due))
-            .for_each(|one| due.extend(one));
-        due
+    /// Whether the object is not left alone now.
+    fn is_due(&self, id: &str, now: Instant) -> bool {
+        let pause = self.passed_over.get(id);
+        pause.is_none_or(|pause| pause.until <= now)
     }
 
     /// Takes down what came of a look.
@@ -68,18 +60,15 @@ impl Progress {
         // What is not looked at any more waits no longer.
         self.passed_over
             .retain(|_, pause| now < pause.until + PASS_OVER_AT_MOST);
-        for id in passed_over.ids() {
-            let before = self.passed_over.get(id).map(|pause| pause.length * 2);
-            let length = before.unwrap_or(PASS_OVER).min(PASS_OVER_AT_MOST);
-            let until = now + length;
-            if before.is_some() || self.passed_over.len() < MOST_PASSED_OVER {
+        for id in looked_at.ids() {
+            let before = self.passed_over.remove(id).map(|pause| pause.length * 2);
+            let has_room = before.is_some() || self.passed_over.len() < MOST_PASSED_OVER;
+            if has_room && passed_over.ids().any(|other| other == id) {
+                let length = before.unwrap_or(PASS_OVER).min(PASS_OVER_AT_MOST);
+                let until = now + length;
                 self.passed_over
                     .insert(id.to_owned(), Pause { until, length });
             }
-        }
-        let is_done = |id: &&str| !passed_over.ids().any(|other| other == *id);
-        for id in looked_at.ids().filter(is_done) {
-            self.passed_over.remove(id);
         }
     }
 }
@@ -126,12 +115,13 @@ pub async fn look(
             let has_bookings = settler.look_for_bookings(&conn).await?;
             invoice::due(&conn, has_bookings, &progress.after, AT_ONCE).await?
         };
-        let Some((page, last)) = page else {
+        let Some((mut due, last)) = page else {
             progress.after.clear();
             break;
         };
         progress.after = last;
-        let due = progress.due(&page, Instant::now());
+        let now = Instant::now();
+        due.retain(|id| progress.is_due(id, now));
         if due.is_empty() {
             continue;
         }

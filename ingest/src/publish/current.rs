@@ -184,6 +184,7 @@ mod tests {
         println!("{schedules} schedules");
         assert!(schedules > 1000, "{schedules}");
     }
+
     #[test]
     fn nobody_is_asked_for_a_link_without_need() {
         let (holder, seeker) = link::<Fake>();

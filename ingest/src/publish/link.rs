@@ -177,9 +177,9 @@ impl Link {
     /// Takes down whether anything is absent. If the broker went away, nothing is
     /// known of that.
     fn note(&self, seen: Result<(), TopologyError>) -> Result<(), TopologyError> {
-        match &seen {
-            Err(TopologyError::Broker { .. }) => {}
-            seen => self.absent.store(is_absent(seen), Ordering::Relaxed),
+        if !matches!(seen, Err(TopologyError::Broker { .. })) {
+            let is_absent = matches!(seen, Err(TopologyError::Absent { .. }));
+            self.absent.store(is_absent, Ordering::Relaxed);
         }
         seen
     }
@@ -202,10 +202,6 @@ impl Link {
             self.cutter.cut();
         }
     }
-}
-
-fn is_absent(seen: &Result<(), TopologyError>) -> bool {
-    matches!(seen, Err(TopologyError::Absent { .. }))
 }
 
 impl Lose for Link {

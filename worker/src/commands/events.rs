@@ -13,7 +13,7 @@ use super::{
     context::Context,
     failed::Failed,
     moment,
-    output::safe,
+    output::{safe, unknown},
     replay::{self, Sending},
 };
 use crate::{
@@ -162,10 +162,7 @@ impl Replay {
     /// Refuses ids that the worker has not seen, and tells of those that are left out.
     async fn check_ids(&self, conn: &AsyncPgConnection, outcomes: &[String]) -> Result<(), Failed> {
         let known = history::outcomes(conn, &self.ids).await?;
-        let unknown = self.ids.iter().filter(|id| !known.contains_key(*id));
-        let unknown: Vec<String> = unknown.map(|id| safe(id)).collect();
-        if !unknown.is_empty() {
-            let unknown = unknown.join(", ");
+        if let Some(unknown) = unknown(&self.ids, &known) {
             return Err(Failed::NotFound(format!(
                 "the worker has not seen {unknown}"
             )));

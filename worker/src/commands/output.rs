@@ -1,6 +1,7 @@
 //! What commands print: tables and cards for people, JSON lines for programs.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     io::{self, IsTerminal, Write},
 };
@@ -87,6 +88,13 @@ pub(super) fn stamp(at: DateTime<Utc>) -> String {
 /// Nothing, where there is nothing.
 pub(super) fn or_empty(text: Option<&String>) -> String {
     text.cloned().unwrap_or_default()
+}
+
+/// Those of `ids` that are not among the known, for an error; none where all are.
+pub(super) fn unknown(ids: &[String], known: &BTreeMap<String, String>) -> Option<String> {
+    let unknown = ids.iter().filter(|id| !known.contains_key(*id));
+    let unknown: Vec<String> = unknown.map(|id| safe(id)).collect();
+    (!unknown.is_empty()).then(|| unknown.join(", "))
 }
 
 /// A text from outside with what a terminal obeys escaped.

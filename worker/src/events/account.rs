@@ -20,7 +20,7 @@ use super::{
 
 /// The most snapshots kept of one second. Stripe sends a handful at worst; the
 /// greatest event ids stay, which is the same set in every order.
-pub(super) const MAX_TIED: usize = 64;
+const MAX_TIED: usize = 64;
 
 /// One snapshot of the standing second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,3 +236,6 @@ pub fn read(
         })),
     })
 }
+
+#[cfg(test)]
+mod tests;

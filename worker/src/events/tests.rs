@@ -1,28 +1,23 @@
 //! The rules one by one, where random histories seldom or never get to them.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 use shared::mode::Mode;
 
 use super::{
     Event, Fact, Rules,
-    account::{Account, Candidate, MAX_TIED, Sign, Standing as Snapshots},
+    account::Account,
     booking::{Booking, Kind, MAX_CLAIMS},
-    claim::{Claim, Claimed, Join, Owner, Owners, Standing},
-    fields,
-    invoice::Invoice,
-    onboarding::{Status, onboarding},
-    place::{Placed, Waiting, waits_for},
-    read,
+    claim::{Claimed, Join, Owner, Owners},
+    fields, read,
     rejection::Rejection,
     rejudge::{Judged, rejudged},
     session::Session,
-    snapshot::Snapshot,
     verdict::{Outcome, Verdict, judge},
     version::{Change, earliest},
     world::{Again, World},
 };
+
+mod places;
 
 const START: i64 = 1_760_000_000;
 
@@ -85,168 +80,9 @@ fn of(account: &str) -> Owner {
     Owner::Account(account.to_owned())
 }
 
-fn placed(world: &World) -> BTreeMap<&str, Placed> {
-    world.place(&world.owners())
-}
-
-/// What the invoice waits for, and the booking and the account that it is of.
-fn place(world: &World) -> (Option<Waiting>, Option<i32>, String) {
-    let placed = placed(world).remove("in_1").unwrap();
-    (placed.waiting, placed.booking, placed.account)
-}
-
 fn join(world: &mut World, events: &[Event]) {
     for event in events {
         let _ = world.join(event).unwrap();
-    }
-}
-
-#[test]
-fn an_invoice_waits_for_whoever_knows_whose_its_booking_is() {
-    let named = invoice("evt_1", "acct_a", Some("7"), 0);
-    for (owner, expected) in [
-        (Owner::Unknown, (Some(Waiting::OwnerUnknown), None)),
-        (of("acct_b"), (Some(Waiting::ClaimedByOtherAccount), None)),
-        (of("acct_a"), (None, Some(7))),
-    ] {
-        let mut world = world(Some(owner));
-        join(&mut world, std::slice::from_ref(&named));
-        let (waiting, booking, account) = place(&world);
-        assert_eq!(((waiting, booking), &*account), (expected, "acct_a"));
-    }
-}
-
-#[test]
-fn an_invoice_without_a_booking_says_what_its_session_waits_for() {
-    let unnamed = invoice("evt_1", "acct_a", None, 0);
-    for (owner, waiting, booking) in [
-        (Owner::Unknown, Some(Waiting::OwnerUnknown), None),
-        (of("acct_b"), Some(Waiting::NoBooking), None),
-        (of("acct_a"), None, Some(7)),
-    ] {
-        let mut world = world(Some(owner));
-        join(
-            &mut world,
-            &[unnamed.clone(), session("evt_2", "acct_a", 1)],
-        );
-        let place = place(&world);
-        assert_eq!(place, (waiting, booking, "acct_a".to_owned()));
-        // The session itself never waits for that, whatever its id is.
-        let placed = placed(&world);
-        assert_eq!(waits_for(&placed, Kind::Invoice, "in_1"), waiting);
-        assert_eq!(waits_for(&placed, Kind::Session, "in_1"), None);
-    }
-    // No session at all.
-    let mut world = world(None);
-    join(&mut world, &[unnamed]);
-    assert_eq!(place(&world).0, Some(Waiting::NoBooking));
-}
-
-#[test]
-fn a_part_of_an_invoice_is_enough_to_show_it() {
-    let whose = |first: &str, second: &str, owner: Owner| {
-        let mut world = world(Some(owner));
-        let one = invoice("evt_1", first, Some("7"), 0);
-        let mut two = invoice("evt_2", second, None, 1);
-        if let Fact::Invoice(fact) = &mut two.fact {
-            fact.booking = Some(8);
-        }
-        let nobody = Booking {
-            exists: true,
-            decreed: Some(Owner::Unknown),
-            ..Booking::default()
-        };
-        world.bookings.insert(8, nobody);
-        join(&mut world, &[one, two]);
-        place(&world)
-    };
-    // The accepted part is shown, although a later one is undecided.
-    assert_eq!(
-        whose("acct_a", "acct_b", of("acct_a")),
-        (None, Some(7), "acct_a".to_owned())
-    );
-    // One part is refused and one undecided: the worse is told.
-    assert_eq!(
-        whose("acct_a", "acct_b", of("acct_c")),
-        (
-            Some(Waiting::ClaimedByOtherAccount),
-            None,
-            "acct_b".to_owned()
-        )
-    );
-}
-
-#[test]
-fn the_worst_standing_is_kept_in_every_order() {
-    let part = |id: &str| match invoice(id, "acct_a", None, 0).fact {
-        Fact::Invoice(fact) => fact.invoice,
-        other => panic!("{other:?}"),
-    };
-    let claim = |account: &str, booking| Claim {
-        account: account.into(),
-        booking,
-    };
-    let owners = Owners::from([(1, of("acct_z")), (2, Owner::Unknown)]);
-    let worst = |claims: &[Claim]| {
-        let mut claimed = Claimed::<Invoice>::default();
-        assert_eq!((claimed.is_empty(), claimed.len()), (true, 0));
-        for (number, claim) in claims.iter().enumerate() {
-            let _ = claimed.join(claim.clone(), part(&format!("evt_{number}")));
-        }
-        assert!(!claimed.is_empty());
-        assert_eq!(claimed.len(), claims.len());
-        claimed.resolve(&owners).worst
-    };
-    let [accepted, undecided, refused] =
-        [None, Some(2), Some(1)].map(|booking| claim("acct_a", booking));
-    let later = claim("acct_b", Some(2));
-    assert_eq!(worst(std::slice::from_ref(&accepted)), Standing::Accepted);
-    assert_eq!(worst(&[accepted, undecided.clone()]), Standing::Undecided);
-    assert_eq!(worst(&[undecided, refused.clone()]), Standing::Refused);
-    assert_eq!(worst(&[refused, later]), Standing::Refused);
-}
-
-#[test]
-fn an_invoice_is_shown_once_its_amount_is_known_and_unless_it_is_gone() {
-    for (field, value, expected) in [
-        ("total", Value::Null, Some(Waiting::AmountUnknown)),
-        ("currency", Value::Null, Some(Waiting::AmountUnknown)),
-        ("total", json!(0), None),
-    ] {
-        let mut object = json!({
-            "id": "in_1", "object": "invoice", "status": "open", "total": 500,
-            "currency": "eur", "metadata": { "bookingId": "7" },
-        });
-        object[field] = value;
-        let mut world = world(None);
-        join(
-            &mut world,
-            &[event("evt_1", "invoice.finalized", "acct_a", 0, object)],
-        );
-        assert_eq!(place(&world).0, expected, "{field}");
-    }
-    // One that is void is not shown, and waits for nothing.
-    let object = json!({ "id": "in_1", "object": "invoice", "status": "void" });
-    let mut world = world(None);
-    join(
-        &mut world,
-        &[event("evt_1", "invoice.voided", "acct_a", 0, object)],
-    );
-    assert_eq!(place(&world).0, None);
-    // But whose it is has to be known even then.
-    let object = json!({
-        "id": "in_1", "object": "invoice", "status": "void",
-        "metadata": { "bookingId": "7" },
-    });
-    let voided = event("evt_1", "invoice.voided", "acct_a", 0, object);
-    for (owner, expected) in [
-        (Owner::Unknown, Some(Waiting::OwnerUnknown)),
-        (of("acct_b"), Some(Waiting::ClaimedByOtherAccount)),
-        (of("acct_a"), None),
-    ] {
-        let mut world = self::world(Some(owner));
-        join(&mut world, std::slice::from_ref(&voided));
-        assert_eq!(place(&world).0, expected);
     }
 }
 
@@ -372,28 +208,6 @@ fn a_world_asks_for_all_that_it_is_about() {
     assert_eq!(missing.accounts, ["acct_b"]);
     alone.accounts.insert("acct_b".into(), Account::default());
     assert!(alone.missing().is_empty());
-}
-
-/// What the API said was said of the snapshots that were known when it was asked.
-#[test]
-fn what_the_api_said_settles_the_tie_that_it_was_asked_about() {
-    let world = |countries: &[&str]| {
-        let mut account = Account::default();
-        for country in countries {
-            let sign = Sign::Updated(Box::new(candidate(country)));
-            let _ = account.join(START, &format!("evt_{country}"), &sign);
-        }
-        let mut world = World::of_account("acct_a");
-        world.accounts.insert("acct_a".into(), account);
-        world
-    };
-    let asked = world(&["PT", "ES"]);
-    let settled = |mut now: World| {
-        now.settle_account("acct_a", &asked, snapshot("FR"));
-        now.accounts["acct_a"].standing.clone().unwrap().settled
-    };
-    assert_eq!(settled(world(&["PT", "ES"])), Some(snapshot("FR")));
-    assert_eq!(settled(world(&["PT", "ES", "IT"])), None);
 }
 
 #[test]
@@ -527,98 +341,4 @@ fn an_event_tells_whether_it_is_for_us_and_of_what_it_is() {
 fn an_empty_booking_id_names_none() {
     let metadata = serde_json::value::to_raw_value(&json!({ "bookingId": "" })).unwrap();
     assert_eq!(fields::booking(Some(&metadata), "bookingId"), Ok(None));
-}
-
-fn snapshot(country: &str) -> Snapshot {
-    Snapshot {
-        country: Some(country.into()),
-        ..Snapshot::default()
-    }
-}
-
-fn candidate(country: &str) -> Candidate {
-    Candidate {
-        after: snapshot(country),
-        before: None,
-    }
-}
-
-#[test]
-fn an_account_knows_its_first_and_its_last_event() {
-    let mut account = Account::default();
-    assert_eq!(account.last_event(), None);
-    for (at, sign) in [(20, Sign::Authorized), (30, Sign::Deauthorized)] {
-        let _ = account.join(START + at, &format!("evt_{at}"), &sign);
-    }
-    assert_eq!(account.last_event(), Some(START + 30));
-    assert_eq!(account.first_event, Some(START + 20));
-    let earlier = Sign::Updated(Box::new(candidate("PT")));
-    assert_eq!(account.join(START, "evt_0", &earlier), Change::Changed);
-    assert_eq!(account.last_event(), Some(START + 30));
-    assert_eq!(account.first_event, Some(START));
-}
-
-#[test]
-fn of_one_second_the_greatest_event_ids_stay() {
-    let mut account = Account::default();
-    let nth = |number: usize| format!("evt_{number:03}");
-    let mut join = |number| {
-        let sign = Sign::Updated(Box::new(candidate(&nth(number))));
-        let change = account.join(START, &nth(number), &sign);
-        let kept = account.standing.as_ref().unwrap().candidates.keys();
-        (change, kept.cloned().collect::<Vec<_>>())
-    };
-    for number in 1..=MAX_TIED {
-        let (change, kept) = join(number);
-        assert_eq!((change, kept.len()), (Change::Changed, number));
-    }
-    let (change, kept) = join(MAX_TIED + 1);
-    assert_eq!((change, kept.len()), (Change::Changed, MAX_TIED));
-    assert_eq!(kept.first(), Some(&nth(2)));
-    let (change, kept) = join(0);
-    assert_eq!((change, kept.len()), (Change::Unchanged, MAX_TIED));
-    assert_eq!(kept.first(), Some(&nth(2)));
-}
-
-#[test]
-fn a_tie_is_undecided_until_somebody_settles_it() {
-    let tie = |countries: [&str; 2], settled: Option<Snapshot>| Snapshots {
-        created: START,
-        candidates: [("evt_1", countries[0]), ("evt_2", countries[1])]
-            .map(|(id, country)| (id.to_owned(), candidate(country)))
-            .into(),
-        settled,
-    };
-    let undecided = |snapshots: &Snapshots| snapshots.winner().unwrap().undecided;
-    assert!(undecided(&tie(["PT", "ES"], None)));
-    assert!(!undecided(&tie(["PT", "PT"], None)), "both say the same");
-    let settled = tie(["PT", "ES"], Some(snapshot("FR")));
-    assert!(!undecided(&settled));
-    assert_eq!(settled.winner().unwrap().snapshot, &snapshot("FR"));
-    assert!(!undecided(&tie(["PT", "PT"], Some(snapshot("FR")))));
-}
-
-#[test]
-fn the_deadline_is_todays_or_else_the_next() {
-    let enabled = || Snapshot {
-        charges_enabled: true,
-        payouts_enabled: true,
-        details_submitted: true,
-        ..Snapshot::default()
-    };
-    let seen = |snapshot: &Snapshot| {
-        let seen = onboarding(&Account::default(), snapshot);
-        (seen.status, seen.deadline)
-    };
-    assert_eq!(seen(&enabled()), (Status::Enabled, None));
-    let mut due = enabled();
-    due.future_deadline = Some(9);
-    assert_eq!(seen(&due), (Status::Enabled, None), "nothing is due then");
-    due.future_currently_due = vec!["person.id".into()];
-    assert_eq!(seen(&due), (Status::RestrictedSoon, Some(9)));
-    due.requirements.current_deadline = Some(5);
-    assert_eq!(seen(&due), (Status::RestrictedSoon, Some(5)));
-    let mut without_time = enabled();
-    without_time.future_currently_due = vec!["person.id".into()];
-    assert_eq!(seen(&without_time), (Status::Enabled, None));
 }

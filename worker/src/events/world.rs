@@ -81,6 +81,12 @@ impl Again {
         invoices.chain(sessions)
     }
 
+    /// Leaves out those that are not to be kept.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.invoices.retain(|id| keep(id));
+        self.sessions.retain(|id| keep(id));
+    }
+
     /// Takes these as well.
     pub fn extend(&mut self, others: Self) {
         self.invoices.extend(others.invoices);

@@ -5,7 +5,11 @@ use clap::{Args, ValueEnum};
 use diesel_async::AsyncPgConnection;
 
 use crate::{
-    commands::{failed::Failed, moment, output::safe},
+    commands::{
+        failed::Failed,
+        moment,
+        output::{safe, unknown},
+    },
     store::dead_letter::{self, DEAD, DISCARDED, Filter, REPLAYED, RESOLVED},
 };
 
@@ -112,10 +116,7 @@ impl Select {
     /// Every id that was named must be there.
     pub(super) async fn check_ids(&self, conn: &AsyncPgConnection) -> Result<(), Failed> {
         let known = dead_letter::known(conn, &self.ids).await?;
-        let unknown = self.ids.iter().filter(|id| !known.contains_key(*id));
-        let unknown: Vec<String> = unknown.map(|id| safe(id)).collect();
-        if !unknown.is_empty() {
-            let unknown = unknown.join(", ");
+        if let Some(unknown) = unknown(&self.ids, &known) {
             return Err(Failed::NotFound(format!(
                 "there is no dead letter {unknown}"
             )));
