@@ -3,7 +3,7 @@
 
 use crate::memory::Memory;
 use serde_json::Value;
-use shared::mode::Mode;
+use event::Mode;
 use worker::events::{self, Event, Fact, Rules, fields};
 
 /// Reads a body and checks what holds for each.

@@ -5,7 +5,7 @@
 use fuzz::pairs::Pairs;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use shared::envelope::{Envelope, EnvelopeError, Kind};
+use event::envelope::{Envelope, EnvelopeError, Kind};
 use shared::message::{Meta, properties};
 
 /// A text as the envelope takes one.

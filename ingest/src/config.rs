@@ -1,9 +1,9 @@
 //! What the service is told by its environment.
 
 use crate::signature::{EXPECTED_SECRETS, Secrets};
+use event::Mode;
 use shared::amqp::AmqpUrl;
 use shared::config::{ConfigError, Env, Held};
-use shared::mode::Mode;
 use shared::topology::Names;
 use std::net::SocketAddr;
 
@@ -46,7 +46,7 @@ impl Config {
             listen,
             admin_listen,
             secrets: secrets(env)?,
-            mode: Mode::from_env(env)?,
+            mode: shared::config::mode(env)?,
             amqp: AmqpUrl::from_env(env)?,
             names: Names::from_env(env)?,
         })

@@ -16,10 +16,10 @@ use crate::limits::Limits;
 use crate::metrics::{Counted, Label, Metrics};
 use crate::signature::Verified;
 use current::{Lose, Seeker};
+use event::EventType;
 use lane::Message;
 use lapin::BasicProperties;
 use link::Link;
-use shared::topology::is_handled;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -121,7 +121,7 @@ impl Publisher {
             return Outcome::NotConnected;
         };
         // Another's queue could take it, and nobody would return it.
-        if link.is_absent() && is_handled(event_type) {
+        if link.is_absent() && EventType::parse(event_type).is_some() {
             return Outcome::Returned;
         }
         let answered_before = link.answers();
@@ -172,7 +172,7 @@ impl Publisher {
 /// Whether an exchange, a queue or a binding seems to be missing.
 fn hints_at_missing(outcome: Outcome, event_type: &str, link: &Link) -> bool {
     match outcome {
-        Outcome::Returned => is_handled(event_type),
+        Outcome::Returned => EventType::parse(event_type).is_some(),
         // For want of an exchange the broker closes the channel alone.
         Outcome::ChannelClosed => link.is_alive(),
         Outcome::Confirmed

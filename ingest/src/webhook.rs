@@ -12,16 +12,15 @@ use crate::signature::{self, Secrets, Verified};
 use crate::trace;
 use answer::Verdict;
 use bytes::Bytes;
+use event::Mode;
+use event::{Envelope, EventType};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{EXPECT, HeaderName};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 use shared::clock;
-use shared::envelope::Envelope;
 use shared::message;
-use shared::mode::Mode;
-use shared::topology::is_handled;
 use std::sync::Arc;
 
 /// The one path there is.
@@ -130,7 +129,9 @@ impl Webhook {
             .await;
         let verdict = match outcome {
             Outcome::Confirmed => Verdict::Accepted(Accepted::Published),
-            Outcome::Returned if !is_handled(event_type) => Verdict::Accepted(Accepted::Unwanted),
+            Outcome::Returned if EventType::parse(event_type).is_none() => {
+                Verdict::Accepted(Accepted::Unwanted)
+            }
             outcome => Verdict::NotPublished(outcome),
         };
         log(&envelope, &parent, verdict);

@@ -1,5 +1,6 @@
 //! Configuration: environment variables, read once, checked at start.
 
+use event::Mode;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -88,6 +89,19 @@ impl Env {
     }
 }
 
+/// Reads `STRIPE_MODE`. It has no default: a wrong guess would write test data
+/// into live tables.
+///
+/// # Errors
+/// The variable is missing or neither `live` nor `test`.
+pub fn mode(env: &Env) -> Result<Mode, ConfigError> {
+    const NAME: &str = "STRIPE_MODE";
+    const EXPECTED: &str = "live or test";
+    env.required(NAME, EXPECTED)?;
+    let mode = env.parsed(NAME, EXPECTED, Mode::parse)?;
+    mode.ok_or_else(|| ConfigError::new(NAME, Held::Nothing, EXPECTED))
+}
+
 fn text<'a>(name: &'static str, value: &'a OsStr) -> Result<&'a str, ConfigError> {
     value
         .to_str()
@@ -168,7 +182,8 @@ impl ConfigError {
 
 #[cfg(test)]
 mod tests {
-    use super::{ConfigError, Env, Held};
+    use super::{ConfigError, Env, Held, mode};
+    use event::Mode;
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
 
@@ -195,6 +210,17 @@ mod tests {
         let env = Env::from_pairs([("A", OsString::from_vec(vec![0xff]))]);
         let error = env.optional("A").unwrap_err();
         assert_eq!(error.held, Held::NotText);
+    }
+
+    #[test]
+    fn the_mode_has_no_default() {
+        let read = |value: &str| mode(&Env::from_pairs([("STRIPE_MODE", value)]));
+        assert_eq!(read("live"), Ok(Mode::Live));
+        assert_eq!(read("test"), Ok(Mode::Test));
+        for wrong in ["", "Live", " test", "sandbox"] {
+            let line = read(wrong).unwrap_err().to_string();
+            assert!(line.contains("expected live or test"), "{line}");
+        }
     }
 
     #[test]

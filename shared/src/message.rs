@@ -1,7 +1,7 @@
 //! An event as an AMQP message. The body is the exact bytes that Stripe
 //! signed; everything that routing and reading need stands beside it.
 
-use crate::envelope::Envelope;
+use event::Envelope;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
@@ -121,7 +121,7 @@ impl Meta {
 #[cfg(test)]
 mod tests {
     use super::{Meta, properties};
-    use crate::envelope::Envelope;
+    use event::Envelope;
     use lapin::BasicProperties;
 
     #[test]

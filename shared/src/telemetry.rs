@@ -16,7 +16,7 @@ const DEFAULT_FILTER: &str = "info";
 /// The crates whose lines are written, whatever `RUST_LOG` asks for. A library
 /// logs what passes through it: lapin whole frames, an HTTP client whole
 /// headers. What matters of it is reported by us, once, where it is handled.
-const OURS: [&str; 3] = ["ingest", "shared", "worker"];
+const OURS: [&str; 4] = ["ingest", "shared", "store", "worker"];
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,34 +16,6 @@ use lapin::types::ShortString;
 /// the 255 of an AMQP name.
 const MAX_PREFIX: usize = 200;
 
-/// Event types that the worker handles: these are bound to its queue. Kept
-/// sorted.
-pub const HANDLED_TYPES: &[&str] = &[
-    "account.application.authorized",
-    "account.application.deauthorized",
-    "account.updated",
-    "checkout.session.async_payment_failed",
-    "checkout.session.async_payment_succeeded",
-    "checkout.session.completed",
-    "checkout.session.expired",
-    "invoice.created",
-    "invoice.deleted",
-    "invoice.finalized",
-    "invoice.marked_uncollectible",
-    "invoice.paid",
-    "invoice.payment_failed",
-    "invoice.payment_succeeded",
-    "invoice.sent",
-    "invoice.updated",
-    "invoice.voided",
-];
-
-/// Whether the worker handles events of this type.
-#[must_use]
-pub fn is_handled(event_type: &str) -> bool {
-    HANDLED_TYPES.binary_search(&event_type).is_ok()
-}
-
 /// The names of this deployment's exchanges and queues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
@@ -100,18 +72,7 @@ pub struct PrefixError;
 
 #[cfg(test)]
 mod tests {
-    use super::{HANDLED_TYPES, Names, is_handled};
-
-    #[test]
-    fn handled_types_are_sorted_and_found() {
-        assert!(HANDLED_TYPES.is_sorted());
-        assert!(
-            HANDLED_TYPES
-                .iter()
-                .all(|event_type| is_handled(event_type))
-        );
-        assert!(!is_handled("invoice.upcoming") && !is_handled(""));
-    }
+    use super::Names;
 
     #[test]
     fn a_prefix_is_put_before_every_name() {

@@ -159,7 +159,10 @@ fn everything_comes_from_one_registry() {
     let mut registries = BTreeSet::new();
     for package in packages() {
         let source = text(&package, "source");
-        let ours = ["ingest", "worker", "shared", "harness"].contains(&text(&package, "name"));
+        let ours = [
+            "domain", "event", "harness", "ingest", "shared", "store", "worker",
+        ]
+        .contains(&text(&package, "name"));
         let known = match ours {
             true => source.is_empty(),
             false => source.starts_with("registry+"),

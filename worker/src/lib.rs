@@ -5,17 +5,17 @@
 //! [`events`] decides, [`store`] reads and writes, and [`consume`] acks, by way
 //! of [`dead`] where the event could not be applied.
 
+pub use domain as events;
+pub use store::{self, archive_page as keep, error as failure};
+
 pub mod backoff;
 pub mod burial;
 pub mod commands;
 pub mod consume;
 pub mod dead;
-pub mod events;
-pub mod failure;
 pub mod gather;
 mod hands;
 pub mod health;
-pub mod keep;
 pub mod metrics;
 pub mod origin;
 pub mod process;
@@ -27,7 +27,6 @@ pub mod reread;
 pub mod run;
 pub mod settings;
 pub mod settle;
-pub mod store;
 pub mod stripe_api;
 pub mod ticket;
 pub mod waiting;

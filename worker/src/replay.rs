@@ -8,9 +8,11 @@ mod publisher;
 use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
+use event::Envelope;
 use lapin::BasicProperties;
 use shared::{
     amqp::{self, AmqpUrl},
+    message,
     topology::Names,
 };
 use tokio::time::Instant;
@@ -227,7 +229,7 @@ impl Run {
         let mut kept = kept::bodies(&self.conn, &ids).await?;
         let events = page.into_iter().filter_map(|row| {
             let body = kept.remove(&row.id)?;
-            let properties = row.first_published(&body)?;
+            let properties = first_published(&row, &body)?;
             Some(self.message(row.id, row.event_type, body, properties))
         });
         let messages: Vec<Message> = events.collect();
@@ -302,6 +304,19 @@ pub async fn recover(conn: &mut AsyncPgConnection) -> diesel::QueryResult<()> {
         Ok(())
     })
     .await
+}
+
+/// The properties of the event, as ingest made them, if these are its bytes.
+pub fn first_published(row: &history::Row, body: &[u8]) -> Option<BasicProperties> {
+    let envelope = Envelope::read(body).ok()?;
+    let received = row.received_at.unwrap_or(row.first_seen_at);
+    // The id of the span within the trace is not kept; any but zero is valid.
+    let parent = row
+        .trace_id
+        .as_ref()
+        .map(|trace| format!("00-{trace}-0000000000000001-01"));
+    let millis = received.timestamp_millis();
+    Some(message::properties(&envelope, millis, parent.as_deref()))
 }
 
 fn count<T>(items: &[T]) -> u64 {

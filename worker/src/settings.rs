@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
+use event::Mode;
 use shared::{
     amqp::AmqpUrl,
     config::{ConfigError, Env, Held},
-    mode::Mode,
     topology::Names,
 };
 
@@ -113,7 +113,7 @@ impl Settings {
     /// # Errors
     /// The first [`ConfigError`].
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        let mode = Mode::from_env(env)?;
+        let mode = shared::config::mode(env)?;
         Ok(Self {
             database: DatabaseSettings::from_env(env)?.database,
             amqp: AmqpUrl::from_env(env)?,

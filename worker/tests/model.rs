@@ -21,9 +21,9 @@ mod support {
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use event::Mode;
 use harness::reference::{self, Said};
 use proptest::{prelude::*, test_runner::TestCaseError};
-use shared::mode::Mode;
 use support::{
     histories::{Arrival, Step, sayings, signs, try_all},
     memory::{Memory, Took},

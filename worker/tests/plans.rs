@@ -137,7 +137,7 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     worker::waiting::join(&lab.settler).await.unwrap();
     {
         let conn = lab.settler.pool.get().await.unwrap();
-        worker::store::account::undecided(&conn, "").await.unwrap();
+        store::account::undecided(&conn, "").await.unwrap();
     }
 
     // A connection hands its counts over at the latest when it ends.

@@ -109,9 +109,7 @@ async fn while_the_database_is_away_the_queue_holds_everything() {
         .await
         .unwrap();
     let connection = Database::parse(database.url()).unwrap().connect().await;
-    worker::store::migrate::up(connection.unwrap())
-        .await
-        .unwrap();
+    store::migrate::up(connection.unwrap()).await.unwrap();
     let broker = TestBroker::new("away");
     let worker = Worker::start(&broker, broker.url(), database.url())
         .consuming()

@@ -6,9 +6,9 @@
     reason = "a test fails by panicking"
 )]
 
+use event::Mode;
 use harness::stripe::{Account, CheckoutSession, Event, Invoice};
 use serde_json::{Value, json};
-use shared::mode::Mode;
 use worker::events::{
     self, Fact, Rules,
     account::Sign,

@@ -1,6 +1,7 @@
 //! Declaring the topology, one channel a declaration.
 
-use super::{HANDLED_TYPES, Names};
+use super::Names;
+use event::EventType;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
@@ -97,7 +98,8 @@ async fn make(connection: &Connection, names: &Names) -> Result<(), TopologyErro
     bind(connection, &names.dead_queue, &names.dead_exchange, &[""]).await?;
     exchange(connection, &names.events, ExchangeKind::Topic).await?;
     queue(connection, &names.worker, worker_arguments(names)).await?;
-    bind(connection, &names.worker, &names.events, HANDLED_TYPES).await
+    let handled: Vec<&str> = EventType::ALL.iter().map(|one| one.as_str()).collect();
+    bind(connection, &names.worker, &names.events, &handled).await
 }
 
 /// Sees that all exchanges and queues are there, which needs no right. Bindings

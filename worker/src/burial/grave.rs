@@ -1,18 +1,19 @@
 //! What a dead message says of itself and of its death. Pure.
 
 use chrono::{DateTime, Utc};
+use event::Envelope;
 use lapin::{
     BasicProperties,
     message::Delivery,
     types::{AMQPValue, FieldTable},
 };
 use sha2::{Digest, Sha256};
-use shared::envelope::Envelope;
 
 use crate::{
     dead,
     events::{fields, rejection::Rejection},
     properties,
+    replay::first_published,
     store::{
         burial::{EnvelopeColumns, Grave},
         history,
@@ -76,7 +77,7 @@ pub fn of_applied(
         id: row.id.clone(),
         event_id: Some(row.id.clone()),
         routing_key: row.event_type.clone(),
-        properties: properties::to_json(&row.first_published(&body)?),
+        properties: properties::to_json(&first_published(row, &body)?),
         envelope: Some(envelope),
         body,
         reason: why.code().to_owned(),

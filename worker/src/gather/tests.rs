@@ -3,10 +3,10 @@
 
 use super::{Gathered, Gathering, Reader, Reading, read_all, set};
 use crate::events::{Event, Rejected, Rules, rejection::Rejection};
+use event::Mode;
 use futures_util::stream;
 use harness::schedules::{Task, every, turn};
 use lapin::{Error, ErrorKind, message::Delivery};
-use shared::mode::Mode;
 use std::{cell::RefCell, rc::Rc};
 use tokio::sync::mpsc;
 

@@ -19,13 +19,14 @@ pub mod running;
 
 use std::{fs, path::Path, sync::Once};
 
+use event::Mode;
 use harness::{
     leaks,
     stripe::Event,
     test_servers::{TestDatabase, roles},
 };
 use serde_json::Value;
-use shared::{config::Env, mode::Mode, telemetry::Telemetry};
+use shared::{config::Env, telemetry::Telemetry};
 use tokio_util::sync::CancellationToken;
 use worker::{
     events::{

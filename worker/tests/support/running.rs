@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use event::Envelope;
 use harness::{
     stripe::Event,
     test_servers::TestBroker,
     wait::{self, Seen},
 };
 use lapin::{BasicProperties, Confirmation};
-use shared::{amqp::AmqpUrl, envelope::Envelope, message, topology::Names};
+use shared::{amqp::AmqpUrl, message, topology::Names};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use worker::{
     burial::Burial, consume::Consume, events, gather::Reader, gather::Reading, health::Health,
