@@ -1,32 +1,22 @@
 //! Keeps the main app's tables true to Stripe's events.
 //!
-//! One event's way: [`consume`] takes it from the queue, [`settle`] sees that it
-//! gets a verdict, [`process`] takes a set of events in one transaction,
-//! [`events`] decides, [`store`] reads and writes, and [`consume`] acks, by way
-//! of [`dead`] where the event could not be applied.
+//! One event's way: [`pipeline`] takes it from the queue, decides it with the crate
+//! `domain` and keeps it with the crate `store`. [`dead_letters`] records what could not be
+//! applied, [`replay`] sends it again, [`jobs`] run beside the queue. [`service`] starts
+//! them; [`cli`] is the command line.
+//!
+//! Arrows point one way: `cli` and `service` use `jobs`, `replay`, `dead_letters` and
+//! `pipeline`; these use `amqp` and `stripe`, and the crates `store` and `domain`.
 
-pub use domain as events;
-pub use store::{self, archive_page as keep, error as failure};
-
+pub mod amqp;
 pub mod backoff;
-pub mod burial;
-pub mod commands;
-pub mod consume;
-pub mod dead;
-pub mod gather;
-mod hands;
+pub mod cli;
+pub mod config;
+pub mod dead_letters;
 pub mod health;
+pub mod jobs;
 pub mod metrics;
-pub mod origin;
-pub mod process;
-pub mod properties;
-pub mod prune;
-mod rejudge;
+pub mod pipeline;
 pub mod replay;
-pub mod reread;
-pub mod run;
-pub mod settings;
-pub mod settle;
-pub mod stripe_api;
-pub mod ticket;
-pub mod waiting;
+pub mod service;
+pub mod stripe;

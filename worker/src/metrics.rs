@@ -1,4 +1,4 @@
-//! What the worker counts. No label holds an id or anything out of a body.
+//! The worker's metrics. No label holds an id or anything out of a body.
 
 use std::time::Duration;
 
@@ -12,7 +12,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::events::verdict::Verdict;
+use domain::outcome::Decision;
+
+use crate::jobs::JobMetrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -29,18 +31,20 @@ struct Reason {
 pub struct Metrics {
     events: Family<Outcome, Counter>,
     dead: Family<Reason, Counter>,
-    unit_size: Histogram,
-    unit_seconds: Histogram,
-    /// Deliveries set aside because something was in their way.
-    pub held: Counter,
+    batch_size: Histogram,
+    batch_seconds: Histogram,
+    /// Deliveries deferred because somebody else was in their way.
+    pub deliveries_deferred: Counter,
     /// Handlers that panicked.
     pub crashes: Counter,
-    /// Dead letters written down.
-    pub buried: Counter,
+    /// Dead letters recorded, those of the broker and of the worker.
+    pub dead_letters_recorded: Counter,
     /// Connections to the broker that were lost or not made.
     pub sessions_lost: Counter,
-    /// Accounts settled by asking the API.
-    pub rereads: Counter,
+    /// Accounts whose last snapshot was read from Stripe's API.
+    pub account_ties_resolved: Counter,
+    /// What is counted of jobs.
+    pub jobs: JobMetrics,
 }
 
 impl Default for Metrics {
@@ -48,13 +52,14 @@ impl Default for Metrics {
         Self {
             events: Family::default(),
             dead: Family::default(),
-            unit_size: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
-            unit_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
-            held: Counter::default(),
+            batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            batch_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            deliveries_deferred: Counter::default(),
             crashes: Counter::default(),
-            buried: Counter::default(),
+            dead_letters_recorded: Counter::default(),
             sessions_lost: Counter::default(),
-            rereads: Counter::default(),
+            account_ties_resolved: Counter::default(),
+            jobs: JobMetrics::default(),
         }
     }
 }
@@ -64,59 +69,65 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("worker");
         let counters = [
-            ("held", "Deliveries set aside to be tried later", &self.held),
+            (
+                "deliveries_deferred",
+                "Deliveries deferred to be tried later",
+                &self.deliveries_deferred,
+            ),
             ("crashes", "Handlers that panicked", &self.crashes),
-            ("buried", "Dead letters written down", &self.buried),
+            (
+                "dead_letters_recorded",
+                "Dead letters recorded in the database",
+                &self.dead_letters_recorded,
+            ),
             (
                 "sessions_lost",
                 "Broker connections lost or not made",
                 &self.sessions_lost,
             ),
             (
-                "rereads",
-                "Accounts settled by asking Stripe",
-                &self.rereads,
+                "account_ties_resolved",
+                "Accounts whose last snapshot was read from Stripe's API",
+                &self.account_ties_resolved,
             ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
+        self.jobs.register(registry);
         registry.register("events", "Deliveries by outcome", self.events.clone());
         registry.register("dead_letters", "Dead letters by reason", self.dead.clone());
         registry.register(
-            "unit_events",
+            "batch_events",
             "Deliveries in one transaction",
-            self.unit_size.clone(),
+            self.batch_size.clone(),
         );
         registry.register(
-            "unit_seconds",
-            "Seconds from a unit's deliveries to its commit",
-            self.unit_seconds.clone(),
+            "batch_seconds",
+            "Seconds from a batch's deliveries to its commit",
+            self.batch_seconds.clone(),
         );
     }
 
-    /// Counts one unit.
-    pub fn unit(&self, events: usize, took: Duration) {
-        self.unit_size
+    /// Counts one batch.
+    pub fn batch(&self, events: usize, took: Duration) {
+        self.batch_size
             .observe(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
-        self.unit_seconds.observe(took.as_secs_f64());
+        self.batch_seconds.observe(took.as_secs_f64());
     }
 
-    /// What counts the dead letters of a reason.
+    /// Counts the dead letters of a reason.
     pub fn dead(&self, reason: &'static str) -> Counter {
         self.dead.get_or_create(&Reason { reason }).clone()
     }
 
-    /// Counts one verdict.
-    pub fn verdict(&self, verdict: &Verdict) {
-        let outcome = match verdict {
-            Verdict::Settled(outcome) => outcome.as_str(),
-            Verdict::Duplicate => "duplicate",
-            Verdict::Dead(why) => {
-                self.dead(why.code()).inc();
-                "dead"
-            }
-        };
+    /// Counts one decision.
+    pub fn decision(&self, decision: &Decision) {
+        if let Decision::Dead(why) = decision {
+            self.dead(why.code()).inc();
+            self.dead_letters_recorded.inc();
+        }
+        let outcome = decision.as_str();
         self.events.get_or_create(&Outcome { outcome }).inc();
     }
 }

@@ -1,36 +1,40 @@
-//! Invoices: what an event says of one, and how such sayings are joined.
+//! Invoices: what one event says of an invoice, and what is known of it.
 
 use event::EventType;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    claim::{BookingId, Join},
-    fields::{self, MAX_ID, MAX_TEXT},
+    decode::{self, MAX_ID, MAX_TEXT},
+    event::Header,
+    ids::{BookingId, InvoiceId},
+    merge::{Change, EventOrder, Merge, Register, keep_latest, set_by},
     rejection::Rejection,
-    version::{Change, Register, Slot, Version, keep_latest, said},
+    text_enum,
+    text_enum::serde_as_text,
 };
 
-/// Stripe's status of an invoice, and `Deleted` for a draft that is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Not finalised.
-    Draft,
-    /// Finalised and payable: sent, overdue, or with a failed payment.
-    Open,
-    /// Given up, but it can still be paid.
-    Uncollectible,
-    /// Paid, also outside Stripe or because its total is 0.
-    Paid,
-    /// Voided.
-    Void,
-    /// Deleted; only drafts can be.
-    Deleted,
+text_enum! {
+    /// Stripe's status of an invoice, and `Deleted` for a draft that is gone.
+    pub enum Status {
+        /// Not finalised.
+        Draft = "draft",
+        /// Finalised and payable: sent, overdue, or with a failed payment.
+        Open = "open",
+        /// Given up, but it can still be paid.
+        Uncollectible = "uncollectible",
+        /// Paid, also outside Stripe or because its total is 0.
+        Paid = "paid",
+        /// Voided.
+        Void = "void",
+        /// Deleted; only drafts can be.
+        Deleted = "deleted",
+    }
 }
+serde_as_text!(Status);
 
 impl Status {
-    /// The place in the order of merit. A later rank is never taken back.
+    /// The rank within one invoice. A later rank is never taken back.
     pub fn rank(self) -> u8 {
         match self {
             Self::Draft => 0,
@@ -39,80 +43,31 @@ impl Status {
             Self::Paid | Self::Void | Self::Deleted => 3,
         }
     }
-
-    /// The merit among the invoices of one booking; `None` for one that is no
-    /// longer its invoice.
-    pub fn merit(self) -> Option<u8> {
-        match self {
-            Self::Draft => Some(0),
-            Self::Open | Self::Uncollectible => Some(1),
-            Self::Paid => Some(2),
-            Self::Void | Self::Deleted => None,
-        }
-    }
-
-    /// The value of the main app's enum `"InvoiceStatus"`; `None` for an
-    /// invoice that the main app does not see.
-    pub fn shown_as(self) -> Option<&'static str> {
-        match self {
-            Self::Draft => Some("DRAFT"),
-            Self::Open | Self::Uncollectible => Some("SENT"),
-            Self::Paid => Some("PAID"),
-            Self::Void | Self::Deleted => None,
-        }
-    }
-
-    /// As Stripe writes it, and as `stripe.invoice` keeps it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Draft => "draft",
-            Self::Open => "open",
-            Self::Uncollectible => "uncollectible",
-            Self::Paid => "paid",
-            Self::Void => "void",
-            Self::Deleted => "deleted",
-        }
-    }
-
-    /// Reads what [`Self::as_str`] wrote.
-    pub fn parse(text: &str) -> Option<Self> {
-        [
-            Self::Draft,
-            Self::Open,
-            Self::Uncollectible,
-            Self::Paid,
-            Self::Void,
-            Self::Deleted,
-        ]
-        .into_iter()
-        .find(|status| status.as_str() == text)
-    }
 }
 
-/// What is known of an invoice. Every value is of the greatest version that
-/// gave one.
+/// What is known of an invoice. Every value is of the greatest order that gave one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invoice {
-    /// Its status; its version is the greatest of all.
+    /// Its status; its order is the greatest of all.
     pub status: Register<Status>,
     /// `total`, in the currency's minor units.
-    pub total: Slot<i64>,
+    pub total: Option<Register<i64>>,
     /// The currency, in Stripe's lower case.
-    pub currency: Slot<String>,
+    pub currency: Option<Register<String>>,
     /// When Stripe made the invoice, in Unix seconds.
-    pub created: Slot<i64>,
+    pub created: Option<Register<i64>>,
     /// The number that the guest sees.
-    pub number: Slot<String>,
+    pub number: Option<Register<String>>,
     /// The page at Stripe where it can be paid.
-    pub hosted_url: Slot<String>,
+    pub hosted_url: Option<Register<String>>,
     /// The PDF.
-    pub pdf_url: Slot<String>,
+    pub pdf_url: Option<Register<String>>,
 }
 
-impl Join for Invoice {
-    fn join(&mut self, other: Self) -> Change {
+impl Merge for Invoice {
+    fn merge(&mut self, other: Self) -> Change {
         let mut change = Change::Unchanged;
-        if other.status.version > self.status.version {
+        if other.status.order > self.status.order {
             self.status = other.status;
             change = Change::Changed;
         }
@@ -125,33 +80,32 @@ impl Join for Invoice {
             .or(keep_latest(&mut self.pdf_url, other.pdf_url))
     }
 
-    fn version(&self) -> &Version {
-        &self.status.version
+    fn order(&self) -> &EventOrder {
+        &self.status.order
     }
 }
 
 impl Invoice {
-    /// Whether all that is known was said by the event of the status, so that
-    /// plain columns show it whole.
+    /// Whether one event gave all that is known, so that plain columns can hold it.
     pub fn is_of_one_event(&self) -> bool {
-        fn of<T>(slot: &Slot<T>, version: &Version) -> bool {
-            slot.as_ref().is_none_or(|said| said.version == *version)
+        fn is_of<T>(register: &Option<Register<T>>, order: &EventOrder) -> bool {
+            register.as_ref().is_none_or(|one| one.order == *order)
         }
-        let version = &self.status.version;
-        of(&self.total, version)
-            && of(&self.currency, version)
-            && of(&self.created, version)
-            && of(&self.number, version)
-            && of(&self.hosted_url, version)
-            && of(&self.pdf_url, version)
+        let order = &self.status.order;
+        is_of(&self.total, order)
+            && is_of(&self.currency, order)
+            && is_of(&self.created, order)
+            && is_of(&self.number, order)
+            && is_of(&self.hosted_url, order)
+            && is_of(&self.pdf_url, order)
     }
 }
 
 /// What one event says of an invoice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvoiceFact {
+pub struct InvoiceData {
     /// The invoice's id.
-    pub id: String,
+    pub id: InvoiceId,
     /// The booking that its metadata names.
     pub booking: Option<BookingId>,
     /// Its values.
@@ -173,36 +127,31 @@ struct Wire<'a> {
     metadata: Option<&'a RawValue>,
 }
 
-/// Reads what an event of type `invoice.*` says.
+/// Decodes the object of an event of type `invoice.*`.
 ///
 /// # Errors
 /// A [`Rejection`] where the object cannot be read or kept.
-pub fn read(
+pub fn decode(
     body: &[u8],
     event_type: EventType,
-    event_id: &str,
-    created: i64,
+    header: &Header,
     booking_key: &str,
-) -> Result<InvoiceFact, Rejection> {
-    let wire = fields::data::<Wire<'_>>(body)?.object;
-    fields::kind(wire.object.as_deref(), "invoice")?;
+) -> Result<InvoiceData, Rejection> {
+    let wire = decode::data::<Wire<'_>>(body)?.object;
+    decode::kind(wire.object.as_deref(), "invoice")?;
     let status = status(event_type, wire.status.as_deref())?;
-    let version = Version {
-        rank: status.rank(),
-        created,
-        event_id: event_id.to_owned(),
-    };
-    let made = wire.created.map(|at| fields::time(at, "invoice.created"));
+    let order = header.order(status.rank());
+    let created = wire.created.map(|at| decode::time(at, "invoice.created"));
     let text = |value, field, limit| {
-        fields::optional_text(value, field, limit).map(|value| said(value, &version))
+        decode::optional_text(value, field, limit).map(|value| set_by(value, &order))
     };
-    Ok(InvoiceFact {
-        id: fields::id(wire.id, "invoice.id")?,
-        booking: fields::booking(wire.metadata, booking_key)?,
+    Ok(InvoiceData {
+        id: decode::id(wire.id, "invoice.id")?.into(),
+        booking: decode::booking(wire.metadata, booking_key)?,
         invoice: Invoice {
-            total: said(wire.total, &version),
+            total: set_by(wire.total, &order),
             currency: text(wire.currency, "invoice.currency", MAX_ID)?,
-            created: said(made.transpose()?, &version),
+            created: set_by(created.transpose()?, &order),
             number: text(wire.number, "invoice.number", MAX_ID)?,
             hosted_url: text(
                 wire.hosted_invoice_url,
@@ -212,7 +161,7 @@ pub fn read(
             pdf_url: text(wire.invoice_pdf, "invoice.invoice_pdf", MAX_TEXT)?,
             status: Register {
                 value: status,
-                version,
+                order,
             },
         },
     })

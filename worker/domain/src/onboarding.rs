@@ -1,41 +1,27 @@
 //! How far a host's onboarding is.
 
-use crate::{account::Account, snapshot::Snapshot};
+use crate::{account::Account, account_snapshot::AccountSnapshot, text_enum};
 
-/// The status that the main app reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// The host has cut the connection.
-    Disconnected,
-    /// Stripe has rejected the host; this can be undone.
-    Rejected,
-    /// Stripe is checking.
-    InReview,
-    /// The platform has paused the host.
-    Paused,
-    /// The host has not finished the form.
-    Incomplete,
-    /// Something is overdue, or Stripe holds the account back.
-    Restricted,
-    /// Something is due before a deadline.
-    RestrictedSoon,
-    /// All is well.
-    Enabled,
-}
-
-impl Status {
-    /// As the enum `"HostOnboardingStatus"` writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Disconnected => "DISCONNECTED",
-            Self::Rejected => "REJECTED",
-            Self::InReview => "IN_REVIEW",
-            Self::Paused => "PAUSED",
-            Self::Incomplete => "INCOMPLETE",
-            Self::Restricted => "RESTRICTED",
-            Self::RestrictedSoon => "RESTRICTED_SOON",
-            Self::Enabled => "ENABLED",
-        }
+text_enum! {
+    /// The status that the main app reads, as the enum `"HostOnboardingStatus"` writes
+    /// it.
+    pub enum Status {
+        /// The host has cut the connection.
+        Disconnected = "DISCONNECTED",
+        /// Stripe has rejected the host; this can be undone.
+        Rejected = "REJECTED",
+        /// Stripe is checking.
+        InReview = "IN_REVIEW",
+        /// The platform has paused the host.
+        Paused = "PAUSED",
+        /// The host has not finished the form.
+        Incomplete = "INCOMPLETE",
+        /// Something is overdue, or Stripe holds the account back.
+        Restricted = "RESTRICTED",
+        /// Something is due before a deadline.
+        RestrictedSoon = "RESTRICTED_SOON",
+        /// Nothing is due.
+        Enabled = "ENABLED",
     }
 }
 
@@ -52,7 +38,7 @@ pub struct Onboarding {
 
 /// The onboarding of an account whose winning snapshot is `snapshot`; an
 /// account without one has only just connected.
-pub fn onboarding(account: &Account, snapshot: &Snapshot) -> Onboarding {
+pub fn onboarding(account: &Account, snapshot: &AccountSnapshot) -> Onboarding {
     let status = if account.is_disconnected() {
         Status::Disconnected
     } else {
@@ -66,7 +52,7 @@ pub fn onboarding(account: &Account, snapshot: &Snapshot) -> Onboarding {
 }
 
 /// The first condition that holds, of a connected account.
-pub fn status(snapshot: &Snapshot) -> Status {
+pub fn status(snapshot: &AccountSnapshot) -> Status {
     let requirements = &snapshot.requirements;
     let reason = requirements.disabled_reason.as_deref().unwrap_or("");
     let enabled = snapshot.charges_enabled && snapshot.payouts_enabled;
@@ -96,18 +82,18 @@ pub fn status(snapshot: &Snapshot) -> Status {
 
 /// A guest's card can be charged. Standard accounts have no capabilities that
 /// the platform must ask for.
-fn can_sell(snapshot: &Snapshot) -> bool {
+fn can_sell(snapshot: &AccountSnapshot) -> bool {
     snapshot.charges_enabled
-        && (snapshot.kind.as_deref() == Some("standard")
+        && (snapshot.account_type.as_deref() == Some("standard")
             || snapshot.card_payments.as_deref() == Some("active"))
 }
 
-fn due_in_future(snapshot: &Snapshot) -> bool {
+fn due_in_future(snapshot: &AccountSnapshot) -> bool {
     !snapshot.future_currently_due.is_empty() && snapshot.future_deadline.is_some()
 }
 
 /// The deadline of today's requirements, else that of the future ones.
-fn deadline(snapshot: &Snapshot) -> Option<i64> {
+fn deadline(snapshot: &AccountSnapshot) -> Option<i64> {
     let future = due_in_future(snapshot)
         .then_some(snapshot.future_deadline)
         .flatten();

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::ids::BookingId;
+
 /// A permanent reason: the event goes to the dead letters, and trying again
 /// without a change of data or code would end the same.
 ///
@@ -55,17 +57,17 @@ pub enum Rejection {
     /// The booking belongs to another account.
     BookingClaimedByOtherAccount {
         /// The booking.
-        booking: i32,
+        booking: BookingId,
     },
     /// The account names the booking in more objects than it may.
     TooManyClaims {
         /// The booking.
-        booking: i32,
+        booking: BookingId,
     },
     /// Postgres refused the event's values.
     RefusedByDatabase {
         /// The rule in words.
-        kind: &'static str,
+        rule: &'static str,
     },
 }
 
@@ -141,8 +143,8 @@ impl fmt::Display for Rejection {
                     "The account names booking {booking} in too many objects."
                 )
             }
-            Self::RefusedByDatabase { kind } => {
-                write!(f, "Postgres refused a value of the event: {kind}.")
+            Self::RefusedByDatabase { rule } => {
+                write!(f, "Postgres refused a value of the event: {rule}.")
             }
         }
     }

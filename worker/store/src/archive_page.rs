@@ -1,7 +1,7 @@
-//! Keeping the bytes of applied events: laying them out in pages, compressing
-//! them, and back. Pure but for the random part of a page's number.
+//! The bytes of applied events: laid out on pages, compressed, and back. Pure but for the
+//! random part of a page's number.
 //!
-//! The events of one unit go onto one page. They resemble each other, so that a
+//! The events of one batch go onto one page. They resemble each other, so that a
 //! page is compressed faster, and to a third of the size, than its events one by
 //! one; and it is one row.
 
@@ -19,9 +19,9 @@ const FULL: usize = 4 * 1024 * 1024;
 /// the largest size that brokers take.
 const MOST: u64 = 132 * 1024 * 1024;
 
-/// Whether the bytes of applied events are kept.
+/// Whether the bytes of applied events are archived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
+pub enum ArchivePolicy {
     /// `KEEP_EVENTS_DAYS=0`.
     Never,
     /// For as long as pruning leaves them.
@@ -30,7 +30,7 @@ pub enum Keep {
 
 /// Events that go onto one page.
 #[derive(Debug)]
-pub struct Sheet<'a> {
+pub struct PageBuilder<'a> {
     /// The page's number.
     pub id: i64,
     /// Ids and bytes.
@@ -39,7 +39,7 @@ pub struct Sheet<'a> {
 
 /// A page as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct ArchivePage {
     /// The ids of its events, in order.
     pub event_ids: Vec<String>,
     /// Where each event but the last ends.
@@ -49,15 +49,15 @@ pub struct Page {
 }
 
 /// Lays events out on as many pages as it takes.
-pub fn lay_out<'a>(events: &[(&'a str, &'a [u8])], now: DateTime<Utc>) -> Vec<Sheet<'a>> {
-    let mut sheets: Vec<Sheet<'a>> = Vec::new();
+pub fn paginate<'a>(events: &[(&'a str, &'a [u8])], now: DateTime<Utc>) -> Vec<PageBuilder<'a>> {
+    let mut pages: Vec<PageBuilder<'a>> = Vec::new();
     let mut room = 0;
     for (id, body) in events {
-        match sheets.last_mut() {
-            Some(sheet) if body.len() <= room => sheet.events.push((id, body)),
+        match pages.last_mut() {
+            Some(page) if body.len() <= room => page.events.push((id, body)),
             _ => {
                 room = FULL;
-                sheets.push(Sheet {
+                pages.push(PageBuilder {
                     id: number(now),
                     events: vec![(id, body)],
                 });
@@ -65,17 +65,17 @@ pub fn lay_out<'a>(events: &[(&'a str, &'a [u8])], now: DateTime<Utc>) -> Vec<Sh
         }
         room = room.saturating_sub(body.len());
     }
-    sheets
+    pages
 }
 
 /// Milliseconds since 1970, then 20 random bits: pages are stored one behind the
-/// other, and two workers hardly ever choose the same. Should they, one unit
+/// other, and two workers hardly ever choose the same. Should they, one batch
 /// fails and is tried again.
 fn number(now: DateTime<Utc>) -> i64 {
     now.timestamp_millis() << 20 | i64::from(fastrand::u32(..1 << 20))
 }
 
-impl<'a> Sheet<'a> {
+impl<'a> PageBuilder<'a> {
     /// The ids of its events.
     pub fn ids(&self) -> impl Iterator<Item = &'a str> {
         self.events.iter().map(|(id, _)| *id)
@@ -85,7 +85,7 @@ impl<'a> Sheet<'a> {
     ///
     /// # Errors
     /// As zstd says.
-    pub fn compress(&self) -> io::Result<Page> {
+    pub fn compress(&self) -> io::Result<ArchivePage> {
         let length = self.events.iter().map(|(_, body)| body.len()).sum();
         let mut bytes = Vec::with_capacity(length);
         let mut ends = Vec::with_capacity(self.events.len());
@@ -94,7 +94,7 @@ impl<'a> Sheet<'a> {
             ends.push(i32::try_from(bytes.len()).map_err(io::Error::other)?);
         }
         ends.pop();
-        Ok(Page {
+        Ok(ArchivePage {
             event_ids: self.ids().map(str::to_owned).collect(),
             ends,
             bytes: zstd::bulk::compress(&bytes, LEVEL)?,
@@ -102,11 +102,11 @@ impl<'a> Sheet<'a> {
     }
 }
 
-impl Page {
+impl ArchivePage {
     /// Its events: ids, and the bytes as Stripe signed them.
     ///
     /// # Errors
-    /// The page is not what [`Sheet::compress`] made.
+    /// The page is not what [`PageBuilder::compress`] made.
     pub fn events(&self) -> io::Result<Vec<(&str, Vec<u8>)>> {
         let mut bytes = Vec::new();
         let decoder = zstd::stream::read::Decoder::new(self.bytes.as_slice())?;
@@ -150,9 +150,9 @@ mod tests {
             .iter()
             .map(|(id, body)| (id.as_str(), body.as_slice()))
             .collect();
-        let sheets = lay_out(&events, DateTime::UNIX_EPOCH);
-        assert_eq!(sheets.len(), 1);
-        let page = sheets[0].compress().unwrap();
+        let pages = paginate(&events, DateTime::UNIX_EPOCH);
+        assert_eq!(pages.len(), 1);
+        let page = pages[0].compress().unwrap();
         let length: usize = bodies.iter().map(|(_, body)| body.len()).sum();
         assert!(page.bytes.len() < length / 5);
         let back: Vec<(String, Vec<u8>)> = page
@@ -162,7 +162,7 @@ mod tests {
             .map(|(id, body)| (id.to_owned(), body))
             .collect();
         assert_eq!(back, bodies);
-        assert!(lay_out(&[], DateTime::UNIX_EPOCH).is_empty());
+        assert!(paginate(&[], DateTime::UNIX_EPOCH).is_empty());
     }
 
     #[test]
@@ -175,8 +175,8 @@ mod tests {
             ("evt_4", b"2"),
             ("evt_5", &[b'y'; FULL + 1]),
         ];
-        let sheets = lay_out(&events, DateTime::UNIX_EPOCH);
-        let ids: Vec<Vec<&str>> = sheets.iter().map(|sheet| sheet.ids().collect()).collect();
+        let pages = paginate(&events, DateTime::UNIX_EPOCH);
+        let ids: Vec<Vec<&str>> = pages.iter().map(|page| page.ids().collect()).collect();
         assert_eq!(
             ids,
             [
@@ -186,9 +186,9 @@ mod tests {
                 vec!["evt_5"]
             ]
         );
-        for sheet in &sheets {
-            let page = sheet.compress().unwrap();
-            for ((id, body), (back_id, back)) in sheet.events.iter().zip(page.events().unwrap()) {
+        for page in &pages {
+            let page = page.compress().unwrap();
+            for ((id, body), (back_id, back)) in page.events.iter().zip(page.events().unwrap()) {
                 assert_eq!((*id, *body), (back_id, back.as_slice()));
             }
         }
@@ -197,12 +197,12 @@ mod tests {
     #[test]
     fn what_nobody_made_is_refused() {
         let events: [(&str, &[u8]); 2] = [("evt_1", b"{}"), ("evt_2", b"{}")];
-        let page = lay_out(&events, DateTime::UNIX_EPOCH)[0]
+        let page = paginate(&events, DateTime::UNIX_EPOCH)[0]
             .compress()
             .unwrap();
         for ends in [vec![9], vec![-1]] {
             assert!(
-                Page {
+                ArchivePage {
                     ends,
                     ..page.clone()
                 }
@@ -211,6 +211,6 @@ mod tests {
             );
         }
         let bytes = b"not zstd".to_vec();
-        assert!(Page { bytes, ..page }.events().is_err());
+        assert!(ArchivePage { bytes, ..page }.events().is_err());
     }
 }

@@ -1,82 +1,97 @@
-//! Why a unit of work did not commit, and what that asks for.
+//! Why a statement failed, and what that asks for.
 
 use std::fmt;
 
-use diesel::result::{DatabaseErrorKind, Error};
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_async::pooled_connection::bb8::RunError;
 
-use crate::stored::StoreError;
+type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a unit did not commit.
+/// Why a statement or a transaction failed; nothing of it was committed.
 #[derive(Debug)]
-pub enum Failure {
-    /// The database cannot be used by anyone now: wait, and hold everything.
-    Away(Box<dyn std::error::Error + Send + Sync>),
+pub enum Error {
+    /// Nobody can use the database now: wait, and try again.
+    Unavailable(Source),
     /// Somebody else was in the way: try again.
-    Contended(Error),
+    Contended(Source),
     /// A rule of the database refuses a value: no retry helps.
     Refused {
         /// The rule in words.
-        kind: &'static str,
+        rule: &'static str,
         /// What Postgres said.
-        source: Error,
+        source: Source,
     },
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Away(_) => f.write_str("the database cannot be used"),
+            Self::Unavailable(_) => f.write_str("the database cannot be used"),
             Self::Contended(_) => f.write_str("the database could not commit now"),
-            Self::Refused { kind, .. } => write!(f, "the database refused a value: {kind}"),
+            Self::Refused { rule, .. } => write!(f, "the database refused a value: {rule}"),
         }
     }
 }
 
-impl std::error::Error for Failure {
+impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Away(error) => Some(error.as_ref()),
-            Self::Contended(error) | Self::Refused { source: error, .. } => Some(error),
+            Self::Unavailable(source) | Self::Contended(source) | Self::Refused { source, .. } => {
+                Some(source.as_ref())
+            }
         }
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let Error::DatabaseError(kind, _) = &error else {
+impl Error {
+    /// Whether nobody can use the database now.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+impl From<DieselError> for Error {
+    fn from(error: DieselError) -> Self {
+        let DieselError::DatabaseError(kind, _) = &error else {
             return match error {
-                Error::RollbackErrorOnCommit { .. } | Error::BrokenTransactionManager => {
-                    Self::Away(Box::new(error))
-                }
-                error => Self::Contended(error),
+                DieselError::RollbackErrorOnCommit { .. }
+                | DieselError::BrokenTransactionManager => Self::Unavailable(error.into()),
+                error => Self::Contended(error.into()),
             };
         };
-        match kind {
+        let rule = match kind {
             DatabaseErrorKind::ClosedConnection
             | DatabaseErrorKind::UnableToSendCommand
-            | DatabaseErrorKind::ReadOnlyTransaction => Self::Away(Box::new(error)),
-            DatabaseErrorKind::NotNullViolation => refused("a column that may not be null", error),
-            DatabaseErrorKind::CheckViolation => refused("a check constraint", error),
-            DatabaseErrorKind::ExclusionViolation => refused("an exclusion constraint", error),
-            // Unique and foreign keys can be another writer's doing, and
-            // Diesel does not tell the rest apart (a full disk, a lock that
-            // was not had in time, a shutdown): all of them may pass.
-            _ => Self::Contended(error),
-        }
+            | DatabaseErrorKind::ReadOnlyTransaction => return Self::Unavailable(error.into()),
+            DatabaseErrorKind::NotNullViolation => "a column that may not be null",
+            DatabaseErrorKind::CheckViolation => "a check constraint",
+            DatabaseErrorKind::ExclusionViolation => "an exclusion constraint",
+            // Unique and foreign keys can be another writer's doing, and Diesel does
+            // not tell the rest apart (a full disk, a lock that was not had in time, a
+            // shutdown): all of them may pass.
+            _ => return Self::Contended(error.into()),
+        };
+        let source = error.into();
+        Self::Refused { rule, source }
     }
 }
 
-fn refused(kind: &'static str, source: Error) -> Failure {
-    Failure::Refused { kind, source }
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Self {
+        Self::Unavailable(error.into())
+    }
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Database(error) => error.into(),
-            StoreError::Unreadable(_) => Self::Contended(Error::DeserializationError(error.into())),
-        }
+impl From<diesel::ConnectionError> for Error {
+    fn from(error: diesel::ConnectionError) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+/// A row holds what this worker did not write: another release may read it.
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Contended(DieselError::DeserializationError(error.into()).into())
     }
 }
 
@@ -85,10 +100,4 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let causes: Vec<String> = causes.map(ToString::to_string).collect();
     causes.join(": ")
-}
-
-impl From<RunError> for Failure {
-    fn from(error: RunError) -> Self {
-        Self::Away(Box::new(error))
-    }
 }

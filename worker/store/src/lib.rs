@@ -1,31 +1,52 @@
-//! Postgres: every statement that the worker sends. It knows no Stripe JSON.
+//! PostgreSQL: every statement that the worker sends. It knows no Stripe JSON.
 //!
-//! Functions take the connection first. Those that read take it shared, so that
-//! a caller can send several at once; transactions are begun by the caller.
+//! Functions take the connection first. Those that read take it shared, so that a
+//! caller can send several statements at once. Those that write what events decide take
+//! a [`WriteTx`]. All of them fail with an [`Error`], as Postgres says; other failures
+//! are named where they occur.
+//!
+//! The tables of the schema `stripe` have a module each, and one more for what operators
+//! ask of it; the main app's tables are in [`main_app`].
 
 pub mod account;
-pub mod adopt;
-pub mod app;
+pub mod account_transition;
+pub mod archive;
 pub mod archive_page;
-pub mod burial;
-pub mod claim;
-pub mod connect;
+mod booking_claim;
+mod checkout_session;
+pub mod database;
+pub mod database_url;
 pub mod dead_letter;
-pub mod error;
-pub mod history;
-pub mod invoice;
-pub mod kept;
-pub mod ledger;
-pub mod migrate;
-pub mod overview;
-pub mod page;
+pub mod dead_letter_query;
+mod error;
+pub mod event;
+pub mod event_query;
+mod invoice;
+pub mod job_lock;
+pub mod main_app;
+pub mod migrations;
+pub mod operator_query;
+pub mod paging;
 pub mod replay;
-pub mod replay_run;
+pub mod replay_item;
 pub mod retention;
-pub mod schema;
-pub mod session;
+mod schema;
+pub mod schema_check;
 mod statement;
-pub mod stored;
 mod tls;
-pub mod transaction;
-mod unverified;
+mod tls_unverified;
+
+pub mod waiting;
+pub mod working_set;
+mod write_tx;
+
+pub use database::Database;
+pub use error::Error;
+pub use write_tx::{Transaction, WriteTx, transaction, write};
+
+/// A connection to the database.
+pub type Connection = diesel_async::AsyncPgConnection;
+/// A pool of connections.
+pub type Pool = diesel_async::pooled_connection::bb8::Pool<Connection>;
+/// What a function of this crate gives back.
+pub type Result<T> = std::result::Result<T, Error>;

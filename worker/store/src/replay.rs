@@ -1,98 +1,134 @@
-//! `stripe.replay` and `stripe.replay_item`: what operators sent again, and what
-//! came of it.
-
-use std::collections::BTreeSet;
+//! `stripe.replay` while a run goes on: the items that it takes, those that it has sent,
+//! and those that it left behind where it was killed.
+//!
+//! A run holds a lock of its database session from its start to its end. Where the lock
+//! is free, the run is over, and the items that it took but did not send are given back.
 
 use diesel::{
-    QueryResult, QueryableByName,
-    sql_types::{Array, BigInt, Nullable, Text},
+    QueryableByName,
+    sql_types::{Array, BigInt, Bool, Nullable, Text},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
+use domain::text_enum;
 
-/// What a replayed message carries: of which run and which item it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket {
-    /// The run.
-    pub run: i64,
-    /// The id of the dead letter or of the event.
-    pub item: String,
-}
+use crate::{Connection, Result, WriteTx};
 
-/// What came of one item.
-#[derive(Clone, Debug)]
-pub struct Note<'a> {
-    /// The item.
-    pub ticket: &'a Ticket,
-    /// As the ledger, or `duplicate`.
-    pub outcome: &'static str,
-    /// Why, as a code.
-    pub reason: Option<&'a str>,
+/// The locks of runs: this number and the run's own.
+const LOCKS: i64 = 0x5354_5250_0000_0000;
+
+text_enum! {
+    /// What a replay sends again.
+    pub enum Kind {
+        /// Events that could not be applied.
+        DeadLetters = "dead_letters",
+        /// Events that had their effect, to be decided again.
+        Events = "events",
+    }
 }
 
 #[derive(QueryableByName)]
-struct Open {
+struct Id {
     #[diesel(sql_type = BigInt)]
-    replay_id: i64,
-    #[diesel(sql_type = Text)]
-    item_id: String,
+    id: i64,
 }
 
-/// Those of the tickets that ask for an applied event to be judged again and were
-/// not used yet. So an event is judged again once a run, however often the
-/// message comes.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn unused(
-    mut conn: &AsyncPgConnection,
-    tickets: &[&Ticket],
-) -> QueryResult<BTreeSet<Ticket>> {
-    if tickets.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let runs: Vec<i64> = tickets.iter().map(|ticket| ticket.run).collect();
-    let items: Vec<&str> = tickets.iter().map(|ticket| ticket.item.as_str()).collect();
-    let open: Vec<Open> = diesel::sql_query(
-        "SELECT i.replay_id, i.item_id FROM unnest($1, $2) AS t (replay_id, item_id) \
-         JOIN stripe.replay_item i USING (replay_id, item_id) \
-         JOIN stripe.replay r ON r.id = i.replay_id AND r.kind = 'events' \
-         WHERE i.outcome IS NULL OR i.outcome = 'abandoned'",
+#[derive(QueryableByName)]
+struct Had {
+    #[diesel(sql_type = Bool)]
+    had: bool,
+}
+
+/// Notes that a run begins. Gives back its number.
+pub async fn start(mut conn: &Connection, kind: Kind, by: &str, selection: &str) -> Result<i64> {
+    let run: Id = diesel::sql_query(
+        // Nobody else sees the row before its lock is held.
+        "WITH run AS (INSERT INTO stripe.replay (kind, replayed_by, selection) \
+            VALUES ($1, $2, $3) RETURNING id) \
+         SELECT id FROM run WHERE pg_try_advisory_lock($4 + id)",
     )
-    .bind::<Array<BigInt>, _>(runs)
-    .bind::<Array<Text>, _>(items)
-    .load(&mut conn)
+    .bind::<Text, _>(kind.as_str())
+    .bind::<Text, _>(by)
+    .bind::<Text, _>(selection)
+    .bind::<BigInt, _>(LOCKS)
+    .get_result(&mut conn)
     .await?;
-    let tickets = open.into_iter().map(|open| Ticket {
-        run: open.replay_id,
-        item: open.item_id,
-    });
-    Ok(tickets.collect())
+    Ok(run.id)
 }
 
-/// Notes what came of items. The first outcome stays: a message that comes twice
-/// tells nothing new.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn note(mut conn: &AsyncPgConnection, notes: &[Note<'_>]) -> QueryResult<()> {
-    if notes.is_empty() {
-        return Ok(());
-    }
-    let runs: Vec<i64> = notes.iter().map(|note| note.ticket.run).collect();
-    let items: Vec<&str> = notes.iter().map(|note| note.ticket.item.as_str()).collect();
-    let outcomes: Vec<&str> = notes.iter().map(|note| note.outcome).collect();
-    let reasons: Vec<Option<&str>> = notes.iter().map(|note| note.reason).collect();
+/// Takes the lock of a run; `false` if somebody has it.
+async fn lock(mut conn: &Connection, run: i64) -> Result<bool> {
+    let lock: Had = diesel::sql_query("SELECT pg_try_advisory_lock($1) AS had")
+        .bind::<BigInt, _>(LOCKS + run)
+        .get_result(&mut conn)
+        .await?;
+    Ok(lock.had)
+}
+
+async fn unlock(mut conn: &Connection, run: i64) -> Result<()> {
+    diesel::sql_query("SELECT pg_advisory_unlock($1)")
+        .bind::<BigInt, _>(LOCKS + run)
+        .execute(&mut conn)
+        .await?;
+    Ok(())
+}
+
+/// Gives back what no queue takes.
+pub async fn unroutable(tx: &WriteTx<'_>, run: i64, ids: &[String]) -> Result<()> {
+    give_back(tx, run, Some(ids), "unroutable").await
+}
+
+/// Gives back what this run took and did not send.
+pub async fn abandon(tx: &WriteTx<'_>, run: i64) -> Result<()> {
+    give_back(tx, run, None, "abandoned").await
+}
+
+/// What was taken and not sent is dead again, unless its outcome is known: then
+/// it was sent after all.
+async fn give_back(
+    tx: &WriteTx<'_>,
+    run: i64,
+    ids: Option<&[String]>,
+    outcome: &str,
+) -> Result<()> {
+    let mut conn: &Connection = tx;
     diesel::sql_query(
-        "UPDATE stripe.replay_item i SET outcome = n.outcome, reason = n.reason, judged_at = now() \
-         FROM unnest($1, $2, $3, $4) AS n (replay_id, item_id, outcome, reason) \
-         WHERE i.replay_id = n.replay_id AND i.item_id = n.item_id \
-            AND (i.outcome IS NULL OR i.outcome = 'abandoned')",
+        "WITH items AS (UPDATE stripe.replay_item SET outcome = $3, decided_at = now() \
+                WHERE replay_id = $1 AND published_at IS NULL AND outcome IS NULL \
+                    AND ($2 IS NULL OR item_id = ANY($2)) RETURNING item_id), \
+            letters AS (UPDATE stripe.dead_letter d SET state = 'dead', changed_at = now() \
+                FROM items WHERE d.id = items.item_id AND d.replay_id = $1 \
+                    AND d.state = 'replayed' RETURNING d.id) \
+         UPDATE stripe.event e SET outcome = 'dead' FROM letters \
+         WHERE e.id = letters.id AND e.outcome = 'replayed'",
     )
-    .bind::<Array<BigInt>, _>(runs)
-    .bind::<Array<Text>, _>(items)
-    .bind::<Array<Text>, _>(outcomes)
-    .bind::<Array<Nullable<Text>>, _>(reasons)
+    .bind::<BigInt, _>(run)
+    .bind::<Nullable<Array<Text>>, _>(ids)
+    .bind::<Text, _>(outcome)
     .execute(&mut conn)
-    .await
-    .map(drop)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a run is over.
+pub async fn end(mut conn: &Connection, run: i64) -> Result<()> {
+    diesel::sql_query("UPDATE stripe.replay SET ended_at = now() WHERE id = $1")
+        .bind::<BigInt, _>(run)
+        .execute(&mut conn)
+        .await?;
+    unlock(conn, run).await
+}
+
+/// The runs that were killed: not ended, and nobody holds their lock.
+pub async fn killed(mut conn: &Connection) -> Result<Vec<i64>> {
+    let open: Vec<Id> =
+        diesel::sql_query("SELECT id FROM stripe.replay WHERE ended_at IS NULL ORDER BY id")
+            .load(&mut conn)
+            .await?;
+    let mut killed = Vec::new();
+    for run in open {
+        if lock(conn, run.id).await? {
+            killed.push(run.id);
+        }
+    }
+    Ok(killed)
 }

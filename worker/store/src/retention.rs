@@ -1,10 +1,9 @@
 //! Removing what is older than it has to be kept, in small batches.
 
-use diesel::{
-    QueryResult,
-    sql_types::{BigInt, Integer},
-};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel::sql_types::{BigInt, Integer};
+use diesel_async::RunQueryDsl;
+
+use crate::{Connection, Result};
 
 /// What can be pruned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ impl Kind {
     fn parts(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Bodies => (
-                "stripe.kept_page",
+                "stripe.event_archive",
                 "id",
                 "stored_at < now() - make_interval(days => $1)",
             ),
@@ -71,32 +70,21 @@ struct Count {
 }
 
 /// Removes up to `limit` that are older than `days`. Gives back how many.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn remove(
-    mut conn: &AsyncPgConnection,
-    kind: Kind,
-    days: i32,
-    limit: i64,
-) -> QueryResult<usize> {
+pub async fn remove(mut conn: &Connection, kind: Kind, days: i32, limit: i64) -> Result<usize> {
     let (table, key, old) = kind.parts();
     // SKIP LOCKED: a row that is being worked on is not old.
-    diesel::sql_query(format!(
+    Ok(diesel::sql_query(format!(
         "DELETE FROM {table} WHERE {key} = ANY(ARRAY( \
             SELECT {key} FROM {table} WHERE {old} LIMIT $2 FOR UPDATE SKIP LOCKED))"
     ))
     .bind::<Integer, _>(days)
     .bind::<BigInt, _>(limit)
     .execute(&mut conn)
-    .await
+    .await?)
 }
 
 /// How many are older than `days`.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn count(mut conn: &AsyncPgConnection, kind: Kind, days: i32) -> QueryResult<i64> {
+pub async fn count(mut conn: &Connection, kind: Kind, days: i32) -> Result<i64> {
     let (table, _, old) = kind.parts();
     let count: Count =
         diesel::sql_query(format!("SELECT count(*) AS count FROM {table} WHERE {old}"))

@@ -8,7 +8,7 @@ use rustls::{
 };
 use tokio_postgres::{Config, config::SslMode};
 
-use crate::{connect::UrlError, unverified::Unverified};
+use crate::{database_url::UrlError, tls_unverified::Unverified};
 
 /// What the URL asks of TLS.
 #[derive(Default)]

@@ -1,0 +1,196 @@
+//! Checkout Sessions: the link between a booking and its invoice.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    decode::{self, Expandable, MAX_ID},
+    event::Header,
+    ids::{BookingId, CheckoutSessionId, InvoiceId},
+    merge::{Change, EventOrder, Merge, Register, keep_first, keep_latest, set_by},
+    rejection::Rejection,
+    text_enum,
+    text_enum::serde_as_text,
+};
+
+text_enum! {
+    /// Whether a session was paid; it never goes back to `unpaid`.
+    pub enum PaymentStatus {
+        /// Not paid yet.
+        Unpaid = "unpaid",
+        /// Paid.
+        Paid = "paid",
+        /// Nothing had to be paid.
+        NoPaymentRequired = "no_payment_required",
+    }
+}
+serde_as_text!(PaymentStatus);
+
+impl PaymentStatus {
+    /// The rank: an unpaid session can be paid, not the other way round.
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::Unpaid => 0,
+            Self::Paid | Self::NoPaymentRequired => 1,
+        }
+    }
+}
+
+text_enum! {
+    /// How far a session is; it never goes back to `open`.
+    pub enum Status {
+        /// The guest can still pay.
+        Open = "open",
+        /// The guest went through it.
+        Complete = "complete",
+        /// Its time ran out.
+        Expired = "expired",
+    }
+}
+serde_as_text!(Status);
+
+impl Status {
+    /// The rank: an open session ends, not the other way round.
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::Open => 0,
+            Self::Complete | Self::Expired => 1,
+        }
+    }
+}
+
+/// What is known of a Checkout Session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckoutSession {
+    /// The order of the latest event, without a rank.
+    pub latest: EventOrder,
+    /// Whether it was paid.
+    pub payment_status: Option<Register<PaymentStatus>>,
+    /// How far it is.
+    pub status: Option<Register<Status>>,
+    /// The invoice; the first one named stays.
+    pub invoice: Option<Register<InvoiceId>>,
+    /// The payment intent; the first one named stays.
+    pub payment_intent: Option<Register<String>>,
+}
+
+impl Merge for CheckoutSession {
+    fn merge(&mut self, other: Self) -> Change {
+        let mut change = Change::Unchanged;
+        if other.latest > self.latest {
+            self.latest = other.latest;
+            change = Change::Changed;
+        }
+        change
+            .or(keep_latest(&mut self.payment_status, other.payment_status))
+            .or(keep_latest(&mut self.status, other.status))
+            .or(keep_first(&mut self.invoice, other.invoice))
+            .or(keep_first(&mut self.payment_intent, other.payment_intent))
+    }
+
+    fn order(&self) -> &EventOrder {
+        &self.latest
+    }
+}
+
+impl CheckoutSession {
+    /// Whether the latest event gave all that is known, so that plain columns can
+    /// hold it.
+    pub fn is_of_one_event(&self) -> bool {
+        let orders = [
+            self.payment_status.as_ref().map(|one| &one.order),
+            self.status.as_ref().map(|one| &one.order),
+            self.invoice.as_ref().map(|one| &one.order),
+            self.payment_intent.as_ref().map(|one| &one.order),
+        ];
+        // Their ranks differ.
+        let is_latest = |order: &EventOrder| {
+            (order.created, &order.event_id) == (self.latest.created, &self.latest.event_id)
+        };
+        orders.into_iter().flatten().all(is_latest)
+    }
+}
+
+/// What one event says of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckoutSessionData {
+    /// The session's id.
+    pub id: CheckoutSessionId,
+    /// The booking that its metadata or its `client_reference_id` names.
+    pub booking: Option<BookingId>,
+    /// Its values.
+    pub session: CheckoutSession,
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    id: String,
+    object: Option<String>,
+    payment_status: Option<String>,
+    status: Option<String>,
+    invoice: Option<Expandable>,
+    payment_intent: Option<Expandable>,
+    client_reference_id: Option<String>,
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+}
+
+/// Decodes the object of an event of type `checkout.session.*`.
+///
+/// # Errors
+/// A [`Rejection`] where the object cannot be read or kept.
+pub fn decode(
+    body: &[u8],
+    header: &Header,
+    booking_key: &str,
+) -> Result<CheckoutSessionData, Rejection> {
+    let wire = decode::data::<Wire<'_>>(body)?.object;
+    decode::kind(wire.object.as_deref(), "checkout.session")?;
+    let latest = header.order(0);
+    let link = |value: Option<Expandable>, field| {
+        decode::optional_text(value.map(Expandable::into_id), field, MAX_ID)
+    };
+    let payment_status = known(
+        wire.payment_status,
+        PaymentStatus::parse,
+        "session.payment_status",
+    )?;
+    let status = known(wire.status, Status::parse, "session.status")?;
+    let invoice = link(wire.invoice, "session.invoice")?.map(InvoiceId::from);
+    let payment_intent = link(wire.payment_intent, "session.payment_intent")?;
+    Ok(CheckoutSessionData {
+        booking: booking(wire.metadata, booking_key, wire.client_reference_id)?,
+        id: decode::id(wire.id, "session.id")?.into(),
+        session: CheckoutSession {
+            payment_status: payment_status
+                .and_then(|status| set_by(Some(status), &header.order(status.rank()))),
+            status: status.and_then(|status| set_by(Some(status), &header.order(status.rank()))),
+            invoice: set_by(invoice, &latest),
+            payment_intent: set_by(payment_intent, &latest),
+            latest,
+        },
+    })
+}
+
+fn known<T>(
+    value: Option<String>,
+    parse: fn(&str) -> Option<T>,
+    field: &'static str,
+) -> Result<Option<T>, Rejection> {
+    let parsed = |value: String| parse(&value).ok_or(Rejection::UnknownStatus { field });
+    value.map(parsed).transpose()
+}
+
+/// The metadata speaks first. A `client_reference_id` that is no booking's id
+/// is another shop's reference, not an error: Standard hosts have other
+/// sessions as well.
+fn booking(
+    metadata: Option<&RawValue>,
+    key: &str,
+    client_reference_id: Option<String>,
+) -> Result<Option<BookingId>, Rejection> {
+    match decode::booking(metadata, key)? {
+        Some(booking) => Ok(Some(booking)),
+        None => Ok(client_reference_id.and_then(|text| decode::booking_id(&text).ok())),
+    }
+}

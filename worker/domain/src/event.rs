@@ -1,0 +1,193 @@
+//! One event, decoded from its bytes.
+
+use event::{Envelope, EventType, Mode, ObjectType};
+
+use crate::{
+    account::{self, AccountData},
+    checkout_session::{self, CheckoutSessionData},
+    decode,
+    ids::{AccountId, ObjectId},
+    invoice::{self, InvoiceData},
+    merge::EventOrder,
+    ownership::Claim,
+    rejection::Rejection,
+};
+
+/// The `created` of an event that does not say when it happened: it never wins
+/// against one that does, neither as the latest nor as the first.
+pub const UNKNOWN_TIME: i64 = 0;
+
+/// The fields of an event outside `data`, with texts that Postgres can keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The event's id.
+    pub id: String,
+    /// The event's type.
+    pub event_type: String,
+    /// The connected account; `None` for the platform's own events.
+    pub account: Option<AccountId>,
+    /// When the event happened, in Unix seconds; [`UNKNOWN_TIME`] where it does not say.
+    pub created: i64,
+    /// The API version that the object is written in.
+    pub api_version: Option<String>,
+    /// Whether it is of the live mode.
+    pub livemode: Option<bool>,
+}
+
+impl Header {
+    /// The order of a value of this rank that the event gives.
+    pub fn order(&self, rank: u8) -> EventOrder {
+        EventOrder {
+            rank,
+            created: self.created,
+            event_id: self.id.clone(),
+        }
+    }
+}
+
+/// An event that was decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its fields outside `data`.
+    pub header: Header,
+    /// What it says of its object.
+    pub data: EventData,
+}
+
+/// What an event says of its object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventData {
+    /// `invoice.*`
+    Invoice(InvoiceData),
+    /// `checkout.session.*`
+    CheckoutSession(CheckoutSessionData),
+    /// `account.*`
+    Account(AccountData),
+    /// The event is not for this deployment.
+    Ignored(IgnoreReason),
+}
+
+/// Why an event is not for this deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IgnoreReason {
+    /// It is of the other mode.
+    OtherMode,
+    /// The worker does not handle its type.
+    UnhandledType,
+}
+
+impl IgnoreReason {
+    /// The reason, as the ledger keeps it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::OtherMode => "other_mode",
+            Self::UnhandledType => "unhandled_type",
+        }
+    }
+}
+
+/// An event that cannot be applied, with as much of it as could be decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its fields outside `data`, where they could be decoded.
+    pub header: Option<Box<Header>>,
+    /// Why it cannot be applied.
+    pub rejection: Rejection,
+}
+
+/// What decoding depends on, fixed for a deployment.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The mode of this deployment.
+    pub mode: Mode,
+    /// The metadata key that names the booking.
+    pub booking_key: String,
+}
+
+/// Decodes one event from its bytes.
+///
+/// # Errors
+/// [`Rejected`] where the bytes are no event, or hold what Postgres cannot keep.
+pub fn decode(body: &[u8], rules: &Rules) -> Result<Event, Rejected> {
+    let header = header(body).map_err(|rejection| Rejected {
+        header: None,
+        rejection,
+    })?;
+    match data(body, &header, rules) {
+        Ok(data) => Ok(Event { header, data }),
+        Err(rejection) => Err(Rejected {
+            header: Some(Box::new(header)),
+            rejection,
+        }),
+    }
+}
+
+fn header(body: &[u8]) -> Result<Header, Rejection> {
+    let envelope = Envelope::read(body).map_err(|error| Rejection::UnreadableEvent {
+        why: error.to_string(),
+    })?;
+    let optional = |value: Option<std::borrow::Cow<'_, str>>, field| {
+        decode::optional_text(value.map(Into::into), field, decode::MAX_ID)
+    };
+    Ok(Header {
+        id: decode::text(envelope.id.into(), "id", decode::MAX_ID)?,
+        event_type: decode::text(envelope.event_type.into(), "type", decode::MAX_ID)?,
+        account: optional(envelope.account, "account")?.map(AccountId::from),
+        created: decode::time(envelope.created.unwrap_or(UNKNOWN_TIME), "created")?,
+        api_version: optional(envelope.api_version, "api_version")?,
+        livemode: envelope.livemode,
+    })
+}
+
+fn data(body: &[u8], header: &Header, rules: &Rules) -> Result<EventData, Rejection> {
+    if !rules.mode.accepts(header.livemode) {
+        return Ok(EventData::Ignored(IgnoreReason::OtherMode));
+    }
+    let Some(event_type) = EventType::parse(&header.event_type) else {
+        return Ok(EventData::Ignored(IgnoreReason::UnhandledType));
+    };
+    let key = &rules.booking_key;
+    Ok(match event_type.object() {
+        ObjectType::Invoice => EventData::Invoice(invoice::decode(body, event_type, header, key)?),
+        ObjectType::CheckoutSession => {
+            EventData::CheckoutSession(checkout_session::decode(body, header, key)?)
+        }
+        ObjectType::Account => EventData::Account(account::decode(body, event_type, header)?),
+    })
+}
+
+impl Event {
+    /// The id of the object that the event is about.
+    pub fn object_id(&self) -> Option<&str> {
+        match &self.data {
+            EventData::Invoice(data) => Some(&data.id),
+            EventData::CheckoutSession(data) => Some(&data.id),
+            EventData::Account(data) => Some(&data.id),
+            EventData::Ignored(_) => None,
+        }
+    }
+
+    /// Whether the event is not for this deployment.
+    pub fn is_ignored(&self) -> bool {
+        matches!(self.data, EventData::Ignored(_))
+    }
+
+    /// The account that the event is of; the platform where it names none.
+    pub fn account(&self) -> AccountId {
+        self.header.account.clone().unwrap_or_default()
+    }
+
+    /// The object and the claim that the event makes for it, where the object is one
+    /// that can name a booking. The claim may name none.
+    pub fn claim(&self) -> Option<(ObjectId, Claim)> {
+        let (object, booking) = match &self.data {
+            EventData::Invoice(data) => (ObjectId::Invoice(data.id.clone()), data.booking),
+            EventData::CheckoutSession(data) => {
+                (ObjectId::CheckoutSession(data.id.clone()), data.booking)
+            }
+            EventData::Account(_) | EventData::Ignored(_) => return None,
+        };
+        let account = self.account();
+        Some((object, Claim { account, booking }))
+    }
+}

@@ -1,0 +1,389 @@
+//! From the working set to the rows that the main app reads: which booking each
+//! invoice is of or what it waits for, which of a booking's invoices is the current
+//! one, and how a host's row looks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    account::Account,
+    account_snapshot::Requirements,
+    decode::moment,
+    ids::{AccountId, BookingId, InvoiceId},
+    invoice::{Invoice, Status},
+    merge::{EventOrder, value},
+    money,
+    onboarding::{self, onboarding},
+    ownership::{ClaimStatus, Owners},
+    text_enum,
+    working_set::{StoredInvoice, WorkingSet},
+};
+
+text_enum! {
+    /// What an invoice waits for before it can be its booking's row.
+    pub enum WaitingFor {
+        /// Neither the invoice nor a session names a booking.
+        Booking = "no_booking",
+        /// The main app has no such booking yet.
+        BookingRow = "booking_missing",
+        /// The deployment's owner query does not know the booking yet.
+        Owner = "owner_unknown",
+        /// The booking is another account's, unless its claim turns out to be first.
+        Claim = "booking_claimed_by_other_account",
+        /// No event gave a total and a currency.
+        Amount = "amount_unknown",
+    }
+}
+
+/// The columns of an invoice's row that depend on other objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredProjection {
+    /// The account that issued it.
+    pub account: AccountId,
+    /// The booking that it is of.
+    pub booking: Option<BookingId>,
+    /// What it waits for; `None` where it is shown, or is no longer its booking's.
+    pub waiting: Option<WaitingFor>,
+    /// Whether it names a booking whose owner nobody knows yet.
+    pub is_undecided: bool,
+}
+
+/// An invoice under the owners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvoiceProjection {
+    /// The columns that depend on other objects.
+    pub stored: StoredProjection,
+    /// The accepted parts merged, or the latest part where none is accepted.
+    pub invoice: Invoice,
+}
+
+text_enum! {
+    /// The main app's enum `"InvoiceStatus"`.
+    pub enum RowStatus {
+        /// Not finalised.
+        Draft = "DRAFT",
+        /// Payable.
+        Sent = "SENT",
+        /// Paid.
+        Paid = "PAID",
+    }
+}
+
+/// A row of `"Invoice"`: a booking's current invoice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvoiceRow {
+    /// The booking.
+    pub booking_id: BookingId,
+    /// The invoice.
+    pub stripe_invoice_id: InvoiceId,
+    /// Its PDF; empty where there is none yet.
+    pub pdf_url: String,
+    /// Its total in major units, without trailing zeros.
+    pub amount: String,
+    /// The currency, in Stripe's lower case.
+    pub currency: String,
+    /// The status; `None` for a value that the main app added to its enum.
+    pub status: Option<RowStatus>,
+    /// When Stripe made the invoice.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A row of `"HostOnboarding"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostRow {
+    /// The account.
+    pub account: AccountId,
+    /// The host's id in the main app.
+    pub host_id: Option<String>,
+    /// How far the host is.
+    pub status: onboarding::Status,
+    /// Whether a guest can pay the host.
+    pub can_sell: bool,
+    /// Stripe's `charges_enabled`.
+    pub charges_enabled: bool,
+    /// Stripe's `payouts_enabled`.
+    pub payouts_enabled: bool,
+    /// Stripe's `details_submitted`.
+    pub details_submitted: bool,
+    /// Stripe's `requirements`.
+    pub requirements: Requirements,
+    /// The deadline that counts.
+    pub deadline: Option<DateTime<Utc>>,
+    /// `standard`, `express`, `custom` or `none`.
+    pub account_type: Option<String>,
+    /// The account's country.
+    pub country: Option<String>,
+    /// The account's default currency.
+    pub default_currency: Option<String>,
+    /// The newest event of the account.
+    pub last_event_at: DateTime<Utc>,
+    /// When the account was made, or its first event where no snapshot says it.
+    pub created_at: DateTime<Utc>,
+}
+
+/// The invoices of a working set under the owners of their bookings.
+#[derive(Debug)]
+pub struct Projection<'a> {
+    /// Whose each booking is.
+    pub owners: Owners,
+    /// Each invoice of which an event was taken.
+    pub invoices: BTreeMap<&'a InvoiceId, InvoiceProjection>,
+}
+
+/// What has to change in `"Invoice"`. A booking's row may pass from one invoice to
+/// another, never between bookings, so the three do not depend on each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InvoiceRowChanges {
+    /// Rows of bookings that have none.
+    pub insert: Vec<InvoiceRow>,
+    /// Rows of bookings that have one.
+    pub update: Vec<InvoiceRow>,
+    /// Bookings that have no invoice any more.
+    pub delete: Vec<BookingId>,
+}
+
+/// What sessions say of an invoice.
+#[derive(Clone, Copy, Debug, Default)]
+struct Link {
+    /// The booking that they give it.
+    booking: Option<BookingId>,
+    /// Whether one of them may give it a booking later.
+    is_undecided: bool,
+}
+
+impl WorkingSet {
+    /// Projects each invoice.
+    pub fn project(&self) -> Projection<'_> {
+        let owners = self.owners();
+        let linked = self.linked_bookings(&owners);
+        let undecided = self.undecided_links(&owners);
+        let mut invoices = BTreeMap::new();
+        for (id, known) in self.invoices.iter() {
+            let link = Link {
+                booking: linked.get(id).map(|(_, booking)| *booking),
+                is_undecided: undecided.contains(id),
+            };
+            if let Some(projection) = self.project_invoice(known, link, &owners) {
+                invoices.insert(id, projection);
+            }
+        }
+        Projection { owners, invoices }
+    }
+
+    /// The invoices that a session names whose own claim nobody can decide yet.
+    fn undecided_links(&self, owners: &Owners) -> BTreeSet<&InvoiceId> {
+        let sessions = self.checkout_sessions.iter();
+        sessions
+            .flat_map(|(_, session)| session.by_claim.parts())
+            .filter(|(claim, _)| claim.status(owners) == ClaimStatus::Undecided)
+            .filter_map(|(_, part)| value(&part.invoice))
+            .collect()
+    }
+
+    /// The bookings that sessions give to invoices; of several sessions the first one
+    /// that names the invoice counts.
+    fn linked_bookings(&self, owners: &Owners) -> BTreeMap<InvoiceId, (EventOrder, BookingId)> {
+        let mut links: BTreeMap<InvoiceId, (EventOrder, BookingId)> = BTreeMap::new();
+        for (_, session) in self.checkout_sessions.iter() {
+            let resolved = session.by_claim.resolve(owners);
+            let (Some(state), Some(booking)) = (resolved.state, resolved.booking) else {
+                continue;
+            };
+            if let Some(link) = state.invoice
+                && links
+                    .get(&link.value)
+                    .is_none_or(|(order, _)| link.order.is_before(order))
+            {
+                links.insert(link.value, (link.order, booking));
+            }
+        }
+        links
+    }
+
+    fn project_invoice(
+        &self,
+        known: &StoredInvoice,
+        link: Link,
+        owners: &Owners,
+    ) -> Option<InvoiceProjection> {
+        let (latest_claim, latest) = known.by_claim.latest()?;
+        let accepted = known.by_claim.latest_accepted(owners);
+        let account = accepted.map_or(&latest_claim.account, |(claim, _)| &claim.account);
+        let resolved = known.by_claim.resolve(owners);
+        let booking = resolved.booking.or(link.booking);
+        let least_certain = match resolved.least_certain {
+            ClaimStatus::Accepted if link.is_undecided => ClaimStatus::Undecided,
+            status => status,
+        };
+        let is_accepted = resolved.state.is_some();
+        let invoice = resolved.state.unwrap_or_else(|| latest.clone());
+        let waiting = match is_accepted {
+            true => self.waiting_for(&invoice, booking, least_certain),
+            false if least_certain == ClaimStatus::Refused => Some(WaitingFor::Claim),
+            false => Some(WaitingFor::Owner),
+        };
+        let stored = StoredProjection {
+            account: account.clone(),
+            booking: booking.filter(|_| is_accepted),
+            waiting,
+            is_undecided: known.by_claim.is_undecided(owners),
+        };
+        Some(InvoiceProjection { stored, invoice })
+    }
+
+    /// What an invoice of an accepted claim waits for.
+    fn waiting_for(
+        &self,
+        invoice: &Invoice,
+        booking: Option<BookingId>,
+        least_certain: ClaimStatus,
+    ) -> Option<WaitingFor> {
+        if precedence(invoice.status.value).is_none() {
+            return None;
+        }
+        let Some(booking) = booking else {
+            return Some(match least_certain {
+                ClaimStatus::Refused => WaitingFor::Claim,
+                ClaimStatus::Undecided => WaitingFor::Owner,
+                ClaimStatus::Accepted => WaitingFor::Booking,
+            });
+        };
+        let exists = self
+            .bookings
+            .get(&booking)
+            .is_some_and(|known| known.exists);
+        if !exists {
+            Some(WaitingFor::BookingRow)
+        } else if invoice.total.is_none() || invoice.currency.is_none() {
+            Some(WaitingFor::Amount)
+        } else {
+            None
+        }
+    }
+
+    /// What has to change in the main app's `"Invoice"`.
+    pub fn invoice_row_changes(&self, projection: &Projection<'_>) -> InvoiceRowChanges {
+        let current = projection.current_invoices();
+        let of_bookings: BTreeSet<BookingId> = projection
+            .invoices
+            .values()
+            .filter_map(|invoice| invoice.stored.booking)
+            .collect();
+        // The main app may have made a row of an invoice that no event told of. It
+        // stays until an invoice of the booking is known.
+        let is_ours = |row: &InvoiceRow| {
+            of_bookings.contains(&row.booking_id) || self.knows_invoice(&row.stripe_invoice_id)
+        };
+        let mut changes = InvoiceRowChanges::default();
+        for (id, booking) in self.bookings.iter() {
+            let wanted = current.get(id);
+            let wanted = wanted.and_then(|(invoice, one)| InvoiceRow::new(*id, invoice, one));
+            match (&booking.row, wanted) {
+                (None, Some(row)) => changes.insert.push(row),
+                (Some(known), Some(row)) if *known != row => changes.update.push(row),
+                (Some(known), None) if is_ours(known) => changes.delete.push(*id),
+                (Some(_), _) | (None, None) => {}
+            }
+        }
+        changes
+    }
+}
+
+impl Projection<'_> {
+    /// The current invoice of each booking: paid, then open, then draft; then the
+    /// newest; then the greatest id. Void and deleted ones are nobody's.
+    pub fn current_invoices(&self) -> BTreeMap<BookingId, (&InvoiceId, &InvoiceProjection)> {
+        let mut best = BTreeMap::new();
+        for (id, projection) in &self.invoices {
+            let precedence = precedence(projection.invoice.status.value);
+            let (Some(booking), None, Some(precedence)) = (
+                projection.stored.booking,
+                projection.stored.waiting,
+                precedence,
+            ) else {
+                continue;
+            };
+            let key = (precedence, value(&projection.invoice.created).copied(), *id);
+            let entry = best.entry(booking).or_insert((key, projection));
+            if key > entry.0 {
+                *entry = (key, projection);
+            }
+        }
+        best.into_iter()
+            .map(|(booking, ((_, _, id), projection))| (booking, (id, projection)))
+            .collect()
+    }
+}
+
+/// The precedence among the invoices of one booking; `None` for one that is no
+/// longer its invoice.
+fn precedence(status: Status) -> Option<u8> {
+    match status {
+        Status::Draft => Some(0),
+        Status::Open | Status::Uncollectible => Some(1),
+        Status::Paid => Some(2),
+        Status::Void | Status::Deleted => None,
+    }
+}
+
+impl RowStatus {
+    /// The status of a row that shows an invoice; `None` for an invoice that is not
+    /// shown.
+    fn of(status: Status) -> Option<Self> {
+        match status {
+            Status::Draft => Some(Self::Draft),
+            Status::Open | Status::Uncollectible => Some(Self::Sent),
+            Status::Paid => Some(Self::Paid),
+            Status::Void | Status::Deleted => None,
+        }
+    }
+}
+
+impl InvoiceRow {
+    /// The row that shows an invoice as a booking's; `None` for one that cannot be
+    /// shown.
+    pub fn new(booking_id: BookingId, id: &InvoiceId, of: &InvoiceProjection) -> Option<Self> {
+        let invoice = &of.invoice;
+        let currency = value(&invoice.currency)?.clone();
+        let created = value(&invoice.created).copied();
+        let created = created.unwrap_or(invoice.status.order.created);
+        Some(Self {
+            booking_id,
+            stripe_invoice_id: id.clone(),
+            pdf_url: value(&invoice.pdf_url).cloned().unwrap_or_default(),
+            amount: money::major(*value(&invoice.total)?, &currency),
+            currency,
+            status: Some(RowStatus::of(invoice.status.value)?),
+            created_at: DateTime::from_timestamp(created, 0)?,
+        })
+    }
+}
+
+impl HostRow {
+    /// The row that shows an account.
+    pub fn new(id: &AccountId, account: &Account) -> Self {
+        let winner = account.winner();
+        let snapshot = winner
+            .map(|winner| winner.snapshot.clone())
+            .unwrap_or_default();
+        let onboarding = onboarding(account, &snapshot);
+        let first = account.first_event.unwrap_or_default();
+        Self {
+            account: id.clone(),
+            status: onboarding.status,
+            can_sell: onboarding.can_sell,
+            deadline: onboarding.deadline.map(moment),
+            charges_enabled: snapshot.charges_enabled,
+            payouts_enabled: snapshot.payouts_enabled,
+            details_submitted: snapshot.details_submitted,
+            requirements: snapshot.requirements,
+            host_id: snapshot.host_id,
+            account_type: snapshot.account_type,
+            country: snapshot.country,
+            default_currency: snapshot.default_currency,
+            last_event_at: moment(account.last_event().unwrap_or(first)),
+            created_at: moment(snapshot.created.unwrap_or(first)),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `worker events list`.
+
+use clap::Args;
+use store::{
+    Connection,
+    event_query::{self, Cursor, Filter, Row},
+    paging::Order,
+};
+
+use super::{Filters, show};
+use crate::cli::{
+    context::{Context, OutputFormat},
+    error::CliError,
+    listing::{self, Listing},
+    output::{or_empty, safe, time},
+};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct List {
+    #[command(flatten)]
+    filters: Filters,
+    /// Print at most so many
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    limit: u64,
+    /// Begin behind this event: the last one of the page before
+    #[arg(long, value_name = "EVENT_ID")]
+    after: Option<String>,
+    #[command(flatten)]
+    form: OutputFormat,
+}
+
+impl List {
+    pub(super) async fn run(&self, context: &Context<'_>) -> Result<(), CliError> {
+        let conn = context.connect().await?;
+        let mut after = None;
+        if let Some(id) = &self.after {
+            let Some(row) = event_query::find(&conn, id).await? else {
+                let why = format!("there is no event {}", safe(id));
+                return Err(CliError::NotFound(why));
+            };
+            after = Some(row.cursor());
+        }
+        let ledger = Ledger {
+            filter: self.filters.filter(),
+            order: Order::NewestFirst,
+        };
+        listing::list(context, &conn, &ledger, after, self.limit, self.form).await
+    }
+}
+
+/// Rows of the ledger that a filter matches.
+pub(super) struct Ledger {
+    pub(super) filter: Filter,
+    pub(super) order: Order,
+}
+
+impl Listing<8> for Ledger {
+    type Row = Row;
+    type Cursor = Cursor;
+    const HEADING: [&'static str; 8] = [
+        "ID", "TYPE", "ACCOUNT", "OUTCOME", "REASON", "DECIDED", "TRIES", "SOURCE",
+    ];
+
+    async fn page(
+        &self,
+        conn: &Connection,
+        after: Option<&Cursor>,
+        limit: i64,
+    ) -> store::Result<Vec<Row>> {
+        event_query::page(conn, &self.filter, self.order, after, limit).await
+    }
+
+    fn cursor(&self, event: &Row) -> Cursor {
+        event.cursor()
+    }
+
+    fn id(&self, cursor: &Cursor) -> String {
+        cursor.id.clone()
+    }
+
+    fn cells(&self, event: &Row) -> [String; 8] {
+        cells(event)
+    }
+
+    fn object(&self, event: &Row) -> serde_json::Value {
+        show::object(event)
+    }
+}
+
+fn cells(event: &Row) -> [String; 8] {
+    [
+        event.id.clone(),
+        event.event_type.clone(),
+        or_empty(event.account.as_ref()),
+        event.outcome.clone(),
+        or_empty(event.reason.as_ref()),
+        time(event.processed_at),
+        event.attempts.to_string(),
+        event.source.clone(),
+    ]
+}

@@ -1,0 +1,136 @@
+//! `worker invoices`: invoices that the main app does not see yet.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    context::{Context, OutputFormat},
+    error::CliError,
+    listing::{self, Listing},
+    output::{stamp, time},
+};
+use store::{
+    Connection,
+    operator_query::{self, WaitingInvoice},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Invoices {
+    /// List invoices without a booking to show them at, and why
+    #[command(after_help = "Reasons:
+  no_booking          nothing names a booking: its session may still come, or it is not ours
+  booking_missing     the booking is not in the main app's table yet
+  owner_unknown       BOOKING_OWNER_QUERY does not know whose the booking is
+  booking_claimed_by_other_account
+                      the booking is another account's
+  amount_unknown      no event gave a total and a currency
+
+They are joined by themselves as soon as the missing part is there.
+
+Examples:
+  worker invoices waiting
+  worker invoices waiting --reason booking_missing --json | jq .booking")]
+    Waiting(Waiting),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Waiting {
+    /// Only with this reason
+    #[arg(long, value_name = "CODE")]
+    reason: Option<String>,
+    /// Only of this connected account
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Option<String>,
+    /// Print at most so many
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    limit: u64,
+    /// Begin behind this invoice: the last one of the page before
+    #[arg(long, value_name = "ID", default_value = "")]
+    after: String,
+    #[command(flatten)]
+    form: OutputFormat,
+}
+
+impl Invoices {
+    pub(super) async fn run(&self, context: &Context<'_>) -> Result<(), CliError> {
+        match self {
+            Self::Waiting(waiting) => waiting.run(context).await,
+        }
+    }
+}
+
+impl Waiting {
+    async fn run(&self, context: &Context<'_>) -> Result<(), CliError> {
+        let conn = context.connect().await?;
+        let after = Some(self.after.clone());
+        listing::list(context, &conn, self, after, self.limit, self.form).await
+    }
+}
+
+impl Listing<7> for Waiting {
+    type Row = WaitingInvoice;
+    type Cursor = String;
+    const HEADING: [&'static str; 7] = [
+        "INVOICE",
+        "ACCOUNT",
+        "STATUS",
+        "WAITS FOR",
+        "BOOKING",
+        "EVENT",
+        "SINCE",
+    ];
+
+    async fn page(
+        &self,
+        conn: &Connection,
+        after: Option<&String>,
+        limit: i64,
+    ) -> store::Result<Vec<WaitingInvoice>> {
+        let (reason, account) = (self.reason.as_deref(), self.account.as_deref());
+        let after = after.map_or("", String::as_str);
+        operator_query::waiting(conn, reason, account, after, limit).await
+    }
+
+    fn cursor(&self, invoice: &WaitingInvoice) -> String {
+        invoice.id.clone()
+    }
+
+    fn id(&self, invoice: &String) -> String {
+        invoice.clone()
+    }
+
+    fn cells(&self, invoice: &WaitingInvoice) -> [String; 7] {
+        cells(invoice)
+    }
+
+    fn object(&self, invoice: &WaitingInvoice) -> serde_json::Value {
+        object(invoice)
+    }
+}
+
+fn cells(invoice: &WaitingInvoice) -> [String; 7] {
+    let booking = invoice.booking_id;
+    [
+        invoice.id.clone(),
+        invoice.account.clone(),
+        invoice.status.clone(),
+        invoice.waiting.clone(),
+        booking
+            .map(|booking| booking.to_string())
+            .unwrap_or_default(),
+        invoice.event_id.clone(),
+        time(invoice.updated_at),
+    ]
+}
+
+fn object(invoice: &WaitingInvoice) -> serde_json::Value {
+    json!({
+        "invoice": invoice.id,
+        "account": invoice.account,
+        "status": invoice.status,
+        "waiting": invoice.waiting,
+        "booking": invoice.booking_id,
+        "event_id": invoice.event_id,
+        "updated_at": stamp(invoice.updated_at),
+    })
+}

@@ -1,0 +1,207 @@
+//! The worker's configuration, from the environment alone.
+
+use std::net::SocketAddr;
+
+use domain::event::Rules;
+use event::Mode;
+use shared::{
+    amqp::AmqpUrl,
+    config::{ConfigError, Env, Held},
+    topology::Names,
+};
+
+use store::{Database, archive_page::ArchivePolicy};
+use url::{Host, Url};
+
+use crate::stripe::client::{ApiConfig, DEFAULT_BASE};
+
+/// The metadata key that names the booking, where nothing else is said.
+const DEFAULT_BOOKING_KEY: &str = "bookingId";
+/// Stripe allows metadata keys of 40 characters.
+const MAX_BOOKING_KEY: usize = 40;
+
+/// The configuration of the commands that need only the database.
+#[derive(Debug)]
+pub struct DatabaseConfig {
+    /// The database.
+    pub database: Database,
+}
+
+/// The configuration of `worker run`.
+#[derive(Debug)]
+pub struct Config {
+    /// The database.
+    pub database: Database,
+    /// The broker.
+    pub amqp: AmqpUrl,
+    /// The names of exchanges and queues.
+    pub names: Names,
+    /// What decoding depends on.
+    pub rules: Rules,
+    /// The deployment's query for a booking's account.
+    pub owner_query: Option<String>,
+    /// The admin listener.
+    pub admin_listen: SocketAddr,
+    /// Stripe's API, where a key is configured.
+    pub api: Option<ApiConfig>,
+    /// How long rows are kept that nobody waits for.
+    pub retention: Retention,
+}
+
+/// How long rows are kept that nobody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Days that the bytes of applied events are kept; 0 is never.
+    pub events_days: u16,
+    /// Days that the ledger, and dead letters that are resolved or discarded, are kept.
+    pub ledger_days: u16,
+}
+
+/// Stripe delivers an event for three days, and can be asked for it for thirty.
+/// An event that came again after its row was gone would be applied again.
+const MIN_LEDGER_DAYS: u16 = 35;
+
+impl Retention {
+    /// Reads `KEEP_EVENTS_DAYS` and `KEEP_LEDGER_DAYS`.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        const EVENTS: &str = "a whole number of days, 0 to keep none";
+        const LEDGER: &str = "a whole number of days, 35 at least";
+        let days = |value: &str| value.parse::<u16>().ok();
+        Ok(Self {
+            events_days: env.parsed("KEEP_EVENTS_DAYS", EVENTS, days)?.unwrap_or(30),
+            ledger_days: env
+                .parsed("KEEP_LEDGER_DAYS", LEDGER, |value| {
+                    days(value).filter(|days| *days >= MIN_LEDGER_DAYS)
+                })?
+                .unwrap_or(40),
+        })
+    }
+
+    /// Whether the bytes of applied events are archived.
+    pub fn archive(self) -> ArchivePolicy {
+        match self.events_days {
+            0 => ArchivePolicy::Never,
+            _ => ArchivePolicy::Compressed,
+        }
+    }
+}
+
+impl DatabaseConfig {
+    /// Reads `DATABASE_URL`.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        const NAME: &str = "DATABASE_URL";
+        let url = env.required(NAME, "a URL postgres://user:password@host:port/database")?;
+        let database = Database::parse(url).map_err(|error| {
+            ConfigError::new(NAME, Held::secret(url), shared::telemetry::report(&error))
+        })?;
+        Ok(Self { database })
+    }
+}
+
+impl Config {
+    /// Reads and checks every variable.
+    ///
+    /// # Errors
+    /// The first [`ConfigError`].
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let mode = shared::config::mode(env)?;
+        Ok(Self {
+            database: DatabaseConfig::from_env(env)?.database,
+            amqp: AmqpUrl::from_env(env)?,
+            names: Names::from_env(env)?,
+            rules: Rules {
+                mode,
+                booking_key: booking_key(env)?,
+            },
+            owner_query: owner_query(env)?,
+            admin_listen: admin_listen(env)?,
+            api: api(env, mode)?,
+            retention: Retention::from_env(env)?,
+        })
+    }
+}
+
+/// The address of the admin listener, which `worker healthcheck` asks.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn admin_listen(env: &Env) -> Result<SocketAddr, ConfigError> {
+    const EXPECTED: &str = "an address and port, such as 127.0.0.1:8082";
+    let given = env.parsed("WORKER_ADMIN_LISTEN", EXPECTED, |value| value.parse().ok())?;
+    Ok(given.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8082))))
+}
+
+fn booking_key(env: &Env) -> Result<String, ConfigError> {
+    const EXPECTED: &str = "a metadata key of at most 40 characters, without [ and ]";
+    let key = env.parsed("BOOKING_METADATA_KEY", EXPECTED, |value| {
+        let fits = value.chars().count() <= MAX_BOOKING_KEY && !value.contains(['[', ']']);
+        fits.then(|| value.to_owned())
+    })?;
+    Ok(key.unwrap_or_else(|| DEFAULT_BOOKING_KEY.to_owned()))
+}
+
+fn owner_query(env: &Env) -> Result<Option<String>, ConfigError> {
+    const EXPECTED: &str = "one SELECT with $1 for the booking's id, giving its account's id";
+    env.parsed("BOOKING_OWNER_QUERY", EXPECTED, |value| {
+        let query = value.trim().trim_end_matches(';');
+        (query.contains("$1") && !query.contains(';')).then(|| query.to_owned())
+    })
+}
+
+/// The key goes there, so it is either encrypted or stays on this machine.
+fn is_api_base(value: &str) -> bool {
+    let Ok(url) = Url::parse(value) else {
+        return false;
+    };
+    let without_user = url.username().is_empty() && url.password().is_none();
+    let reached = match (url.scheme(), url.host()) {
+        ("https", host) => host.is_some(),
+        ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
+        _ => false,
+    };
+    without_user && reached
+}
+
+fn api(env: &Env, mode: Mode) -> Result<Option<ApiConfig>, ConfigError> {
+    const KEY: &str = "STRIPE_API_KEY";
+    const BASE: &str = "STRIPE_API_BASE";
+    const EXPECTED_BASE: &str =
+        "a URL such as https://api.stripe.com/, without a user, or http:// on 127.0.0.1";
+    let base = env.optional(BASE)?.map(|value| match is_api_base(value) {
+        true => Ok(value.to_owned()),
+        // It might hold a password.
+        false => Err(ConfigError::new(BASE, Held::secret(value), EXPECTED_BASE)),
+    });
+    let base = base.transpose()?;
+    let Some(key) = env.optional(KEY)? else {
+        return Ok(None);
+    };
+    let of_other_mode = match mode {
+        Mode::Live => "_test_",
+        Mode::Test => "_live_",
+    };
+    // An account has one id in both modes: its state in the other one would be written
+    // to the row of ours.
+    if key
+        .get(2..)
+        .is_some_and(|rest| rest.starts_with(of_other_mode))
+    {
+        let expected = format!("a key of the mode that STRIPE_MODE names, {mode}");
+        return Err(ConfigError::new(KEY, Held::secret(key), expected));
+    }
+    let plain = key.bytes().all(|byte| byte.is_ascii_graphic());
+    if !plain || !(key.starts_with("sk_") || key.starts_with("rk_")) {
+        let expected = "a secret or restricted key, sk_... or rk_...";
+        return Err(ConfigError::new(KEY, Held::secret(key), expected));
+    }
+    Ok(Some(ApiConfig {
+        key: key.to_owned(),
+        base: base.unwrap_or_else(|| DEFAULT_BASE.to_owned()),
+    }))
+}

@@ -1,0 +1,250 @@
+//! What is recorded of a dead letter: of an event that the worker cannot apply, and of a
+//! message that the broker gave up. Pure.
+
+use chrono::{DateTime, Utc};
+use domain::{
+    decode::{moment, moment_of_millis, time},
+    rejection::Rejection,
+};
+use event::Envelope;
+use lapin::{
+    BasicProperties,
+    message::Delivery as Message,
+    types::{AMQPValue, FieldTable},
+};
+use sha2::{Digest, Sha256};
+use store::{
+    dead_letter::{EnvelopeColumns, NewDeadLetter, Origin},
+    event_query,
+};
+
+use crate::{
+    amqp::{headers, properties_json},
+    pipeline::delivery::Delivery,
+    replay::original_message,
+};
+
+/// The longest reason that is kept, in bytes.
+const MAX_REASON: usize = 255;
+
+/// Why and when a message died.
+#[derive(Debug, PartialEq, Eq)]
+struct Death {
+    reason: String,
+    detail: String,
+    origin: Origin,
+    key: String,
+    at: DateTime<Utc>,
+}
+
+/// The dead letter of an event that the worker cannot apply.
+pub fn of_delivery(delivery: &Delivery, why: &Rejection, now: DateTime<Utc>) -> NewDeadLetter {
+    let death = Death {
+        reason: why.code().to_owned(),
+        detail: why.to_string(),
+        origin: Origin::Worker,
+        key: decision_key(now),
+        at: now,
+    };
+    let routing_key = delivery.routing_key.as_str();
+    of_bytes(
+        delivery.body.clone(),
+        routing_key,
+        &delivery.properties,
+        death,
+    )
+}
+
+/// The dead letter of a message that reached the dead-letter queue. `now` is the time of
+/// a death that says no time.
+pub fn of_message(message: &Message, now: DateTime<Utc>) -> NewDeadLetter {
+    let death = death(&message.properties, now);
+    let routing_key = message.routing_key.as_str();
+    of_bytes(
+        message.data.clone(),
+        routing_key,
+        &message.properties,
+        death,
+    )
+}
+
+/// The dead letter of an event that was applied before, out of its archived bytes; `None`
+/// if these are not the bytes of an event.
+pub fn of_archived(
+    row: &event_query::Row,
+    body: Vec<u8>,
+    why: &Rejection,
+    now: DateTime<Utc>,
+) -> Option<NewDeadLetter> {
+    let properties = original_message::properties(row, &body)?;
+    let death = Death {
+        reason: why.code().to_owned(),
+        detail: why.to_string(),
+        origin: Origin::Worker,
+        key: decision_key(now),
+        at: now,
+    };
+    Some(of_bytes(body, &row.event_type, &properties, death))
+}
+
+/// Tells a decision of the worker's from another one about the same event.
+pub fn decision_key(at: DateTime<Utc>) -> String {
+    format!("verdict:{}", at.timestamp_millis())
+}
+
+fn of_bytes(
+    body: Vec<u8>,
+    routing_key: &str,
+    properties: &BasicProperties,
+    death: Death,
+) -> NewDeadLetter {
+    let envelope = Envelope::read(&body).ok();
+    let own_id = envelope
+        .as_ref()
+        .map(|envelope| envelope.id.clone().into_owned())
+        .filter(|id| !id.contains('\0'));
+    let hash = || format!("sha256-{}", properties_json::hex(&Sha256::digest(&body)));
+    let id = own_id.clone().unwrap_or_else(hash);
+    let message_id = properties.message_id().as_ref();
+    NewDeadLetter {
+        id,
+        event_id: own_id.or_else(|| message_id.map(|id| clean(id.as_str()))),
+        envelope: envelope.as_ref().map(columns),
+        routing_key: clean(routing_key),
+        properties: properties_json::to_json(properties),
+        reason: death.reason,
+        detail: death.detail,
+        origin: death.origin,
+        death_key: death.key,
+        died_at: death.at,
+        body,
+    }
+}
+
+fn columns(envelope: &Envelope<'_>) -> EnvelopeColumns {
+    let created = envelope.created;
+    let created = created.and_then(|at| time(at, "created").ok());
+    EnvelopeColumns {
+        event_type: clean(&envelope.event_type),
+        account: envelope.account.as_deref().map(clean),
+        api_version: envelope.api_version.as_deref().map(clean),
+        livemode: envelope.livemode,
+        created: created.map(moment),
+    }
+}
+
+/// The text without NUL, which Postgres cannot keep. The bytes keep it.
+fn clean(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// As much of a reason as an index of Postgres surely takes. Ours and the
+/// broker's are short; others can publish to the dead letters as well.
+fn short(reason: &str) -> String {
+    let reason = clean(reason);
+    reason[..reason.floor_char_boundary(MAX_REASON)].to_owned()
+}
+
+/// The latest death of a message in the dead-letter queue: the broker's stands in
+/// `x-death`, whose first entry is the newest, that of an earlier release of the worker in
+/// headers of its own. Both can be there.
+fn death(properties: &BasicProperties, now: DateTime<Utc>) -> Death {
+    let none = FieldTable::default();
+    let headers = properties.headers().as_ref().unwrap_or(&none);
+    match (by_worker(headers), by_broker(headers, now)) {
+        (Some(worker), Some(broker)) if broker.at > worker.at => broker,
+        (Some(worker), _) => worker,
+        (None, Some(broker)) => broker,
+        (None, None) => Death {
+            reason: "unknown".into(),
+            detail: "It reached the dead letters without a reason; somebody published it there."
+                .into(),
+            origin: Origin::Broker,
+            key: "unknown".into(),
+            at: now,
+        },
+    }
+}
+
+fn by_worker(headers: &FieldTable) -> Option<Death> {
+    let text = |name| {
+        headers
+            .inner()
+            .get(name)
+            .and_then(text_of)
+            .map(|text| clean(&text))
+    };
+    let millis = match headers.inner().get(headers::DEAD_AT) {
+        Some(AMQPValue::LongLongInt(millis)) => *millis,
+        _ => 0,
+    };
+    Some(Death {
+        reason: short(&text(headers::DEAD_REASON)?),
+        detail: text(headers::DEAD_DETAIL).unwrap_or_default(),
+        origin: Origin::Worker,
+        key: format!("verdict:{millis}"),
+        at: moment_of_millis(millis).unwrap_or_default(),
+    })
+}
+
+fn by_broker(headers: &FieldTable, now: DateTime<Utc>) -> Option<Death> {
+    let headers = headers.inner();
+    let newest = match headers.get("x-death") {
+        Some(AMQPValue::FieldArray(deaths)) => deaths.as_slice().first(),
+        _ => None,
+    };
+    let newest = match newest {
+        Some(AMQPValue::FieldTable(death)) => Some(death.inner()),
+        _ => None,
+    };
+    // RabbitMQ 4 says the newest reason beside x-death as well, 3.10 the first.
+    let named = ["x-last-death-reason", "x-first-death-reason"];
+    let reason = newest
+        .and_then(|death| death.get("reason"))
+        .or_else(|| named.iter().find_map(|name| headers.get(*name)))
+        .and_then(text_of)
+        .map(|reason| short(&reason))?;
+    let at = match newest.and_then(|death| death.get("time")) {
+        Some(AMQPValue::Timestamp(seconds)) => i64::try_from(*seconds)
+            .ok()
+            .and_then(|seconds| time(seconds, "time").ok())
+            .map(moment),
+        _ => None,
+    };
+    let count = match newest.and_then(|death| death.get("count")) {
+        Some(AMQPValue::LongLongInt(count)) => *count,
+        _ => 0,
+    };
+    let (detail, origin) = match reason.as_str() {
+        "delivery_limit" => (
+            "Its handler crashed each time, until the queue's delivery limit.",
+            Origin::DeliveryLimit,
+        ),
+        "rejected" => ("A consumer rejected it.", Origin::Broker),
+        "expired" => (
+            "It was older than the queue or the message allows.",
+            Origin::Broker,
+        ),
+        "maxlen" => ("The queue was longer than it may be.", Origin::Broker),
+        _ => ("The broker gave it up.", Origin::Broker),
+    };
+    let seconds = at.map_or(0, |at| at.timestamp());
+    Some(Death {
+        key: format!("{reason}:{count}:{seconds}"),
+        detail: detail.into(),
+        origin,
+        at: at.unwrap_or(now),
+        reason,
+    })
+}
+
+fn text_of(value: &AMQPValue) -> Option<String> {
+    match value {
+        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

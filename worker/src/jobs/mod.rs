@@ -1,0 +1,157 @@
+//! Jobs: what the running worker does beside the queue.
+//!
+//! A job says how often it runs and what one run does. The runner sees to the interval,
+//! the stop, the back-off after a failure and the metrics, and that of several workers one
+//! runs a job at a time: it holds a lock of the database meanwhile.
+
+pub mod prune;
+pub mod resolve_account_ties;
+pub mod retry_waiting;
+
+use std::{future::Future, time::Duration};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use shared::{clock, telemetry::report};
+use store::{Error, Pool, job_lock};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// The longest pause after failures.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Why a run of a job failed.
+pub type JobError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the running worker does again and again.
+pub trait Job: Send {
+    /// Its name, in logs, metrics and its lock.
+    const NAME: &'static str;
+    /// The pause between two runs.
+    const EVERY: Duration;
+
+    /// Does what there is to do now; it ends early when `stop` is cancelled.
+    ///
+    /// # Errors
+    /// It is tried again after a pause that grows.
+    fn run_once(
+        &mut self,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = Result<(), JobError>> + Send;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabel {
+    job: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RunLabels {
+    job: &'static str,
+    result: &'static str,
+}
+
+/// What is counted of jobs.
+#[derive(Clone, Debug, Default)]
+pub struct JobMetrics {
+    runs: Family<RunLabels, Counter>,
+    last_run: Family<JobLabel, Gauge>,
+}
+
+impl JobMetrics {
+    /// Adds them to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("job_runs", "Runs of jobs by result", self.runs.clone());
+        registry.register(
+            "job_last_run_timestamp_seconds",
+            "When a job last ran well here, in seconds since 1970",
+            self.last_run.clone(),
+        );
+    }
+
+    fn ran(&self, job: &'static str, is_well: bool) {
+        let result = if is_well { "ok" } else { "failed" };
+        self.runs.get_or_create(&RunLabels { job, result }).inc();
+        if is_well {
+            let last_run = self.last_run.get_or_create(&JobLabel { job });
+            last_run.set(clock::now_unix());
+        }
+    }
+}
+
+/// Runs a job until `stop`, the first time at once.
+pub async fn run<J: Job>(mut job: J, pool: Pool, metrics: JobMetrics, stop: CancellationToken) {
+    let mut pause = Duration::ZERO;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+        pause = match run_as_leader(&mut job, &pool, &stop).await {
+            Ok(Ran::Here) => {
+                metrics.ran(J::NAME, true);
+                J::EVERY
+            }
+            Ok(Ran::Elsewhere) => J::EVERY,
+            Err(error) => {
+                metrics.ran(J::NAME, false);
+                warn!(job = J::NAME, reason = %report(error.as_ref()), "a job failed; trying again");
+                next_pause(pause, J::EVERY)
+            }
+        };
+    }
+}
+
+/// Twice as long each time, from the job's own pause on.
+fn next_pause(pause: Duration, every: Duration) -> Duration {
+    (pause * 2).clamp(every.min(LONGEST_PAUSE), LONGEST_PAUSE)
+}
+
+/// Where a job ran.
+enum Ran {
+    Here,
+    /// Another worker is at it.
+    Elsewhere,
+}
+
+async fn run_as_leader<J: Job>(
+    job: &mut J,
+    pool: &Pool,
+    stop: &CancellationToken,
+) -> Result<Ran, JobError> {
+    // The lock belongs to this connection's session: should the connection break, or this
+    // future be dropped with it, the lock goes as well.
+    let conn = pool.get().await.map_err(Error::from)?;
+    if !job_lock::take(&conn, J::NAME).await? {
+        return Ok(Ran::Elsewhere);
+    }
+    let result = job.run_once(stop).await;
+    job_lock::release(&conn, J::NAME).await?;
+    result.map(|()| Ran::Here)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST_PAUSE, next_pause};
+    use std::time::Duration;
+
+    #[test]
+    fn pauses_after_failures_grow_to_a_limit() {
+        let every = Duration::from_secs(1);
+        let mut pause = Duration::ZERO;
+        let pauses: Vec<u64> = (0..7)
+            .map(|_| {
+                pause = next_pause(pause, every);
+                pause.as_secs()
+            })
+            .collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(
+            next_pause(Duration::ZERO, 100 * LONGEST_PAUSE),
+            LONGEST_PAUSE
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! Decodes deliveries as they come from the queue, while the batch before is being
+//! applied, and hands out what is there as one batch: the worker never waits for more.
+
+use futures_util::{Stream, StreamExt};
+use lapin::message::Delivery as Message;
+use tokio::{sync::mpsc, task::AbortHandle};
+
+use crate::pipeline::delivery::{Decoder, Delivery};
+
+/// The most deliveries in one batch. Above some hundred, a transaction's own cost no
+/// longer shows.
+pub const MAX_BATCH: usize = 500;
+/// The bytes after which a batch takes no more: at 6 KB an event it is full long before.
+const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// The most deliveries that are decoded and wait: two batches of them. What the broker may
+/// send beyond these and the batch in hand stays as it came.
+const READ_AHEAD: usize = 1_000;
+
+/// Deliveries that are applied together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The deliveries.
+    pub deliveries: Vec<Delivery>,
+    /// Messages whose decoding panicked.
+    pub crashed: Vec<Message>,
+}
+
+/// A delivery, or the message whose decoding panicked.
+type Decoded = Result<Delivery, Message>;
+
+/// Decodes deliveries until it is dropped.
+#[derive(Debug)]
+pub struct BatchReader {
+    decoded: mpsc::Receiver<lapin::Result<Decoded>>,
+    task: AbortHandle,
+}
+
+impl Drop for BatchReader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl BatchReader {
+    /// Starts to decode what comes.
+    pub fn start(
+        messages: impl Stream<Item = lapin::Result<Message>> + Unpin + Send + 'static,
+        decoder: Decoder,
+    ) -> Self {
+        let (sender, decoded) = mpsc::channel(READ_AHEAD);
+        let task = tokio::spawn(decode_all(messages, decoder, sender)).abort_handle();
+        Self { decoded, task }
+    }
+
+    /// The next batch, of the deliveries that are there by now; `None` at the queue's end.
+    /// The future can be dropped while it waits: no delivery is taken until it is ready.
+    pub async fn next(&mut self) -> Option<lapin::Result<Batch>> {
+        next_batch(&mut self.decoded).await
+    }
+}
+
+async fn next_batch(
+    decoded: &mut mpsc::Receiver<lapin::Result<Decoded>>,
+) -> Option<lapin::Result<Batch>> {
+    let (mut batch, mut bytes) = (Batch::default(), 0);
+    let mut next = Some(decoded.recv().await?);
+    while let Some(one) = next {
+        match one {
+            Ok(Ok(delivery)) => {
+                bytes += delivery.body.len();
+                batch.deliveries.push(delivery);
+            }
+            Ok(Err(message)) => batch.crashed.push(message),
+            // The rest of the batch comes again: it cannot be acked any more.
+            Err(error) => return Some(Err(error)),
+        }
+        let is_full = batch.deliveries.len() == MAX_BATCH || bytes >= MAX_BATCH_BYTES;
+        next = (!is_full).then(|| decoded.try_recv().ok()).flatten();
+    }
+    Some(Ok(batch))
+}
+
+async fn decode_all(
+    mut messages: impl Stream<Item = lapin::Result<Message>> + Unpin,
+    decoder: Decoder,
+    sender: mpsc::Sender<lapin::Result<Decoded>>,
+) {
+    while let Some(message) = messages.next().await {
+        let decoded = message.map(|message| decoder.delivery(message));
+        if sender.send(decoded).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

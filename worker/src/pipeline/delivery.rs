@@ -1,0 +1,175 @@
+//! A delivery, decoded, and what its message's properties say of its way here. Pure.
+//!
+//! Others can publish to the exchange as well. A property that Postgres could not keep,
+//! or that has another type, reads as absent: nothing that only stands beside an event
+//! may hold the event up.
+
+use std::panic::{self, AssertUnwindSafe};
+
+use chrono::{DateTime, Utc};
+use domain::{
+    decode::moment_of_millis,
+    event::{Event, Header, Rejected, Rules},
+};
+use lapin::{BasicProperties, message::Delivery as Message, types::ShortString};
+use shared::message::Meta;
+use store::replay_item::ReplayItemKey;
+
+use crate::amqp::headers;
+
+/// The digits of a W3C trace id.
+const TRACE_ID: usize = 32;
+
+/// A delivery of the queue, decoded.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The tag by which it is acked.
+    pub tag: u64,
+    /// The routing key that it was published with.
+    pub routing_key: ShortString,
+    /// Its properties.
+    pub properties: BasicProperties,
+    /// What its properties say of its way here.
+    pub metadata: DeliveryMetadata,
+    /// The event, or why it cannot be decoded.
+    pub decoded: Result<Event, Rejected>,
+    /// Its exact bytes.
+    pub body: Vec<u8>,
+}
+
+/// What the properties of a message say of its way here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryMetadata {
+    /// When ingest received the event.
+    pub received_at: Option<DateTime<Utc>>,
+    /// The W3C trace id of its delivery by Stripe.
+    pub trace_id: Option<String>,
+    /// The item of the operator's replay that sent it, where one did.
+    pub replay: Option<ReplayItemKey>,
+}
+
+/// How deliveries are decoded.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    /// What decoding depends on.
+    pub rules: Rules,
+    /// The function: [`decode`](domain::event::decode), or one that a test wants to see
+    /// panic.
+    pub decode: fn(&[u8], &Rules) -> Result<Event, Rejected>,
+}
+
+impl Decoder {
+    /// Decodes one message; gives it back where decoding panics.
+    ///
+    /// # Errors
+    /// The message, without changes.
+    pub fn delivery(&self, message: Message) -> Result<Delivery, Message> {
+        let decode = AssertUnwindSafe(|| (self.decode)(&message.data, &self.rules));
+        let Ok(decoded) = panic::catch_unwind(decode) else {
+            return Err(message);
+        };
+        Ok(Delivery {
+            tag: message.delivery_tag,
+            metadata: DeliveryMetadata::read(&message.properties),
+            routing_key: message.routing_key,
+            properties: message.properties,
+            decoded,
+            body: message.data,
+        })
+    }
+}
+
+impl Delivery {
+    /// The event's fields outside `data`, where they could be decoded.
+    pub fn header(&self) -> Option<&Header> {
+        match &self.decoded {
+            Ok(event) => Some(&event.header),
+            Err(rejected) => rejected.header.as_deref(),
+        }
+    }
+
+    /// The event's id, where it could be decoded.
+    pub fn event_id(&self) -> Option<&str> {
+        self.header().map(|header| header.id.as_str())
+    }
+}
+
+impl DeliveryMetadata {
+    /// Reads what is there.
+    pub fn read(properties: &BasicProperties) -> Self {
+        let meta = Meta::read(properties);
+        Self {
+            received_at: meta.received_at_millis.and_then(moment_of_millis),
+            trace_id: meta.traceparent.as_deref().and_then(trace_id),
+            replay: headers::replay_item(properties),
+        }
+    }
+}
+
+/// The trace id of a W3C `traceparent`.
+fn trace_id(traceparent: &str) -> Option<String> {
+    let id = traceparent.split('-').nth(1)?;
+    let is_one = id.len() == TRACE_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_one.then(|| id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lapin::types::{AMQPValue, FieldTable};
+    use shared::message::{RECEIVED_AT, TRACEPARENT};
+
+    fn with(received_at: i64, traceparent: &str) -> DeliveryMetadata {
+        let mut headers = FieldTable::default();
+        headers.insert(RECEIVED_AT.into(), AMQPValue::LongLongInt(received_at));
+        let traceparent = AMQPValue::LongString(traceparent.into());
+        headers.insert(TRACEPARENT.into(), traceparent);
+        DeliveryMetadata::read(&BasicProperties::default().with_headers(headers))
+    }
+
+    #[test]
+    fn what_ingest_wrote_is_read() {
+        let trace = "0af7651916cd43dd8448eb211c80319c";
+        let metadata = with(
+            1_760_000_000_123,
+            &format!("00-{trace}-b7ad6b7169203331-01"),
+        );
+        assert_eq!(
+            metadata.received_at.unwrap().timestamp_millis(),
+            1_760_000_000_123
+        );
+        assert_eq!(metadata.trace_id.as_deref(), Some(trace));
+        assert_eq!(
+            DeliveryMetadata::read(&BasicProperties::default()),
+            DeliveryMetadata::default()
+        );
+    }
+
+    #[test]
+    fn what_the_ledger_could_not_keep_reads_as_absent() {
+        for millis in [
+            i64::MIN,
+            -1,
+            -210_866_803_200_001,
+            253_402_300_800_000,
+            i64::MAX,
+        ] {
+            assert_eq!(with(millis, "").received_at, None, "{millis}");
+        }
+        for millis in [0, 253_402_300_799_999] {
+            assert!(with(millis, "").received_at.is_some(), "{millis}");
+        }
+        let nul = format!("00-{}-1", "\0".repeat(32));
+        let long = format!("00-{}-1", "a".repeat(33));
+        for parent in [
+            "",
+            "00",
+            "00--",
+            &nul,
+            &long,
+            "00-0af7651916cd43dd8448eb211c80319g-1",
+        ] {
+            assert_eq!(with(0, parent).trace_id, None, "{parent:?}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! A delivery's way from the queue to its ack, one module a step:
+//!
+//! 1. [`consumer`] holds the session with the broker.
+//! 2. [`batch`] decodes deliveries as they come ([`delivery`]) and hands out what is
+//!    there as one batch.
+//! 3. [`executor`] sees that each delivery of a batch gets a decision: it waits while the
+//!    database is away, and narrows a batch that fails down to one delivery.
+//! 4. [`process`] applies a batch in one transaction: [`admission`] tells which events are
+//!    new, the crate `domain` decides, [`storage`] keeps it ([`postgres`]).
+//! 5. [`acks`] says which acks answer the batch.
+
+mod acks;
+pub mod admission;
+pub mod batch;
+pub mod consumer;
+pub mod delivery;
+pub mod executor;
+mod late_refusals;
+mod ledger_rows;
+mod postgres;
+pub mod process;
+mod replay_outcomes;
+pub mod storage;

@@ -1,0 +1,99 @@
+//! A batch's storage in PostgreSQL, within one transaction.
+
+use domain::working_set::{Loaded, Missing, Source};
+use futures_util::try_join;
+use store::{
+    Error, Transaction, WriteTx, archive,
+    archive_page::PageBuilder,
+    dead_letter, event,
+    main_app::booking::Bookings,
+    replay_item::{self, ReplayItemKey},
+    working_set::{self, Tables},
+};
+
+use crate::pipeline::{
+    admission::Known,
+    delivery::Delivery,
+    late_refusals,
+    storage::{BatchChanges, Storage},
+};
+
+/// The tables, within a transaction.
+pub(super) struct Postgres<'c> {
+    tx: &'c Transaction<'c>,
+    tables: Tables<'c>,
+}
+
+impl<'c> Postgres<'c> {
+    pub(super) fn new(tx: &'c Transaction<'c>, bookings: Bookings<'c>) -> Self {
+        let tables = Tables { conn: tx, bookings };
+        Self { tx, tables }
+    }
+}
+
+impl Source for Postgres<'_> {
+    type Error = Error;
+
+    async fn load(&self, missing: &Missing) -> Result<Loaded, Error> {
+        self.tables.load(missing).await
+    }
+}
+
+impl<'c> Storage for Postgres<'c> {
+    type Lock = WriteTx<'c>;
+
+    async fn lock(&self) -> Result<WriteTx<'c>, Error> {
+        self.tx.lock_writers().await
+    }
+
+    async fn known(&self, deliveries: &[Delivery]) -> Result<Known, Error> {
+        let ids: Vec<&str> = deliveries.iter().filter_map(Delivery::event_id).collect();
+        let items = deliveries.iter();
+        let items = items.filter_map(|delivery| delivery.metadata.replay.as_ref());
+        let items: Vec<&ReplayItemKey> = items.collect();
+        let (events, open_items) = try_join!(
+            event::known(self.tx, &ids),
+            replay_item::open(self.tx, &items)
+        )?;
+        Ok(Known { events, open_items })
+    }
+
+    async fn save(&self, lock: &WriteTx<'c>, changes: &BatchChanges<'_>) -> Result<usize, Error> {
+        let now = changes.now;
+        // No two of these write the same row, but for the ledger's and what follows from
+        // it.
+        let (_, refused_late, ..) = try_join!(
+            working_set::save(
+                lock,
+                changes.set,
+                changes.projection,
+                &changes.rewrite,
+                &changes.transitions,
+                now,
+            ),
+            async {
+                event::write(lock, &changes.ledger).await?;
+                dead_letter::insert_many(lock, &changes.dead_letters).await?;
+                late_refusals::write(lock, &changes.outcome_changes, now).await
+            },
+            replay_item::note(lock, &changes.replay_notes),
+            dead_letter::resolve(lock, &changes.resolved),
+            archive_pages(lock, changes.archive),
+        )?;
+        Ok(refused_late)
+    }
+}
+
+async fn archive_pages(lock: &WriteTx<'_>, pages: &[PageBuilder<'_>]) -> Result<(), Error> {
+    // The pages are compressed while Postgres works on what it was sent before.
+    tokio::task::yield_now().await;
+    for page in pages {
+        match page.compress() {
+            Ok(compressed) => archive::insert(lock, page.id, &compressed).await?,
+            // Compressing to memory does not fail. Without the bytes the events could
+            // only not be replayed.
+            Err(error) => tracing::error!(%error, "the bytes of events are not archived"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! One batch, one transaction, a decision for each delivery.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use domain::{
+    event::Event,
+    history::AccountTransition,
+    merge::Change,
+    outcome::{Decision, decide},
+    projection::Projection,
+    reclassify::outcome_changes,
+    rejection::Rejection,
+    working_set::{Recheck, WorkingSet},
+};
+use futures_util::try_join;
+use store::archive_page::ArchivePolicy;
+
+use crate::pipeline::{
+    admission::{Admission, Admitted, admit},
+    delivery::Delivery,
+    ledger_rows, replay_outcomes,
+    storage::{BatchChanges, Storage},
+};
+
+/// What a batch is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Work<'a> {
+    /// The deliveries.
+    pub deliveries: &'a [Delivery],
+    /// Objects to compute anew: the part that they missed may be there now.
+    pub recheck: &'a Recheck,
+    /// Whether the bytes of applied events are archived.
+    pub archive: ArchivePolicy,
+}
+
+/// What came of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchResult {
+    /// A decision for each delivery, in their order.
+    pub decisions: Vec<Decision>,
+    /// How many earlier events turned out to be refused.
+    pub refused_late: usize,
+}
+
+/// A delivery of the batch and its decision.
+#[derive(Debug)]
+pub(super) struct Decided<'a> {
+    pub(super) delivery: &'a Delivery,
+    pub(super) admission: Admission,
+    pub(super) decision: Decision,
+}
+
+/// Applies a batch in the caller's transaction: all of its effects and the rows that say
+/// so are committed together, or nothing is.
+///
+/// # Errors
+/// As [`Storage`]; the transaction must not be committed then.
+pub async fn process<S: Storage>(
+    storage: &S,
+    work: Work<'_>,
+    now: DateTime<Utc>,
+) -> Result<BatchResult, S::Error> {
+    let events = work.deliveries.iter().flat_map(|one| &one.decoded);
+    let mut set = WorkingSet::for_events(events, work.recheck);
+    // All in one round trip. Futures are polled in this order, and Postgres answers in
+    // the order in which it is asked: what is read is read under the lock.
+    let (lock, known, ()) = try_join!(
+        storage.lock(),
+        storage.known(work.deliveries),
+        set.load(storage),
+    )?;
+    let admitted = admit(work.deliveries, &known);
+    let merged: Vec<Merged> = admitted.iter().map(|one| merge(&mut set, one)).collect();
+    // An event may have named objects that are not loaded yet.
+    set.load(storage).await?;
+    let projection = set.project();
+    let decided = decide_all(&admitted, merged, &projection);
+
+    let archived = ledger_rows::to_archive(work.archive, &decided);
+    let archive = store::archive_page::paginate(&archived, now);
+    let (replay_notes, resolved) = replay_outcomes::of(&decided);
+    let transitions = admitted.iter().filter_map(Admitted::event);
+    let changes = BatchChanges {
+        set: &set,
+        projection: &projection,
+        rewrite: rewritten(&admitted),
+        transitions: transitions.filter_map(AccountTransition::of).collect(),
+        ledger: ledger_rows::ledger_rows(&decided, &archive),
+        archive: &archive,
+        dead_letters: ledger_rows::dead_letters(&decided, now),
+        outcome_changes: outcome_changes(&set, &projection.owners),
+        replay_notes,
+        resolved,
+        now,
+    };
+    let refused_late = storage.save(&lock, &changes).await?;
+    drop(changes);
+    let decisions = decided.into_iter().map(|one| one.decision).collect();
+    drop(projection);
+    // Thousands of small pieces: they are freed while the storage commits.
+    tokio::spawn(async move { drop(set) });
+    Ok(BatchResult {
+        decisions,
+        refused_late,
+    })
+}
+
+/// What merging an event changed; `None` where there was nothing to merge.
+type Merged = Option<Result<Change, Rejection>>;
+
+fn merge(set: &mut WorkingSet, admitted: &Admitted<'_>) -> Merged {
+    admitted.event().map(|event: &Event| set.merge(event))
+}
+
+fn decide_all<'a>(
+    admitted: &[Admitted<'a>],
+    merged: Vec<Merged>,
+    projection: &Projection<'_>,
+) -> Vec<Decided<'a>> {
+    let decide_one = |(one, merged): (&Admitted<'a>, Merged)| Decided {
+        delivery: one.delivery,
+        admission: one.admission,
+        decision: match (one.admission, &one.delivery.decoded, merged) {
+            (Admission::Duplicate, ..) => Decision::Duplicate,
+            (_, Err(rejected), _) => Decision::Dead(rejected.rejection.clone()),
+            (admission, Ok(event), merged) => {
+                let merged = merged.unwrap_or(Ok(Change::Unchanged));
+                decide(event, merged, &projection.owners, admission.is_retry())
+            }
+        },
+    };
+    admitted.iter().zip(merged).map(decide_one).collect()
+}
+
+fn rewritten<'a>(admitted: &[Admitted<'a>]) -> BTreeSet<&'a domain::ids::AccountId> {
+    let accounts = admitted.iter().filter_map(Admitted::account_to_rewrite);
+    accounts.collect()
+}

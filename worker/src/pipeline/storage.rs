@@ -1,0 +1,77 @@
+//! What a batch reads and writes: PostgreSQL in the worker, memory in the model's tests.
+
+use std::{collections::BTreeSet, future::Future};
+
+use chrono::{DateTime, Utc};
+use domain::{
+    history::AccountTransition,
+    ids::AccountId,
+    projection::Projection,
+    reclassify::OutcomeChange,
+    working_set::{Source, WorkingSet},
+};
+use store::{
+    archive_page::PageBuilder, dead_letter::NewDeadLetter, event::LedgerRow, replay_item::Note,
+};
+
+use crate::pipeline::{admission::Known, delivery::Delivery};
+
+/// All that one batch changes. It is saved whole or not at all.
+#[derive(Debug)]
+pub struct BatchChanges<'a> {
+    /// The objects, as they are after the batch.
+    pub set: &'a WorkingSet,
+    /// The rows that the main app reads, as they have to be.
+    pub projection: &'a Projection<'a>,
+    /// Accounts whose rows are written anew although nothing changed.
+    pub rewrite: BTreeSet<&'a AccountId>,
+    /// The history of hosts.
+    pub transitions: Vec<AccountTransition>,
+    /// A row for each event that was decided.
+    pub ledger: Vec<LedgerRow<'a>>,
+    /// The bytes of events that were applied.
+    pub archive: &'a [PageBuilder<'a>],
+    /// Events that could not be applied.
+    pub dead_letters: Vec<NewDeadLetter>,
+    /// Outcomes of earlier events that a decided claim changes.
+    pub outcome_changes: Vec<OutcomeChange<'a>>,
+    /// What came of the items of replays.
+    pub replay_notes: Vec<Note<'a>>,
+    /// Dead letters whose event was applied after all, each with the replay that did it.
+    pub resolved: Vec<(&'a str, Option<i64>)>,
+    /// When the batch is applied.
+    pub now: DateTime<Utc>,
+}
+
+/// What a batch reads and writes.
+pub trait Storage: Source {
+    /// Proof that no other writer is at work until the batch is committed.
+    type Lock;
+
+    /// Waits until no other writer is at work.
+    ///
+    /// # Errors
+    /// The wait was too long, or the storage cannot be used.
+    fn lock(&self) -> impl Future<Output = Result<Self::Lock, Self::Error>> + Send;
+
+    /// Reads what is known of the batch's events. It is sent behind [`Storage::lock`], and
+    /// may be sent before that has answered.
+    ///
+    /// # Errors
+    /// The storage cannot be used.
+    fn known(
+        &self,
+        deliveries: &[Delivery],
+    ) -> impl Future<Output = Result<Known, Self::Error>> + Send;
+
+    /// Saves what the batch changes. Gives back how many earlier events turned out to be
+    /// refused.
+    ///
+    /// # Errors
+    /// The storage refuses a value, or cannot be used.
+    fn save(
+        &self,
+        lock: &Self::Lock,
+        changes: &BatchChanges<'_>,
+    ) -> impl Future<Output = Result<usize, Self::Error>> + Send;
+}

@@ -1,0 +1,338 @@
+//! The running worker: it starts the consumers, the jobs and the admin listener, and stops
+//! them when it is told to.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use domain::{event, rejection::CLAIMED_BY_OTHER_ACCOUNT};
+use prometheus_client::registry::Registry;
+use shared::{
+    admin::Admin,
+    config::{ConfigError, Held},
+    telemetry::report,
+    topology::TopologyError,
+};
+use store::{
+    Database, Pool,
+    main_app::booking,
+    migrations::{self, MigrateError},
+};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    amqp::consumer::Queue,
+    backoff::Backoff,
+    config::Config,
+    dead_letters::recorder::{self, DeadLetterRecorder},
+    health::Health,
+    jobs::{
+        self, Job, prune::Prune, resolve_account_ties::ResolveAccountTies,
+        retry_waiting::RetryWaiting,
+    },
+    metrics::Metrics,
+    pipeline::{
+        consumer::{self, Consumer},
+        delivery::Decoder,
+        executor::BatchExecutor,
+    },
+    stripe::client::Client,
+};
+
+/// How long the batch in hand may take to finish after a signal.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+/// Why the worker cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A variable whose value the database or the API does not take.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The tables.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The broker's topology differs from ours.
+    #[error("the broker's topology does not fit")]
+    Topology(#[from] TopologyError),
+    /// Something that has to run has ended by itself; the log says why.
+    #[error("a part of the worker has ended")]
+    TaskEnded,
+    /// The admin listener's address is not to be had.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Runs until `stop`. A database or a broker that is away is waited for.
+///
+/// # Errors
+/// [`RunError`]: what no waiting mends.
+pub async fn run(config: Config, migrate: bool, stop: CancellationToken) -> Result<(), RunError> {
+    let address = config.admin_listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| RunError::Listen { address, source })?;
+    let (health, metrics, mut registry) =
+        (Health::default(), Metrics::default(), Registry::default());
+    metrics.register(&mut registry);
+    let pool = config.database.pool();
+    let admin = Admin::new(registry, {
+        let (pool, health) = (pool.clone(), health.clone());
+        move || ready(pool.clone(), health.clone())
+    });
+    let tasks = TaskTracker::new();
+    // Cancelled by `stop`, and by the end of anything that has to run.
+    let halt = stop.child_token();
+    let serving = stop.child_token();
+    let admin = tokio::spawn(admin.serve(listener, serving.clone()));
+
+    let result = work(config, migrate, pool, health, metrics, &tasks, &halt).await;
+    let result = match result {
+        Ok(()) if !stop.is_cancelled() => Err(RunError::TaskEnded),
+        result => result,
+    };
+
+    halt.cancel();
+    tasks.close();
+    if tokio::time::timeout(STOP_WITHIN, tasks.wait())
+        .await
+        .is_err()
+    {
+        warn!("stopped before all was finished; what is left comes again");
+    }
+    serving.cancel();
+    let _ended = admin.await;
+    info!("stopped");
+    result
+}
+
+async fn work(
+    config: Config,
+    migrate: bool,
+    pool: Pool,
+    health: Health,
+    metrics: Metrics,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    let client = client(&config)?;
+    if !prepare(&config.database, migrate, stop).await? {
+        return Ok(());
+    }
+    let archive = config.retention.archive();
+    let mut executor = BatchExecutor::new(pool.clone(), config.owner_query.clone(), archive);
+    executor.refused_late = metrics.dead(CLAIMED_BY_OTHER_ACCOUNT);
+    check_owner_query(&executor).await?;
+
+    let spawn = Spawn { tasks, stop };
+    let run = Jobs {
+        spawn: &spawn,
+        pool: &pool,
+        metrics: &metrics,
+    };
+    run.job(RetryWaiting::new(executor.clone()));
+    run.job(Prune {
+        pool: pool.clone(),
+        retention: config.retention,
+    });
+    if let Some(client) = client {
+        run.job(ResolveAccountTies {
+            pool: pool.clone(),
+            client,
+            metrics: metrics.clone(),
+        });
+    }
+    let queue = |name, connection, prefetch| Queue {
+        amqp: config.amqp.clone(),
+        names: config.names.clone(),
+        name,
+        connection,
+        prefetch,
+    };
+    let dead_queue = config.names.dead_queue.clone();
+    let recorder = DeadLetterRecorder {
+        queue: queue(
+            dead_queue,
+            "dialoom-worker-dead-letters",
+            recorder::PREFETCH,
+        ),
+        pool,
+        metrics: metrics.clone(),
+    };
+    spawn.task({
+        let stop = stop.clone();
+        async move { recorder.run(&stop).await }
+    });
+    let consumer = Consumer {
+        queue: queue(
+            config.names.worker.clone(),
+            "dialoom-worker",
+            consumer::PREFETCH,
+        ),
+        decoder: Decoder {
+            rules: config.rules.clone(),
+            decode: event::decode,
+        },
+        executor,
+        metrics,
+        health,
+    };
+    Ok(consumer.run(stop).await?)
+}
+
+fn client(config: &Config) -> Result<Option<Client>, ConfigError> {
+    let Some(api) = &config.api else {
+        return Ok(None);
+    };
+    let client = Client::new(api).map_err(|_| {
+        let expected = "a URL such as https://api.stripe.com/";
+        ConfigError::new("STRIPE_API_BASE", Held::value(&api.base), expected)
+    })?;
+    Ok(Some(client))
+}
+
+/// Starts jobs.
+struct Jobs<'a> {
+    spawn: &'a Spawn<'a>,
+    pool: &'a Pool,
+    metrics: &'a Metrics,
+}
+
+impl Jobs<'_> {
+    fn job(&self, job: impl Job + 'static) {
+        let (pool, metrics) = (self.pool.clone(), self.metrics.jobs.clone());
+        let stop = self.spawn.stop.clone();
+        self.spawn.task(jobs::run(job, pool, metrics, stop));
+    }
+}
+
+/// Starts the tasks that run beside the consumer.
+struct Spawn<'a> {
+    tasks: &'a TaskTracker,
+    stop: &'a CancellationToken,
+}
+
+impl Spawn<'_> {
+    /// Starts a task that is to run until `stop`. If it ends before, which only a
+    /// panic makes it do, the worker ends as well: it would go on without it, and
+    /// say that it is ready.
+    fn task<T>(&self, task: impl Future<Output = T> + Send + 'static) {
+        let ended = self.stop.clone().drop_guard();
+        self.tasks.spawn(async move {
+            let _ended = ended;
+            drop(task.await);
+        });
+    }
+}
+
+/// Makes or checks the tables as soon as the database is there; `false` if the
+/// worker is to stop before.
+async fn prepare(
+    database: &Database,
+    migrate: bool,
+    stop: &CancellationToken,
+) -> Result<bool, RunError> {
+    /// A database that is taken away in the middle looks like one that refuses:
+    /// so many tries tell them apart.
+    const TRIES: u32 = 3;
+    let mut backoff = Backoff::default();
+    let mut failed = 0;
+    loop {
+        match tables(database, migrate).await {
+            Ok(Tables::Ready) => return Ok(true),
+            Ok(Tables::Away(reason)) => warn!(reason, "the database is away"),
+            Err(error) if error.may_pass() && failed < TRIES => {
+                failed += 1;
+                warn!(reason = %report(&error), "the tables are not ready; trying again");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::select! {
+            () = backoff.pause() => {}
+            () = stop.cancelled() => return Ok(false),
+        }
+    }
+}
+
+enum Tables {
+    Ready,
+    /// The database cannot be reached, or takes no writes.
+    Away(String),
+}
+
+async fn tables(database: &Database, migrate: bool) -> Result<Tables, MigrateError> {
+    let connection = match database.connect().await {
+        Ok(connection) => connection,
+        Err(error) => return Ok(Tables::Away(report(&error))),
+    };
+    if !migrate {
+        migrations::check(connection).await?;
+        return Ok(Tables::Ready);
+    }
+    if !migrations::takes_writes(&connection).await? {
+        return Ok(Tables::Away("it takes no writes now".into()));
+    }
+    for name in migrations::up(connection).await? {
+        info!("migration run: {name}");
+    }
+    Ok(Tables::Ready)
+}
+
+/// Asks the query for a booking that no one has, so that a wrong one is refused
+/// now and not with the first event.
+async fn check_owner_query(executor: &BatchExecutor) -> Result<(), ConfigError> {
+    let (Some(query), Ok(conn)) = (&executor.owner_query, executor.pool.get().await) else {
+        return Ok(());
+    };
+    match booking::owner(&conn, query, 0).await {
+        Ok(_) => Ok(()),
+        // Nothing is known of the query then.
+        Err(error) if error.is_unavailable() => Ok(()),
+        Err(error) => Err(ConfigError::new(
+            "BOOKING_OWNER_QUERY",
+            Held::value(query),
+            format!("a query that this database takes: {}", report(&error)),
+        )),
+    }
+}
+
+async fn ready(pool: Pool, health: Health) -> Result<(), String> {
+    let conn = pool.get().await;
+    let conn = conn.map_err(|_| "the database cannot be reached".to_owned())?;
+    booking::are_here(&conn)
+        .await
+        .map_err(|_| "the database does not answer".to_owned())?;
+    if health.is_consuming() {
+        Ok(())
+    } else {
+        Err("the queue is not being consumed".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rest would go on without it, and say that it is ready.
+    #[tokio::test]
+    async fn a_part_that_ends_by_itself_ends_the_worker() {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let spawn = Spawn {
+            tasks: &tasks,
+            stop: &stop,
+        };
+        let lasting = stop.clone();
+        spawn.task(async move { lasting.cancelled().await });
+        tokio::task::yield_now().await;
+        assert!(!stop.is_cancelled());
+        spawn.task(async { panic!("a mistake") });
+        stop.cancelled().await;
+        tasks.close();
+        tasks.wait().await;
+    }
+}

@@ -1,0 +1,143 @@
+//! Connections to the database, and the pool of the worker's loops.
+
+use std::{fmt, time::Duration};
+
+use bb8::QueueStrategy;
+use diesel::{ConnectionError, ConnectionResult, result::Error as QueryError};
+use diesel_async::{
+    AsyncPgConnection, SimpleAsyncConnection,
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, RecyclingMethod,
+    },
+};
+use futures_util::FutureExt;
+use tokio_postgres::{Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::{Connection, Pool, Result, error::chain, tls::Tls};
+
+/// How long a host may take to accept a connection, and then one may take to be
+/// ready for a query, where `connect_timeout` in the URL says nothing.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a caller waits for a connection of the pool, new ones included.
+const POOL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections of one worker: one writes, the others look after waiting
+/// invoices, undecided accounts and health.
+const POOL_SIZE: u32 = 4;
+
+/// What each connection is set to. A statement that waits for another's row
+/// gives up before it holds back everything else; a transaction whose client
+/// is gone gives its locks back.
+const SESSION: &str = "SET lock_timeout = '500ms'; \
+     SET statement_timeout = '30s'; \
+     SET idle_in_transaction_session_timeout = '10s'";
+/// What the worker's own connections are set to besides. All that they ask has
+/// an index. Left to itself, the planner reads whole tables while it has no
+/// statistics yet, so that a new deployment's first backlog costs more with
+/// every row; and it plans statements of hundreds of values anew each time.
+const PLANS: &str = "SET enable_seqscan = off; \
+     SET plan_cache_mode = force_generic_plan; \
+     SET jit = off";
+
+/// Where the database is and how to reach it, checked.
+#[derive(Clone)]
+pub struct Database {
+    pub(crate) url: String,
+    pub(crate) config: Config,
+    pub(crate) schema: Option<String>,
+    pub(crate) tls: Tls,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("hosts", &self.config.get_hosts())
+            .field("database", &self.config.get_dbname())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Opens one connection.
+    ///
+    /// # Errors
+    /// Postgres cannot be reached, refuses us or does not answer in time.
+    pub async fn connect(&self) -> Result<Connection> {
+        Ok(self.connect_in_time().await?)
+    }
+
+    async fn connect_in_time(&self) -> ConnectionResult<Connection> {
+        // The driver's own timeout ends where the peer accepts. One that says
+        // nothing after that would hold a place in the pool for ever.
+        let one = self.config.get_connect_timeout().copied();
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(1);
+        let bound = one.unwrap_or(CONNECT_TIMEOUT) * (hosts + 1);
+        let silent = |_| {
+            let seconds = bound.as_secs();
+            ConnectionError::BadConnection(format!("no answer within {seconds} s"))
+        };
+        let opened = tokio::time::timeout(bound, self.open()).await;
+        opened.map_err(silent)?
+    }
+
+    async fn open(&self) -> ConnectionResult<AsyncPgConnection> {
+        let refused = |error: tokio_postgres::Error| ConnectionError::BadConnection(chain(&error));
+        let mut connection = match &self.tls {
+            Tls::Off => {
+                let (client, driver) = self.config.connect(NoTls).await.map_err(refused)?;
+                AsyncPgConnection::try_from_client_and_connection(client, driver).await?
+            }
+            Tls::On(tls) => {
+                let tls = MakeRustlsConnect::new((**tls).clone());
+                let (client, driver) = self.config.connect(tls).await.map_err(refused)?;
+                AsyncPgConnection::try_from_client_and_connection(client, driver).await?
+            }
+        };
+        let mut settings = SESSION.to_owned();
+        if let Some(schema) = &self.schema {
+            settings.push_str(&format!("; SET search_path = \"{schema}\""));
+        }
+        connection
+            .batch_execute(&settings)
+            .await
+            .map_err(ConnectionError::CouldntSetupConfiguration)?;
+        Ok(connection)
+    }
+
+    /// A pool of connections for the worker's loops, opened when they are first
+    /// needed.
+    pub fn pool(&self) -> Pool {
+        let mut manager = ManagerConfig::default();
+        let database = self.clone();
+        manager.custom_setup = Box::new(move |_| {
+            let database = database.clone();
+            async move {
+                let mut connection = database.connect_in_time().await?;
+                connection
+                    .batch_execute(PLANS)
+                    .await
+                    .map_err(ConnectionError::CouldntSetupConfiguration)?;
+                Ok(connection)
+            }
+            .boxed()
+        });
+        // A connection that was closed is known as such without asking, and one
+        // that breaks later is found by the transaction.
+        manager.recycling_method = RecyclingMethod::CustomFunction(Box::new(|connection| {
+            let broken = connection.is_broken();
+            async move {
+                (!broken)
+                    .then_some(())
+                    .ok_or(QueryError::BrokenTransactionManager)
+            }
+            .boxed()
+        }));
+        let manager = AsyncDieselConnectionManager::new_with_config(&self.url, manager);
+        Pool::builder()
+            .max_size(POOL_SIZE)
+            // The connection that was used last has its statements planned.
+            .queue_strategy(QueueStrategy::Lifo)
+            .connection_timeout(POOL_TIMEOUT)
+            .build_unchecked(manager)
+    }
+}

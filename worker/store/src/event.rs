@@ -1,0 +1,213 @@
+//! `stripe.event`, the ledger: one row for each event, written in the transaction of its
+//! effect.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    ExpressionMethods, QueryDsl, QueryableByName,
+    sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz},
+};
+use diesel_async::RunQueryDsl;
+use domain::{
+    ids::{BookingId, ObjectId},
+    outcome::Outcome,
+    reclassify::OutcomeChange,
+    text_enum,
+};
+
+use crate::{Connection, Result, WriteTx, schema::event, statement::bulk};
+
+text_enum! {
+    /// What brought the delivery that gave an outcome.
+    pub enum DeliverySource {
+        /// Stripe delivered it.
+        Webhook = "webhook",
+        /// An operator sent it again.
+        Replay = "replay",
+    }
+}
+
+/// A row to write.
+#[derive(Clone, Debug)]
+pub struct LedgerRow<'a> {
+    /// The event's id.
+    pub id: &'a str,
+    /// The event's type.
+    pub event_type: &'a str,
+    /// The event's account; `None` for the platform.
+    pub account: Option<&'a str>,
+    /// The API version of its object.
+    pub api_version: Option<&'a str>,
+    /// Its mode.
+    pub livemode: Option<bool>,
+    /// When it happened at Stripe.
+    pub created: DateTime<Utc>,
+    /// The object that it is about.
+    pub object_id: Option<&'a str>,
+    /// The booking that it names.
+    pub booking: Option<BookingId>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why, as a code.
+    pub reason: Option<&'static str>,
+    /// When ingest received it.
+    pub received_at: Option<DateTime<Utc>>,
+    /// The W3C trace id of its delivery.
+    pub trace_id: Option<&'a str>,
+    /// What brought the delivery.
+    pub source: DeliverySource,
+    /// The archive page that holds its bytes.
+    pub archive_page: Option<i64>,
+}
+
+/// An event that the ledger has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownEvent {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Whether its bytes were archived.
+    pub is_archived: bool,
+}
+
+/// Which of the events named the ledger has.
+pub async fn known(mut conn: &Connection, ids: &[&str]) -> Result<BTreeMap<String, KnownEvent>> {
+    let rows: Vec<(String, String, bool)> = event::table
+        .filter(event::id.eq_any(ids))
+        .select((
+            event::id,
+            event::outcome,
+            event::archive_page_id.is_not_null(),
+        ))
+        .load(&mut conn)
+        .await?;
+    let known = |(id, outcome, is_archived): (String, String, bool)| {
+        // An outcome of a later release: whatever it means, the event had its effect.
+        let outcome = Outcome::parse(&outcome).unwrap_or(Outcome::Applied);
+        let known = KnownEvent {
+            outcome,
+            is_archived,
+        };
+        (id, known)
+    };
+    Ok(rows.into_iter().map(known).collect())
+}
+
+bulk! {
+    Write {
+        id: &'a str => Text,
+        event_type: &'a str => Text,
+        account: Option<&'a str> => Nullable<Text>,
+        api_version: Option<&'a str> => Nullable<Text>,
+        livemode: Option<bool> => Nullable<Bool>,
+        created: DateTime<Utc> => Timestamptz,
+        object: Option<&'a str> => Nullable<Text>,
+        outcome: &'static str => Text,
+        reason: Option<&'static str> => Nullable<Text>,
+        received_at: Option<DateTime<Utc>> => Nullable<Timestamptz>,
+        trace_id: Option<&'a str> => Nullable<Text>,
+        source: &'static str => Text,
+        archive_page: Option<i64> => Nullable<BigInt>,
+        booking: Option<i32> => Nullable<Integer>,
+    }
+    "INSERT INTO stripe.event (id, type, account, api_version, livemode, created, object_id, \
+        outcome, reason, received_at, trace_id, source, archive_page_id, claimed_booking_id) \
+     SELECT * FROM"
+    // What it says of itself stays; only what it came to is new.
+    "ON CONFLICT (id) DO UPDATE SET object_id = excluded.object_id, outcome = excluded.outcome, \
+        reason = excluded.reason, source = excluded.source, processed_at = now(), \
+        attempts = event.attempts + 1, \
+        archive_page_id = coalesce(excluded.archive_page_id, event.archive_page_id), \
+        claimed_booking_id = excluded.claimed_booking_id"
+}
+
+/// Writes the outcomes of new events, and of those that were decided again.
+pub async fn write(tx: &WriteTx<'_>, rows: &[LedgerRow<'_>]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut write = Write::default();
+    for row in rows {
+        write.id.push(row.id);
+        write.event_type.push(row.event_type);
+        write.account.push(row.account);
+        write.api_version.push(row.api_version);
+        write.livemode.push(row.livemode);
+        write.created.push(row.created);
+        write.object.push(row.object_id);
+        write.outcome.push(row.outcome.as_str());
+        write.reason.push(row.reason);
+        write.received_at.push(row.received_at);
+        write.trace_id.push(row.trace_id);
+        write.source.push(row.source.as_str());
+        write.archive_page.push(row.archive_page);
+        write.booking.push(row.booking.map(|booking| booking.0));
+    }
+    let mut conn: &Connection = tx;
+    write.execute(&mut conn).await?;
+    Ok(())
+}
+
+bulk! {
+    Reclassify {
+        is_session: bool => Bool,
+        object: &'a str => Text,
+        booking: i32 => Integer,
+        account: &'a str => Text,
+        is_accepted: bool => Bool,
+    }
+    // Events that are refused after all are dead. Those that were dead for their claim
+    // alone, and are accepted after all, are applied.
+    "UPDATE stripe.event e SET processed_at = now(), \
+        outcome = CASE WHEN c.is_accepted THEN 'applied' ELSE 'dead' END, \
+        reason = CASE WHEN c.is_accepted THEN NULL \
+            ELSE 'booking_claimed_by_other_account' END FROM"
+    "AS c (is_session, object, booking, account, is_accepted) \
+        WHERE e.object_id = c.object AND (e.type LIKE 'checkout.%') = c.is_session \
+            AND e.claimed_booking_id = c.booking \
+            AND coalesce(e.account, '') = c.account \
+            AND CASE WHEN c.is_accepted \
+                THEN e.outcome IN ('dead', 'replayed') \
+                    AND e.reason = 'booking_claimed_by_other_account' \
+                ELSE e.outcome IN ('applied', 'stale') END \
+        RETURNING e.id, e.claimed_booking_id, e.outcome"
+}
+
+/// An event of which the ledger said otherwise.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct ChangedEvent {
+    /// Its id.
+    #[diesel(sql_type = Text)]
+    pub id: String,
+    /// The booking that it names.
+    #[diesel(sql_type = Integer, column_name = "claimed_booking_id")]
+    pub booking: i32,
+    #[diesel(sql_type = Text)]
+    outcome: String,
+}
+
+impl ChangedEvent {
+    /// Whether it is dead now.
+    pub fn is_dead(&self) -> bool {
+        self.outcome == Outcome::Dead.as_str()
+    }
+}
+
+/// Writes what claims that were decided mean for their events. Gives back the events of
+/// which the ledger said otherwise.
+pub async fn reclassify(
+    tx: &WriteTx<'_>,
+    changes: &[OutcomeChange<'_>],
+) -> Result<Vec<ChangedEvent>> {
+    let mut reclassify = Reclassify::default();
+    for change in changes {
+        let is_session = matches!(change.object, ObjectId::CheckoutSession(_));
+        reclassify.is_session.push(is_session);
+        reclassify.object.push(change.object.as_str());
+        reclassify.booking.push(change.booking.0);
+        reclassify.account.push(change.account);
+        reclassify.is_accepted.push(change.is_accepted);
+    }
+    let mut conn: &Connection = tx;
+    Ok(reclassify.load(&mut conn).await?)
+}

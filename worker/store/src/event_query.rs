@@ -1,0 +1,208 @@
+//! What became of events: the ledger, read for people.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable,
+    QueryableByName, Selectable, SelectableHelper, TextExpressionMethods,
+    pg::Pg,
+    sql_types::{BigInt, Nullable, Text, Timestamptz},
+};
+use diesel_async::RunQueryDsl;
+
+use crate::{
+    Connection, Result,
+    paging::{Order, is_like},
+    schema::event,
+};
+
+/// A row of the ledger.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = event)]
+#[allow(missing_docs, reason = "the columns' comments in the database say it")]
+pub struct Row {
+    pub id: String,
+    pub event_type: String,
+    pub account: Option<String>,
+    pub api_version: Option<String>,
+    pub livemode: Option<bool>,
+    pub created: DateTime<Utc>,
+    pub object_id: Option<String>,
+    pub outcome: String,
+    pub reason: Option<String>,
+    pub received_at: Option<DateTime<Utc>>,
+    pub processed_at: DateTime<Utc>,
+    pub attempts: i32,
+    pub trace_id: Option<String>,
+    pub source: String,
+    pub first_seen_at: DateTime<Utc>,
+}
+
+/// What an operator asks for. Everything that is given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// One of these ids.
+    pub ids: Vec<String>,
+    /// This type, or with `*` at the end all that begin so.
+    pub event_type: Option<String>,
+    /// This account.
+    pub account: Option<String>,
+    /// About this invoice, session or account.
+    pub object: Option<String>,
+    /// One of these outcomes; none given is any.
+    pub outcomes: Vec<String>,
+    /// First judged then or later.
+    pub since: Option<DateTime<Utc>>,
+    /// First judged before then.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// Where a page ends.
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    /// When it was first judged.
+    pub first_seen_at: DateTime<Utc>,
+    /// Its id.
+    pub id: String,
+}
+
+impl Row {
+    /// Where a page that ends with this row ends.
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            first_seen_at: self.first_seen_at,
+            id: self.id.clone(),
+        }
+    }
+}
+
+fn matching(filter: &Filter) -> event::BoxedQuery<'static, Pg> {
+    let mut query = event::table.into_boxed::<Pg>();
+    if !filter.ids.is_empty() {
+        query = query.filter(event::id.eq_any(filter.ids.clone()));
+    }
+    if let Some(event_type) = filter.event_type.clone() {
+        query = match is_like(&event_type) {
+            Some(pattern) => query.filter(event::event_type.like(pattern)),
+            None => query.filter(event::event_type.eq(event_type)),
+        };
+    }
+    if let Some(account) = filter.account.clone() {
+        query = query.filter(event::account.eq(account));
+    }
+    if let Some(object) = filter.object.clone() {
+        query = query.filter(event::object_id.eq(object));
+    }
+    if !filter.outcomes.is_empty() {
+        query = query.filter(event::outcome.eq_any(filter.outcomes.clone()));
+    }
+    if let Some(since) = filter.since {
+        query = query.filter(event::first_seen_at.ge(since));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(event::first_seen_at.lt(until));
+    }
+    query
+}
+
+/// The outcomes of those of `ids` that there are.
+pub async fn outcomes(mut conn: &Connection, ids: &[String]) -> Result<BTreeMap<String, String>> {
+    let known: Vec<(String, String)> = event::table
+        .filter(event::id.eq_any(ids))
+        .select((event::id, event::outcome))
+        .load(&mut conn)
+        .await?;
+    Ok(known.into_iter().collect())
+}
+
+/// One page of the ledger.
+pub async fn page(
+    mut conn: &Connection,
+    filter: &Filter,
+    order: Order,
+    after: Option<&Cursor>,
+    limit: i64,
+) -> Result<Vec<Row>> {
+    let mut query = matching(filter).limit(limit);
+    query = match order {
+        Order::NewestFirst => query.order((event::first_seen_at.desc(), event::id.desc())),
+        Order::OldestFirst => query.order((event::first_seen_at, event::id)),
+    };
+    if let Some(Cursor {
+        first_seen_at: at,
+        id,
+    }) = after.cloned()
+    {
+        // The first condition is for the index, the second for rows of one unit.
+        query = match order {
+            Order::NewestFirst => query
+                .filter(event::first_seen_at.le(at))
+                .filter(event::first_seen_at.lt(at).or(event::id.lt(id))),
+            Order::OldestFirst => query
+                .filter(event::first_seen_at.ge(at))
+                .filter(event::first_seen_at.gt(at).or(event::id.gt(id))),
+        };
+    }
+    Ok(query.select(Row::as_select()).load(&mut conn).await?)
+}
+
+/// The ledger's rows of these events.
+pub async fn find_many(mut conn: &Connection, ids: &[String]) -> Result<Vec<Row>> {
+    Ok(event::table
+        .filter(event::id.eq_any(ids))
+        .select(Row::as_select())
+        .load(&mut conn)
+        .await?)
+}
+
+/// The ledger's row of one event.
+pub async fn find(mut conn: &Connection, id: &str) -> Result<Option<Row>> {
+    Ok(event::table
+        .find(id)
+        .select(Row::as_select())
+        .first(&mut conn)
+        .await
+        .optional()?)
+}
+
+/// One replay of one event.
+#[derive(Clone, Debug, QueryableByName)]
+#[allow(missing_docs, reason = "the columns' comments in the database say it")]
+pub struct Replayed {
+    #[diesel(sql_type = BigInt)]
+    pub replay_id: i64,
+    #[diesel(sql_type = Text)]
+    pub replayed_by: String,
+    #[diesel(sql_type = Timestamptz)]
+    pub started_at: DateTime<Utc>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub published_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub outcome: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub reason: Option<String>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub decided_at: Option<DateTime<Utc>>,
+}
+
+/// All replays of one event or dead letter, oldest first; the last hundred.
+pub async fn replays(mut conn: &Connection, id: &str) -> Result<Vec<Replayed>> {
+    let mut replays: Vec<Replayed> = diesel::sql_query(
+        "SELECT i.replay_id, r.replayed_by, r.started_at, i.published_at, i.outcome, i.reason, \
+            i.decided_at \
+         FROM stripe.replay_item i JOIN stripe.replay r ON r.id = i.replay_id \
+         WHERE i.item_id = $1 ORDER BY i.replay_id DESC LIMIT 100",
+    )
+    .bind::<Text, _>(id)
+    .load(&mut conn)
+    .await?;
+    replays.reverse();
+    Ok(replays)
+}
+
+/// How many there are.
+pub async fn count(mut conn: &Connection, filter: &Filter) -> Result<i64> {
+    let count = matching(filter).select(diesel::dsl::count_star());
+    Ok(count.first(&mut conn).await?)
+}

@@ -1,0 +1,91 @@
+//! `"HostOnboarding"`: how far each host is. The columns are described in
+//! `docs/MAIN_APP.md`.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::sql_types::{Bool, Nullable, Text, Timestamp};
+use domain::projection::HostRow;
+
+use crate::{
+    Result, WriteTx,
+    statement::{Upsert, record},
+};
+
+record! {
+    /// A row of `"HostOnboarding"`. Lists are text as Postgres writes arrays.
+    struct Row in "\"HostOnboarding\"" {
+        key { account: String => Text = "\"stripeAccountId\"", }
+        host_id: Option<String> => Nullable<Text> = "\"hostId\"",
+        status: &'static str => Text = "\"status\"" cast "::\"HostOnboardingStatus\"",
+        can_sell: bool => Bool = "\"canSell\"",
+        charges_enabled: bool => Bool = "\"chargesEnabled\"",
+        payouts_enabled: bool => Bool = "\"payoutsEnabled\"",
+        details_submitted: bool => Bool = "\"detailsSubmitted\"",
+        currently_due: String => Text = "\"currentlyDue\"" cast "::text[]",
+        past_due: String => Text = "\"pastDue\"" cast "::text[]",
+        eventually_due: String => Text = "\"eventuallyDue\"" cast "::text[]",
+        pending_verification: String => Text = "\"pendingVerification\"" cast "::text[]",
+        disabled_reason: Option<String> => Nullable<Text> = "\"disabledReason\"",
+        deadline: Option<NaiveDateTime> => Nullable<Timestamp> = "\"currentDeadline\"",
+        account_type: Option<String> => Nullable<Text> = "\"type\"",
+        country: Option<String> => Nullable<Text> = "\"country\"",
+        default_currency: Option<String> => Nullable<Text> = "\"defaultCurrency\"",
+        last_event_at: NaiveDateTime => Timestamp = "\"lastEventAt\"",
+        created_at: NaiveDateTime => Timestamp = "\"createdAt\"",
+        updated_at: NaiveDateTime => Timestamp = "\"updatedAt\"",
+    }
+    on update ""
+}
+
+/// Writes rows, new ones and known ones.
+pub(crate) async fn write(tx: &WriteTx<'_>, hosts: Vec<HostRow>, now: DateTime<Utc>) -> Result<()> {
+    let rows: Vec<Row> = hosts
+        .into_iter()
+        .map(|host| Row {
+            account: host.account.to_string(),
+            host_id: host.host_id,
+            status: host.status.as_str(),
+            can_sell: host.can_sell,
+            charges_enabled: host.charges_enabled,
+            payouts_enabled: host.payouts_enabled,
+            details_submitted: host.details_submitted,
+            currently_due: array(&host.requirements.currently_due),
+            past_due: array(&host.requirements.past_due),
+            eventually_due: array(&host.requirements.eventually_due),
+            pending_verification: array(&host.requirements.pending_verification),
+            disabled_reason: host.requirements.disabled_reason,
+            deadline: host.deadline.map(|at| at.naive_utc()),
+            account_type: host.account_type,
+            country: host.country,
+            default_currency: host.default_currency,
+            last_event_at: host.last_event_at.naive_utc(),
+            created_at: host.created_at.naive_utc(),
+            updated_at: now.naive_utc(),
+        })
+        .collect();
+    Upsert::rows(tx, &rows).await
+}
+
+/// A list as Postgres writes it. Arrays of arrays must be of one length, so the
+/// lists of several rows cannot be sent as an array.
+fn array(values: &[String]) -> String {
+    let quoted: Vec<String> = values
+        .iter()
+        .map(|value| format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")))
+        .collect();
+    format!("{{{}}}", quoted.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_quoted_whatever_it_holds() {
+        let values = ["a", "with \"quotes\"", "back\\slash", "{,}", "", "NULL"].map(String::from);
+        assert_eq!(
+            array(&values),
+            r#"{"a","with \"quotes\"","back\\slash","{,}","","NULL"}"#
+        );
+        assert_eq!(array(&[]), "{}");
+    }
+}

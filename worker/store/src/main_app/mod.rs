@@ -1,0 +1,6 @@
+//! The main app's tables: the two that it reads, `"Invoice"` and `"HostOnboarding"`, and
+//! the one that it owns, `"Booking"`. All are found by the search path.
+
+pub mod booking;
+pub(crate) mod host;
+pub(crate) mod invoice;

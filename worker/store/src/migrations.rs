@@ -1,0 +1,247 @@
+//! Migrations: embedded, run at start under a lock, undone on request.
+//!
+//! Diesel's list of migrations is kept in the schema `stripe`, because the main
+//! app's migrations would drop a table in theirs that they do not know.
+
+use diesel::{
+    QueryableByName,
+    migration::{MigrationSource, MigrationVersion},
+    pg::Pg,
+    sql_types::{Bool, Nullable, Text},
+};
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use crate::{
+    Connection, Error,
+    schema_check::{self, Missing, SchemaMismatch},
+};
+
+/// The migrations, in order.
+pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
+
+/// The schema of the worker's own tables.
+const OWN: &str = "stripe";
+
+/// One at a time, whichever worker comes first: an arbitrary number that only
+/// this project's migrations lock.
+const LOCK: i64 = 0x5354_5249_5045_0001;
+
+/// Makes the schema of the worker's own tables where there is none, which not
+/// every role may that may migrate.
+const MAKE_SCHEMA: &str = "DO $$ BEGIN \
+     IF to_regnamespace('stripe') IS NULL THEN \
+         CREATE SCHEMA stripe; \
+         COMMENT ON SCHEMA stripe IS 'What the worker keeps besides the main app''s tables.'; \
+     END IF; \
+ END $$";
+
+/// Drops what `MAKE_SCHEMA` and Diesel made. A schema that holds something of
+/// somebody else stays.
+const DROP_SCHEMA: &str = "DROP TABLE IF EXISTS stripe.__diesel_schema_migrations; \
+ DO $$ BEGIN \
+     DROP SCHEMA stripe; \
+ EXCEPTION WHEN dependent_objects_still_exist THEN NULL; \
+ END $$";
+
+/// Why the tables could not be made or adopted.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// Postgres could not be reached or refused.
+    #[error("the database could not be migrated")]
+    Database(#[from] Error),
+    /// A migration failed; it was undone.
+    #[error("a migration failed: {0}")]
+    Migration(String),
+    /// No schema to make the main app's tables in.
+    #[error(
+        "there is no schema for the main app's tables: none in the search path ({0}) exists or \
+         may be used; make it, or name another with ?schema= in DATABASE_URL"
+    )]
+    NoSchema(String),
+    /// The main app's tables would be among the worker's own.
+    #[error(
+        "the schema {OWN} is the worker's own: name the main app's with ?schema= in DATABASE_URL"
+    )]
+    OwnSchema,
+    /// A migration of this release did not run, and this worker was told to run
+    /// none.
+    #[error("the migration {0} has not run: run `worker migrate` with the owner's role first")]
+    Pending(String),
+    /// A table of the main app does not fit.
+    #[error("{0}")]
+    Schema(SchemaMismatch),
+}
+
+impl From<diesel::result::Error> for MigrateError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl MigrateError {
+    /// Whether another try may end differently: the database can be taken away
+    /// in the middle of it.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Database(_) | Self::Migration(_) | Self::Pending(_) => true,
+            Self::NoSchema(_) | Self::OwnSchema | Self::Schema(_) => false,
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct Writable {
+    #[diesel(sql_type = Bool)]
+    is_writable: bool,
+}
+
+/// Whether the database takes writes: neither a standby nor one that was made
+/// read-only does.
+pub async fn takes_writes(mut connection: &Connection) -> crate::Result<bool> {
+    let query = "SELECT current_setting('transaction_read_only') = 'off' AS is_writable";
+    let row: Writable = diesel::sql_query(query).get_result(&mut connection).await?;
+    Ok(row.is_writable)
+}
+
+#[derive(QueryableByName)]
+struct Schema {
+    #[diesel(sql_type = Nullable<Text>)]
+    name: Option<String>,
+    #[diesel(sql_type = Text)]
+    path: String,
+}
+
+/// Runs what is pending and checks that the main app's tables fit. Gives back
+/// the names of the migrations that ran.
+///
+/// # Errors
+/// [`MigrateError`]; nothing of a failed migration stays, and nothing at all is
+/// written where a table does not fit.
+pub async fn up(mut connection: Connection) -> Result<Vec<String>, MigrateError> {
+    let schema = lock(&mut connection).await?;
+    check_schema(&connection, &schema, Missing::Allowed).await?;
+    prepare(&mut connection, &schema).await?;
+    let mut harness = AsyncMigrationHarness::new(connection);
+    let ran = names(harness.run_pending_migrations(MIGRATIONS))?;
+    check_schema(&harness.into_inner(), &schema, Missing::Refused).await?;
+    Ok(ran)
+}
+
+/// Undoes all migrations. The main app's own tables stay, and a schema `stripe`
+/// that somebody else uses too.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn down(connection: Connection) -> Result<Vec<String>, MigrateError> {
+    let mut harness = harness(connection).await?;
+    let undone = names(MigrationHarness::<Pg>::revert_all_migrations(
+        &mut harness,
+        MIGRATIONS,
+    ))?;
+    harness.into_inner().batch_execute(DROP_SCHEMA).await?;
+    Ok(undone)
+}
+
+/// Runs and undoes single migrations. No one else migrates as long as it lives.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn harness(
+    mut connection: Connection,
+) -> Result<AsyncMigrationHarness<Connection>, MigrateError> {
+    let schema = lock(&mut connection).await?;
+    prepare(&mut connection, &schema).await?;
+    Ok(AsyncMigrationHarness::new(connection))
+}
+
+/// Checks only that the tables are those of this release and that the main app's
+/// fit, for a worker that was told not to migrate.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn check(mut connection: Connection) -> Result<(), MigrateError> {
+    let schema = default_schema(&mut connection).await?;
+    check_schema(&connection, &schema, Missing::Refused).await?;
+    match pending(&mut connection).await? {
+        Some(name) => Err(MigrateError::Pending(name)),
+        None => Ok(()),
+    }
+}
+
+#[derive(QueryableByName)]
+struct Ran {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+/// The first migration that has not run. Diesel would make its list of them first,
+/// which not every role may.
+async fn pending(connection: &mut Connection) -> Result<Option<String>, MigrateError> {
+    let query = "SELECT version FROM stripe.__diesel_schema_migrations";
+    let ran: Vec<Ran> = diesel::sql_query(query).load(connection).await?;
+    let mut names = MigrationSource::<Pg>::migrations(&MIGRATIONS)
+        .map_err(|error| MigrateError::Migration(error.to_string()))?
+        .iter()
+        .filter(|migration| {
+            let version = migration.name().version();
+            !ran.iter().any(|ran| version == ran.version.as_str().into())
+        })
+        .map(|migration| migration.name().to_string())
+        .collect::<Vec<_>>();
+    names.sort();
+    Ok(names.into_iter().next())
+}
+
+async fn check_schema(
+    connection: &Connection,
+    schema: &str,
+    missing: Missing,
+) -> Result<(), MigrateError> {
+    match schema_check::check(connection, schema, missing).await? {
+        None => Ok(()),
+        Some(mismatch) => Err(MigrateError::Schema(mismatch)),
+    }
+}
+
+/// Waits until no one else migrates; the lock goes with the connection. Gives
+/// the main app's schema.
+async fn lock(connection: &mut Connection) -> Result<String, MigrateError> {
+    let schema = default_schema(connection).await?;
+    let wait =
+        format!("SET lock_timeout = 0; SET statement_timeout = 0; SELECT pg_advisory_lock({LOCK})");
+    connection.batch_execute(&wait).await?;
+    Ok(schema)
+}
+
+/// Makes the connection one that migrations can run on.
+async fn prepare(connection: &mut Connection, schema: &str) -> Result<(), MigrateError> {
+    let quoted = schema.replace('\'', "''");
+    let settings = format!(
+        "{MAKE_SCHEMA}; \
+         SELECT set_config('stripe_sync.app_schema', '{quoted}', false); \
+         SET search_path = {OWN}"
+    );
+    Ok(connection.batch_execute(&settings).await?)
+}
+
+async fn default_schema(connection: &mut Connection) -> Result<String, MigrateError> {
+    let row: Schema = diesel::sql_query(
+        "SELECT current_schema()::text AS name, current_setting('search_path') AS path",
+    )
+    .get_result(connection)
+    .await?;
+    match row.name {
+        None => Err(MigrateError::NoSchema(row.path)),
+        Some(name) if name == OWN => Err(MigrateError::OwnSchema),
+        Some(name) => Ok(name),
+    }
+}
+
+fn names(
+    done: diesel::migration::Result<Vec<MigrationVersion<'_>>>,
+) -> Result<Vec<String>, MigrateError> {
+    let done = done.map_err(|error| MigrateError::Migration(error.to_string()))?;
+    Ok(done.iter().map(ToString::to_string).collect())
+}

@@ -1,0 +1,96 @@
+//! Transactions, and the one lock by which writers take turns.
+
+use std::ops::Deref;
+
+use diesel_async::{AsyncConnection, SimpleAsyncConnection, TransactionManager};
+
+use crate::{Connection, Error};
+
+/// All writers of the schema `stripe` and of the main app's tables take this lock; the
+/// end of the transaction frees it. So what a transaction has read stays true until it
+/// commits: no invoice and its session can miss each other, no two claims on a booking
+/// can both win, and no two writers can wait for each other. Reading and deciding are
+/// cheap beside the commit, and a transaction carries many events; see
+/// `docs/decisions/`.
+const WRITERS: i64 = 0x5354_5249_5045_0002;
+
+/// A transaction that is open.
+pub struct Transaction<'c>(&'c Connection);
+
+impl Deref for Transaction<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.0
+    }
+}
+
+/// A transaction that holds the writers' lock. Every function that writes what events
+/// decide takes one, so that the lock cannot be forgotten.
+pub struct WriteTx<'c>(&'c Connection);
+
+impl Deref for WriteTx<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.0
+    }
+}
+
+impl<'c> Transaction<'c> {
+    /// Waits for the writers' lock. The wait is bounded by the session's
+    /// `statement_timeout`, not by its shorter `lock_timeout`, which is for rows that
+    /// others hold.
+    ///
+    /// Statements that are sent after this one see what the writers before committed,
+    /// so they may be sent before it has answered.
+    pub async fn lock_writers(&self) -> Result<WriteTx<'c>, Error> {
+        // From left to right: no timeout for this lock, the lock, the session's timeout.
+        let lock = format!(
+            "SELECT set_config('lock_timeout', '0', true), pg_advisory_xact_lock({WRITERS}), \
+             set_config('lock_timeout', '500ms', true)"
+        );
+        let mut conn = self.0;
+        conn.batch_execute(&lock).await?;
+        Ok(WriteTx(self.0))
+    }
+}
+
+/// Does `work` in one transaction: committed where it succeeds, undone where it fails.
+///
+/// # Errors
+/// As `work`, or the transaction could not be begun or committed.
+pub async fn transaction<T, E: From<Error>>(
+    conn: &mut Connection,
+    work: impl AsyncFnOnce(&Transaction<'_>) -> Result<T, E>,
+) -> Result<T, E> {
+    type Manager = <Connection as AsyncConnection>::TransactionManager;
+    Manager::begin_transaction(conn)
+        .await
+        .map_err(Error::from)?;
+    match work(&Transaction(conn)).await {
+        Ok(done) => {
+            Manager::commit_transaction(conn)
+                .await
+                .map_err(Error::from)?;
+            Ok(done)
+        }
+        Err(error) => {
+            // A connection that cannot undo it is broken, and the pool drops it: the
+            // first error says why.
+            let _broken = Manager::rollback_transaction(conn).await;
+            Err(error)
+        }
+    }
+}
+
+/// As [`transaction`], with the writers' lock.
+///
+/// # Errors
+/// As [`transaction`], or the lock was not had in time.
+pub async fn write<T, E: From<Error>>(
+    conn: &mut Connection,
+    work: impl AsyncFnOnce(&WriteTx<'_>) -> Result<T, E>,
+) -> Result<T, E> {
+    transaction(conn, async |tx| work(&tx.lock_writers().await?).await).await
+}

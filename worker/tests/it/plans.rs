@@ -1,0 +1,206 @@
+//! Every hot statement goes by an index, and every index is there for one.
+
+use std::time::Duration;
+
+use harness::{
+    stripe::{Account, CheckoutSession, Event, Invoice},
+    wait::{self, Seen},
+};
+use crate::support::Lab;
+use tokio_postgres::Client;
+
+/// Enough rows that reading a whole table is never the better plan.
+const ROWS: &str = r#"
+    INSERT INTO "Booking" SELECT generate_series(1, 20000);
+    INSERT INTO "Invoice" ("bookingId", "stripeInvoiceId", "pdfUrl", "amount", "currency", "status")
+        SELECT i, 'in_old' || i, '', 45, 'eur', 'PAID' FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.event (id, type, created, outcome, object_id)
+        SELECT 'evt_old' || i, 'invoice.paid', now(), CASE WHEN i % 20 = 0 THEN 'waiting' ELSE 'applied' END,
+            'in_old' || i FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.invoice (id, account, booking_id, status, event_created, event_id, waiting)
+        SELECT 'in_old' || i, 'acct_a', 30000 + i, 'paid', now(), 'evt_old' || i,
+            CASE WHEN i % 20 = 0 THEN 'no_booking' END FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.checkout_session (id, account, invoice_id, event_created, event_id)
+        SELECT 'cs_old' || i, 'acct_a', 'in_old' || i, now(), 'evt_old' || i FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.booking_claim
+        SELECT 30000 + i, 'acct_a', 'invoice', 'in_old' || i, now(), 'evt_old' || i FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.account (id, undecided) SELECT 'acct_old' || i, i % 100 = 0 FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.account_transition
+        SELECT 'acct_old' || i, now(), 'evt_old' || i, 'authorized' FROM generate_series(1, 20000) i;
+    INSERT INTO "HostOnboarding" SELECT 'acct_old' || i, NULL, 'ENABLED', true, true, true, true, '{}', '{}',
+        '{}', '{}', NULL, NULL, NULL, NULL, NULL, now(), now(), now() FROM generate_series(1, 20000) i;
+"#;
+
+/// Nobody has looked at the tables yet, and nobody will during the test.
+const NO_STATISTICS: &str = r#"
+    ALTER TABLE "Booking" SET (autovacuum_enabled = false);
+    ALTER TABLE "Invoice" SET (autovacuum_enabled = false);
+    ALTER TABLE "HostOnboarding" SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.event SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.invoice SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.checkout_session SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.booking_claim SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.account SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.account_transition SET (autovacuum_enabled = false);
+"#;
+
+const SCANS: &str = r#"
+    SELECT coalesce(string_agg(relname || ' ' || seq_scan, ', ' ORDER BY relname), '')
+    FROM pg_stat_user_tables
+    WHERE seq_scan > 0 AND (schemaname = 'stripe' OR relname IN ('Invoice', 'HostOnboarding', 'Booking'))"#;
+
+const UNUSED: &str = r#"
+    SELECT coalesce(string_agg(indexrelname, ', ' ORDER BY indexrelname), '')
+    FROM pg_stat_user_indexes
+    WHERE idx_scan = 0 AND (schemaname = 'stripe' OR relname IN ('Invoice', 'HostOnboarding'))
+      -- What operators read; their commands have tests of their own.
+      AND relname NOT IN ('dead_letter', 'replay', 'replay_item', 'kept_page')
+      AND indexrelname NOT IN ('event_first_seen_idx', 'event_dead_idx')
+      AND indexrelname NOT IN (__EXPECTED__)"#;
+
+fn events(index: usize) -> Vec<Event> {
+    let invoice = Invoice {
+        id: format!("in_{index}"),
+        booking: None,
+        ..Invoice::default()
+    };
+    let session = CheckoutSession {
+        id: format!("cs_{index}"),
+        invoice: Some(invoice.id.clone()),
+        booking: Some((index + 1).to_string()),
+        ..CheckoutSession::default()
+    };
+    let account = Account {
+        id: format!("acct_{}", index % 5),
+        ..Account::default()
+    };
+    vec![
+        Event::new(&format!("evt_i{index}"), "invoice.paid", invoice.value()).of_account("acct_a"),
+        Event::new(
+            &format!("evt_s{index}"),
+            "checkout.session.completed",
+            session.value(),
+        )
+        .of_account("acct_a"),
+        Event::new(&format!("evt_a{index}"), "account.updated", account.value()),
+    ]
+}
+
+/// A booking that changes hands twice: events are refused after all, and accepted
+/// after all.
+fn overtaken(booking: usize) -> Vec<Event> {
+    let by = |account: &str, invoice: &str, seconds: i64| {
+        let invoice = Invoice {
+            id: format!("in_{invoice}{booking}"),
+            booking: Some(booking.to_string()),
+            ..Invoice::default()
+        };
+        let id = format!("evt_o{booking}_{seconds}");
+        let event = Event::new(&id, "invoice.paid", invoice.value()).of_account(account);
+        let at = event.created - seconds;
+        event.at(at)
+    };
+    vec![
+        by("acct_a", "x", 10),
+        by("acct_b", "y", 20),
+        by("acct_a", "x", 30),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
+    let lab = Lab::with_bookings(&[]).await;
+    lab.client.batch_execute(ROWS).await.unwrap();
+    lab.client
+        .batch_execute("ANALYZE; SELECT pg_stat_reset()")
+        .await
+        .unwrap();
+    for index in 0..10 {
+        for event in events(index) {
+            lab.take_one(&event).await;
+        }
+    }
+    let all: Vec<Event> = (10..20).flat_map(events).collect();
+    lab.take(&all).await;
+    lab.take(&all).await;
+    for event in overtaken(500) {
+        lab.take_one(&event).await;
+    }
+    worker::waiting::join(&lab.settler).await.unwrap();
+    {
+        let conn = lab.settler.pool.get().await.unwrap();
+        store::account::undecided(&conn, "").await.unwrap();
+    }
+
+    // A connection hands its counts over at the latest when it ends.
+    let Lab {
+        database, settler, ..
+    } = lab;
+    drop(settler);
+    let client = database.connect().await.unwrap();
+    // Made for keys only: never read by.
+    let unused = UNUSED.replace(
+        "__EXPECTED__",
+        "'Invoice_pkey', 'made_here_pkey', '__diesel_schema_migrations_pkey'",
+    );
+    wait::until(
+        "all indexes used",
+        Duration::from_secs(20),
+        async || match client
+            .query_one(&unused, &[])
+            .await
+            .unwrap()
+            .get::<_, String>(0)
+        {
+            none if none.is_empty() => Seen::Reached(()),
+            unused => Seen::NotYet(unused),
+        },
+    )
+    .await
+    .unwrap();
+    assert_eq!(scans(&client).await, "", "whole tables were read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_unit_reads_no_whole_table_before_there_are_statistics() {
+    let lab = Lab::with_bookings(&[]).await;
+    lab.client.batch_execute(NO_STATISTICS).await.unwrap();
+    lab.client.batch_execute(ROWS).await.unwrap();
+    lab.client
+        .batch_execute("SELECT pg_stat_reset()")
+        .await
+        .unwrap();
+    let all: Vec<Event> = (0..170).flat_map(events).collect();
+    for unit in all.chunks(100) {
+        lab.take(unit).await;
+    }
+    lab.take(&all).await;
+    for event in overtaken(500) {
+        lab.take_one(&event).await;
+    }
+
+    let Lab {
+        database, settler, ..
+    } = lab;
+    drop(settler);
+    let client = database.connect().await.unwrap();
+    wait::until(
+        "the counts handed over",
+        Duration::from_secs(20),
+        async || {
+            let read = "SELECT coalesce(sum(idx_scan), 0)::bigint FROM pg_stat_user_tables \
+                WHERE relname = 'checkout_session'";
+            match client.query_one(read, &[]).await.unwrap().get::<_, i64>(0) {
+                0 => Seen::NotYet("none yet".to_owned()),
+                _ => Seen::Reached(()),
+            }
+        },
+    )
+    .await
+    .unwrap();
+    assert_eq!(scans(&client).await, "", "whole tables were read");
+}
+
+async fn scans(client: &Client) -> String {
+    client.query_one(SCANS, &[]).await.unwrap().get(0)
+}

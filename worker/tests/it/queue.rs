@@ -1,0 +1,236 @@
+//! The worker on its queue, with a real broker and a real database. Each event has
+//! one effect, and one that cannot be settled now holds up no other.
+
+use std::time::Duration;
+
+use harness::{
+    private::PrivateFolder,
+    servers::{RabbitMq, RabbitMqOptions},
+    stripe::Event,
+    test_servers::TestBroker,
+    wait::{self, Seen},
+};
+use lapin::{
+    options::QueueDeclareOptions,
+    types::{AMQPValue, FieldTable},
+};
+use crate::support::{
+    Lab,
+    consuming::{Worker, until_acked, until_rows},
+    migrated,
+    payments::nth_paid,
+    running::{BOUND, publish},
+};
+use tokio_postgres::Client;
+
+/// How many messages are in a queue, delivered or not.
+async fn messages(node: &RabbitMq, queue: &str) -> usize {
+    let columns = ["list_queues", "--silent", "name", "messages"];
+    let listed = node.ctl(&columns).await.unwrap();
+    let line = listed.lines().find_map(|line| line.strip_prefix(queue));
+    line.and_then(|count| count.trim().parse().ok()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_share_a_queue_and_each_event_has_one_effect() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("share"));
+    let start = || Worker::start(&broker, broker.url(), lab.worker_url()).consuming();
+    let (one, two) = tokio::join!(start(), start());
+    let events: Vec<Event> = (0..60).map(nth_paid).collect();
+    for event in events.iter().chain(events.iter().rev()) {
+        publish(&broker, event).await;
+    }
+    until_rows(&lab, 60).await;
+    one.stop().await;
+    // The last in the queue: with it, everything before it is done.
+    publish(&broker, &nth_paid(60)).await;
+    until_rows(&lab, 61).await;
+    until_acked(&broker, two).await;
+    let ledger = "SELECT outcome || ' ' || count(*) || ' ' || max(attempts) FROM stripe.event GROUP BY outcome";
+    assert_eq!(lab.rows(ledger).await, ["applied 61 1"]);
+    let traces = "SELECT DISTINCT trace_id || ' ' || extract(epoch FROM received_at)::text FROM stripe.event";
+    assert_eq!(
+        lab.rows(traces).await,
+        ["0af7651916cd43dd8448eb211c80319c 1760000000.123000"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_applied_is_a_dead_letter_with_its_bytes_and_its_reason() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("dead"));
+    let worker = Worker::start(&broker, broker.url(), lab.worker_url())
+        .consuming()
+        .await;
+    let mut wrong = nth_paid(1);
+    wrong.object["metadata"]["bookingId"] = "seven".into();
+    publish(&broker, &wrong).await;
+    publish(&broker, &nth_paid(2)).await;
+    until_rows(&lab, 1).await;
+    broker.until_depth(&broker.dead(), 1, BOUND).await.unwrap();
+    let letter = broker.take_all(&broker.dead()).await.unwrap().remove(0);
+    assert_eq!(letter.data, wrong.bytes());
+    let kept = &letter.properties;
+    assert_eq!(kept.message_id().as_ref().unwrap().as_str(), "evt_1");
+    assert_eq!(*kept.delivery_mode(), Some(2));
+    let headers = kept.headers().as_ref().unwrap().inner();
+    let text = |name: &str| match &headers[name] {
+        AMQPValue::LongString(text) => text.to_string(),
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(text("dead_reason"), "invalid_booking_id");
+    assert_eq!(
+        text("dead_detail"),
+        "The booking id in the metadata is not a positive integer."
+    );
+    assert_eq!(text("account"), "acct_a");
+    assert_eq!(lab.ledger("evt_1").await.unwrap().0, "dead");
+    until_acked(&broker, worker).await;
+}
+
+/// A worker that has made the first row, and somebody who holds it until the end
+/// of a transaction.
+async fn held(lab: &Lab, broker: &TestBroker) -> (Worker, Client) {
+    let worker = Worker::start(broker, broker.url(), lab.worker_url())
+        .consuming()
+        .await;
+    publish(broker, &nth_paid(0)).await;
+    until_rows(lab, 1).await;
+    let holder = lab.database.connect().await.unwrap();
+    holder.batch_execute("BEGIN").await.unwrap();
+    let query = r#"SELECT 1 FROM "Invoice" WHERE "bookingId" = 1 FOR UPDATE"#;
+    assert_eq!(holder.execute(query, &[]).await.unwrap(), 1);
+    (worker, holder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_somebody_holds_delays_its_own_event_only() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("hold"));
+    let (worker, holder) = held(&lab, &broker).await;
+
+    let mut voided = nth_paid(0);
+    (voided.id, voided.kind) = ("evt_void".into(), "invoice.voided".into());
+    voided.object["status"] = "void".into();
+    voided.created += 10;
+    publish(&broker, &voided).await;
+    for index in 1..5 {
+        publish(&broker, &nth_paid(index)).await;
+    }
+    until_rows(&lab, 5).await;
+    assert_eq!(lab.ledger("evt_void").await, None);
+    holder.batch_execute("COMMIT").await.unwrap();
+    until_rows(&lab, 4).await;
+    until_acked(&broker, worker).await;
+}
+
+/// A try takes half a second of everybody's time, so the events that wait for a
+/// row must not take turns with nobody but each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_events_of_one_held_row_do_not_stop_the_queue() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("held"));
+    let (worker, holder) = held(&lab, &broker).await;
+
+    for number in 0..6 {
+        let mut changed = nth_paid(0);
+        changed.id = format!("evt_change_{number}");
+        changed.object["total"] = (1000 + number).into();
+        changed.created += 10 + number;
+        publish(&broker, &changed).await;
+    }
+    // One by one: each is a unit of its own, and comes between two tries.
+    for index in 1..8 {
+        publish(&broker, &nth_paid(index)).await;
+        until_rows(&lab, index + 1).await;
+    }
+    assert_eq!(lab.ledger("evt_change_0").await, None);
+    holder.batch_execute("COMMIT").await.unwrap();
+    let changes = "SELECT count(*)::text FROM stripe.event WHERE id LIKE 'evt_change_%'";
+    let last = "SELECT total::text FROM stripe.invoice WHERE id = 'in_0'";
+    // Each is tried again after its own pause, half a minute at most.
+    wait::until("all changes", 2 * BOUND, async || {
+        match (lab.rows(changes).await, lab.rows(last).await) {
+            (all, last) if all == ["6"] && last == ["1005"] => Seen::Reached(()),
+            other => Seen::NotYet(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
+    until_acked(&broker, worker).await;
+}
+
+/// A broker that is short of memory takes no dead letter. Nothing but that one
+/// event may wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_takes_no_dead_letter_still_gives_events_and_takes_acks() {
+    let folder = PrivateFolder::make("worker-alarm").unwrap();
+    let node = RabbitMq::start(folder.path(), RabbitMqOptions::default());
+    let node = node.await.unwrap();
+    let (lab, broker) = (Lab::new().await, TestBroker::on(&node.url(), "alarm"));
+    let mut worker = Worker::start(&broker, broker.url(), lab.worker_url())
+        .consuming()
+        .await;
+    worker.stop().await;
+    for index in 0..5 {
+        let mut event = nth_paid(index);
+        if index == 2 {
+            event.object["metadata"]["bookingId"] = "no booking".into();
+        }
+        publish(&broker, &event).await;
+    }
+    let set = ["set_vm_memory_high_watermark", "0.0000001"];
+    node.ctl(&set).await.unwrap();
+    worker = Worker::start(&broker, broker.url(), lab.worker_url());
+    until_rows(&lab, 4).await;
+    let queue = broker.worker_queue();
+    wait::until("all others acked", BOUND, async || {
+        match messages(&node, &queue).await {
+            1 => Seen::Reached(()),
+            left => Seen::NotYet(format!("{left} are not acked")),
+        }
+    })
+    .await
+    .unwrap();
+    let stopped = tokio::time::timeout(Duration::from_secs(15), worker.stop());
+    stopped
+        .await
+        .expect("it stops while the broker takes nothing");
+    node.ctl(&["set_vm_memory_high_watermark", "0.6"])
+        .await
+        .unwrap();
+    worker = Worker::start(&broker, broker.url(), lab.worker_url());
+    wait::until("the dead letter", 2 * BOUND, async || {
+        let left = messages(&node, &queue).await;
+        match (left, broker.depth(&broker.dead()).await) {
+            // Two where the broker had heard the first try after all.
+            (0, Ok(1..)) => Seen::Reached(()),
+            other => Seen::NotYet(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topology_that_differs_is_an_error_that_names_the_difference() {
+    let broker = TestBroker::new("misfit");
+    let database = migrated().await;
+    let connection = harness::servers::rabbitmq::connect(broker.url())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    channel
+        .queue_declare(
+            broker.worker_queue().into(),
+            QueueDeclareOptions::durable(),
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    let worker = Worker::start(&broker, broker.url(), database.url());
+    let error = worker.task.await.unwrap().unwrap_err();
+    assert!(
+        error.contains("x-queue-type") && error.contains(&broker.worker_queue()),
+        "{error}"
+    );
+    drop(connection);
+}
