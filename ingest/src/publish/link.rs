@@ -5,7 +5,7 @@ use super::current::Lose;
 use super::lane::{Lane, Message};
 use crate::limits::Limits;
 use lapin::Connection;
-use shared::amqp::{AmqpUrl, ConnectError, Cutter, connect_with_cutter};
+use shared::amqp::{AmqpUrl, ConnectError, SocketShutdown, connect_with_socket_shutdown};
 use shared::topology::{self, Declared, Names, TopologyError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,7 +32,7 @@ pub(super) enum OpenError {
 /// A connection with its topology declared.
 pub(super) struct Link {
     connection: Arc<Connection>,
-    cutter: Cutter,
+    socket: SocketShutdown,
     names: Names,
     /// How far the topology could be seen to.
     topology: Declared,
@@ -57,7 +57,7 @@ impl Link {
         names: &Names,
         limits: &Limits,
     ) -> Result<Self, OpenError> {
-        let (connection, cutter) = connect_with_cutter(url, "ingest").await?;
+        let (connection, socket) = connect_with_socket_shutdown(url, "ingest").await?;
         let connection = Arc::new(connection);
         let answers = Arc::default();
         let prepare = async {
@@ -71,7 +71,7 @@ impl Link {
         match tokio::time::timeout(limits.publish, prepare).await {
             Ok(Ok((topology, lane))) => Ok(Self {
                 connection,
-                cutter,
+                socket,
                 names: names.clone(),
                 topology,
                 lane,
@@ -84,7 +84,7 @@ impl Link {
             }),
             Ok(Err(error)) => Err(error),
             Err(_elapsed) => {
-                cutter.cut();
+                socket.shut_down();
                 Err(OpenError::Slow(limits.publish))
             }
         }
@@ -199,7 +199,7 @@ impl Link {
         let goodbye = self.connection.close(200, "shutting down".into());
         let said = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
         if !matches!(said, Ok(Ok(()))) {
-            self.cutter.cut();
+            self.socket.shut_down();
         }
     }
 }
@@ -212,7 +212,7 @@ impl Lose for Link {
     /// Everything in flight on it fails.
     fn lose(&self) {
         self.lost.cancel();
-        self.cutter.cut();
+        self.socket.shut_down();
     }
 }
 
