@@ -5,10 +5,10 @@
 
 mod body;
 pub mod config;
+mod connection_limit;
 pub mod limits;
 pub mod metrics;
 pub mod publish;
-mod seats;
 pub mod server;
 pub mod signature;
 mod trace;

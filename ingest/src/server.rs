@@ -1,8 +1,8 @@
 //! The public listener: connections, their bounds and their end.
 
+use crate::connection_limit::{Acquired, ConnectionLimit, ConnectionSlot};
 use crate::limits::Limits;
 use crate::metrics::{Counted, Metrics};
-use crate::seats::{Seat, Seats};
 use crate::webhook::{Answer, Webhook};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -60,22 +60,23 @@ impl Server {
     /// within `limits.drain`.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let server = Arc::new(self);
-        let seats = Seats::new(server.limits.connections);
+        let limit = ConnectionLimit::new(server.limits.connections);
         let connections = TaskTracker::new();
         while let Some(stream) = server.accept(&listener, &shutdown).await {
-            let taken = seats.take();
-            if taken
+            let acquired = limit.acquire();
+            if acquired
                 .as_ref()
-                .is_none_or(|(_, somebody_went)| *somebody_went)
+                .is_none_or(|acquired| acquired.has_evicted)
             {
-                // Closed unanswered: an answer would cost what is missing.
+                // Either the evicted connection or the new one is closed without
+                // a response: sending one would take the resources that are short.
                 server.metrics.turned_away.inc();
             }
-            let Some((seat, _)) = taken else {
+            let Some(Acquired { slot, .. }) = acquired else {
                 continue;
             };
             let (server, shutdown) = (Arc::clone(&server), shutdown.clone());
-            connections.spawn(async move { server.connection(stream, seat, shutdown).await });
+            connections.spawn(async move { server.connection(stream, slot, shutdown).await });
         }
         drop(listener);
         connections.close();
@@ -105,18 +106,23 @@ impl Server {
         }
     }
 
-    async fn connection(&self, stream: TcpStream, seat: Seat, shutdown: CancellationToken) {
+    async fn connection(
+        &self,
+        stream: TcpStream,
+        slot: ConnectionSlot,
+        shutdown: CancellationToken,
+    ) {
         let _open = Counted::new(&self.metrics.connections);
         // Answers are small and written at once; waiting for more is no use.
         if stream.set_nodelay(true).is_err() {
             return; // Closed already.
         }
-        let (webhook, guest) = (&self.webhook, &seat);
+        let (webhook, slot) = (&self.webhook, &slot);
         let service = service_fn(move |request| async move {
-            let _at_work = guest.begin();
+            let _active = slot.begin_request();
             let response = webhook.handle(request).await;
             if response.status().is_success() {
-                guest.recognise();
+                slot.mark_verified();
             }
             Ok::<_, Infallible>(response)
         });
@@ -124,7 +130,7 @@ impl Server {
         let ended = tokio::select! {
             ended = &mut connection => Some(ended),
             () = shutdown.cancelled() => None,
-            () = seat.gone() => return,
+            () = slot.evicted() => return,
             () = sleep(self.limits.connection_age) => None,
         };
         let ended = match ended {
