@@ -9,7 +9,7 @@ const OTHER_FILES: usize = 128;
 
 /// The longest body, in bytes. Stripe's events are a few kilobytes, the
 /// largest known a few hundred; 2 MiB leaves room and still fits 32 times into
-/// [`Limits::held_bytes`].
+/// [`Limits::buffered_bytes`].
 pub const MAX_BODY: usize = 2 * 1024 * 1024;
 
 /// Bounds in time and number. Tests shorten them; the service runs with the
@@ -40,9 +40,9 @@ pub struct Limits {
     /// Events that the broker has not answered yet. More would not be confirmed
     /// within the deadline on any broker.
     pub in_flight: usize,
-    /// Body bytes held at once, in all requests together and on their way to
-    /// the broker.
-    pub held_bytes: usize,
+    /// Body bytes buffered at once, of all requests and of all messages that the
+    /// broker has not answered.
+    pub buffered_bytes: usize,
 }
 
 impl Default for Limits {
@@ -56,7 +56,7 @@ impl Default for Limits {
             connection_age: Duration::from_secs(600),
             connections: 10_000,
             in_flight: 2_048,
-            held_bytes: 64 * 1024 * 1024,
+            buffered_bytes: 64 * 1024 * 1024,
         }
     }
 }

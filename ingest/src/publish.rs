@@ -11,7 +11,7 @@ mod supervisor;
 
 pub use supervisor::{StartError, Supervisor};
 
-use crate::body::Share;
+use crate::body::BudgetPermit;
 use crate::limits::Limits;
 use crate::metrics::{Counted, Label, Metrics};
 use crate::signature::Verified;
@@ -89,14 +89,14 @@ pub struct Publisher {
 impl Publisher {
     /// Publishes a verified event with its type as the routing key. Takes no
     /// longer than `limits.publish`. Only [`Outcome::Confirmed`] promises
-    /// that the event is safe. The event's share of memory is kept until the
+    /// that the event is safe. The event's budget permit is kept until the
     /// broker has answered, however long that takes.
     pub(crate) async fn publish(
         &self,
         event: Verified,
         event_type: &str,
         properties: BasicProperties,
-        share: Share,
+        budget_permit: BudgetPermit,
     ) -> Outcome {
         let outcome = match Arc::clone(&self.in_flight).try_acquire_owned() {
             Ok(slot) => {
@@ -104,7 +104,7 @@ impl Publisher {
                     event,
                     key: event_type.into(),
                     properties,
-                    share,
+                    budget_permit,
                     slot,
                 };
                 self.within_deadline(message, event_type).await

@@ -4,7 +4,7 @@ mod answer;
 
 pub use answer::{Answer, Refused};
 
-use crate::body::{self, BodyError, Room, Share};
+use crate::body::{self, BodyBudget, BodyError, BudgetPermit};
 use crate::limits::{Limits, MAX_BODY};
 use crate::metrics::{Accepted, Metrics};
 use crate::publish::{Outcome, Publisher};
@@ -36,7 +36,7 @@ pub struct Webhook {
     mode: Mode,
     publisher: Publisher,
     limits: Limits,
-    room: Room,
+    body_budget: BodyBudget,
     metrics: Arc<Metrics>,
 }
 
@@ -54,7 +54,7 @@ impl Webhook {
             secrets,
             mode,
             publisher,
-            room: Room::new(&limits),
+            body_budget: BodyBudget::new(&limits),
             limits,
             metrics,
         }
@@ -92,22 +92,28 @@ impl Webhook {
             }
             return Verdict::Refused(refused);
         }
-        let held = match self.room.read(body, self.limits.body).await {
-            Ok(held) => held,
+        let body = match self.body_budget.read(body, self.limits.body).await {
+            Ok(body) => body,
             Err(error) => return Verdict::Refused(error.into()),
         };
-        self.metrics.body_bytes.inc_by(held.bytes.len() as u64);
+        self.metrics.body_bytes.inc_by(body.bytes.len() as u64);
         let lines = head.headers.get_all(SIGNATURE).iter();
         let lines = lines.map(|line| line.as_bytes());
         let now = clock::now_unix_millis();
-        match signature::verify(lines, held.bytes, now / 1000, &self.secrets) {
-            Ok(verified) => self.receive(verified, held.share, &head, now).await,
+        match signature::verify(lines, body.bytes, now / 1000, &self.secrets) {
+            Ok(verified) => self.receive(verified, body.permit, &head, now).await,
             Err(refusal) => Verdict::Refused(Refused::Signature(refusal)),
         }
     }
 
     /// Publishes an authentic event, where it is for us.
-    async fn receive(&self, verified: Verified, share: Share, head: &Parts, now: i64) -> Verdict {
+    async fn receive(
+        &self,
+        verified: Verified,
+        permit: BudgetPermit,
+        head: &Parts,
+        now: i64,
+    ) -> Verdict {
         self.metrics.verified(verified.secret());
         let published = verified.clone();
         let envelope = match Envelope::read(verified.body()) {
@@ -126,7 +132,7 @@ impl Webhook {
         let event_type = envelope.event_type.as_ref();
         let outcome = self
             .publisher
-            .publish(published, event_type, properties, share)
+            .publish(published, event_type, properties, permit)
             .await;
         let verdict = match outcome {
             Outcome::Confirmed => Verdict::Accepted(Accepted::Published),
@@ -176,7 +182,7 @@ impl From<BodyError> for Refused {
             BodyError::TooLarge => Self::TooLarge,
             BodyError::TooSlow => Self::TooSlow,
             BodyError::Broken => Self::Broken,
-            BodyError::NoRoom => Self::NoRoom,
+            BodyError::OverBudget => Self::OverBudget,
         }
     }
 }

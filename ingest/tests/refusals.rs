@@ -310,7 +310,7 @@ async fn what_is_not_http() {
 #[tokio::test]
 async fn bodies_for_which_there_is_no_room() {
     let limits = Limits {
-        held_bytes: 10_000,
+        buffered_bytes: 10_000,
         ..Limits::default()
     };
     let (app, broker, spy) = start_with("room", limits).await;

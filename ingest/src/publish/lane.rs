@@ -14,7 +14,7 @@ mod sync;
 mod verdict;
 
 use super::Outcome;
-use crate::body::Share;
+use crate::body::BudgetPermit;
 use crate::signature::Verified;
 use in_flight::InFlight;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -30,14 +30,14 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use verdict::{Answer, Completion, Verdicts};
 
-/// A message to publish. It holds its share of memory until the broker has
+/// A message to publish. It holds its budget permit until the broker has
 /// answered, even if nobody waits for the answer any more.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) event: Verified,
     pub(super) key: ShortString,
     pub(super) properties: BasicProperties,
-    pub(super) share: Share,
+    pub(super) budget_permit: BudgetPermit,
     pub(super) slot: OwnedSemaphorePermit,
 }
 
@@ -112,7 +112,7 @@ struct Task {
 struct Waiting {
     id: Option<ShortString>,
     answer: oneshot::Sender<Outcome>,
-    _share: Share,
+    _budget_permit: BudgetPermit,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -199,13 +199,13 @@ impl Task {
             event,
             key,
             properties,
-            share,
+            budget_permit,
             slot,
         } = message;
         let waiting = Waiting {
             id: properties.message_id().clone(),
             answer,
-            _share: share,
+            _budget_permit: budget_permit,
             _slot: slot,
         };
         let (channel, exchange) = (Arc::clone(channel), self.exchange.clone());

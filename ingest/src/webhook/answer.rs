@@ -45,10 +45,10 @@ pub enum Refused {
     TooLarge,
     /// The body came too slowly.
     TooSlow,
-    /// The body was cut off.
+    /// The connection ended inside the body, or its framing is not valid HTTP.
     Broken,
-    /// There is no room for the body now.
-    NoRoom,
+    /// All requests together already buffer as many bytes as they may.
+    OverBudget,
 }
 
 impl Refused {
@@ -59,7 +59,7 @@ impl Refused {
             Self::Method => Answer::MethodNotAllowed,
             Self::TooLarge => Answer::TooLarge,
             Self::TooSlow => Answer::TooSlow,
-            Self::NoRoom => Answer::Unavailable,
+            Self::OverBudget => Answer::Unavailable,
         }
     }
 }
@@ -79,7 +79,7 @@ impl Label for Refused {
         Self::TooLarge,
         Self::TooSlow,
         Self::Broken,
-        Self::NoRoom,
+        Self::OverBudget,
     ];
 
     fn label(self) -> &'static str {
@@ -97,7 +97,7 @@ impl Label for Refused {
             Self::TooLarge => "too_large",
             Self::TooSlow => "too_slow",
             Self::Broken => "broken",
-            Self::NoRoom => "no_room",
+            Self::OverBudget => "no_room",
         }
     }
 
@@ -110,7 +110,7 @@ impl Label for Refused {
             Self::TooLarge => 10,
             Self::TooSlow => 11,
             Self::Broken => 12,
-            Self::NoRoom => 13,
+            Self::OverBudget => 13,
         }
     }
 }
