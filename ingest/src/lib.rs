@@ -11,7 +11,7 @@ pub mod metrics;
 pub mod publish;
 pub mod server;
 pub mod signature;
-mod trace;
+mod traceparent;
 pub mod webhook;
 
 use config::Config;

@@ -9,7 +9,7 @@ use crate::limits::{Limits, MAX_BODY};
 use crate::metrics::{Accepted, Metrics};
 use crate::publish::{Outcome, Publisher};
 use crate::signature::{self, Secrets, Verified};
-use crate::trace;
+use crate::traceparent;
 use answer::Verdict;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -127,8 +127,8 @@ impl Webhook {
             tracing::debug!(event = ?envelope.id, "of the other mode");
             return Verdict::Accepted(Accepted::OtherMode);
         }
-        let parent = trace::parent(&head.headers);
-        let properties = message::properties(&envelope, now, Some(&parent));
+        let traceparent = traceparent::from_headers(&head.headers);
+        let properties = message::properties(&envelope, now, Some(&traceparent));
         let event_type = envelope.event_type.as_ref();
         let outcome = self
             .publisher
@@ -139,7 +139,7 @@ impl Webhook {
             Outcome::Returned if !is_handled(event_type) => Verdict::Accepted(Accepted::Unwanted),
             outcome => Verdict::NotPublished(outcome),
         };
-        log(&envelope, &parent, verdict);
+        log(&envelope, &traceparent, verdict);
         verdict
     }
 }
@@ -162,15 +162,29 @@ fn fits(body: &Incoming) -> Result<(), Refused> {
     }
 }
 
-fn log(envelope: &Envelope<'_>, parent: &str, verdict: Verdict) {
+fn log(envelope: &Envelope<'_>, traceparent: &str, verdict: Verdict) {
     let (event, kind) = (&envelope.id, &envelope.event_type);
     let account = envelope.account.as_deref();
     match verdict {
         Verdict::NotPublished(outcome) => {
-            tracing::warn!(?event, r#type = ?kind, account, parent, ?outcome, "not published");
+            tracing::warn!(
+                ?event,
+                r#type = ?kind,
+                account,
+                parent = traceparent,
+                ?outcome,
+                "not published"
+            );
         }
         Verdict::Accepted(accepted) => {
-            tracing::debug!(?event, r#type = ?kind, account, parent, ?accepted, "accepted");
+            tracing::debug!(
+                ?event,
+                r#type = ?kind,
+                account,
+                parent = traceparent,
+                ?accepted,
+                "accepted"
+            );
         }
         Verdict::Refused(_) => {}
     }

@@ -1,5 +1,5 @@
-//! W3C trace context: an event keeps one trace from Stripe's delivery to the
-//! database.
+//! The `traceparent` header of W3C Trace Context. An event keeps one trace from
+//! Stripe's delivery to the database.
 
 use hyper::HeaderMap;
 use std::fmt::Write as _;
@@ -7,24 +7,26 @@ use std::fmt::Write as _;
 /// `00-<32 hex>-<16 hex>-<2 hex>`.
 const LENGTH: usize = 55;
 
-/// The request's `traceparent` where it has one valid one, else a new one.
+/// Returns the request's `traceparent` if it has exactly one and that is valid,
+/// and a new one otherwise.
 #[must_use]
-pub(crate) fn parent(headers: &HeaderMap) -> String {
+pub(crate) fn from_headers(headers: &HeaderMap) -> String {
     let mut lines = headers.get_all("traceparent").iter();
     let given = match (lines.next(), lines.next()) {
         (Some(line), None) => line.to_str().ok().filter(|line| is_valid(line)),
         (Some(_), Some(_)) | (None, _) => None,
     };
-    given.map_or_else(new, str::to_owned)
+    given.map_or_else(generate, str::to_owned)
 }
 
-/// A sampled trace that starts here. Not a secret: speed over strength.
-fn new() -> String {
-    let mut parent = String::with_capacity(LENGTH);
-    // All zeroes would be invalid.
+/// Starts a new, sampled trace. Its ids are no secrets, so a fast generator of
+/// random numbers is enough.
+fn generate() -> String {
+    let mut traceparent = String::with_capacity(LENGTH);
+    // Ids of zeroes only are invalid.
     let (trace, span) = (fastrand::u128(1..), fastrand::u64(1..));
-    let _infallible = write!(parent, "00-{trace:032x}-{span:016x}-01");
-    parent
+    let _infallible = write!(traceparent, "00-{trace:032x}-{span:016x}-01");
+    traceparent
 }
 
 fn is_valid(line: &str) -> bool {
@@ -40,7 +42,7 @@ fn is_valid(line: &str) -> bool {
             .filter(|part| part.len() == length && hex(part))
     };
     let (version, trace, span, flags) = (part(2), part(32), part(16), part(2));
-    // Versions above 00 may append more parts; they are not understood here.
+    // Later versions may append more parts. Only version 00 is supported.
     line.len() == LENGTH
         && version == Some("00")
         && trace.is_some_and(not_zero)
@@ -50,25 +52,25 @@ fn is_valid(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_valid, new, parent};
+    use super::{from_headers, generate, is_valid};
     use hyper::HeaderMap;
 
     const VALID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     #[test]
-    fn a_valid_parent_is_kept() {
+    fn a_valid_traceparent_is_kept() {
         let mut headers = HeaderMap::new();
         headers.append("traceparent", VALID.parse().unwrap());
-        assert_eq!(parent(&headers), VALID);
+        assert_eq!(from_headers(&headers), VALID);
     }
 
     #[test]
     fn anything_else_starts_a_new_trace() {
         let mut headers = HeaderMap::new();
-        assert!(is_valid(&parent(&headers)));
+        assert!(is_valid(&from_headers(&headers)));
         headers.append("traceparent", VALID.parse().unwrap());
         headers.append("traceparent", VALID.parse().unwrap());
-        assert_ne!(parent(&headers), VALID);
+        assert_ne!(from_headers(&headers), VALID);
         let wrong = [
             "",
             "00",
@@ -86,7 +88,7 @@ mod tests {
 
     #[test]
     fn new_traces_are_valid_and_differ() {
-        let (one, two) = (new(), new());
+        let (one, two) = (generate(), generate());
         assert!(is_valid(&one) && is_valid(&two));
         assert_ne!(one, two);
     }
