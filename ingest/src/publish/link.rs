@@ -1,8 +1,8 @@
 //! One connection to the broker and its channels.
 
 use super::Outcome;
+use super::confirm_channel::{ConfirmChannel, Message};
 use super::current::Lose;
-use super::lane::{Lane, Message};
 use crate::limits::Limits;
 use lapin::Connection;
 use shared::amqp::{AmqpUrl, ConnectError, SocketShutdown, connect_with_socket_shutdown};
@@ -36,9 +36,10 @@ pub(super) struct Link {
     names: Names,
     /// How far the topology could be seen to.
     topology: Declared,
-    lane: Lane,
-    /// How often the broker has answered a publish, in whatever way.
-    answers: Arc<AtomicU64>,
+    channel: ConfirmChannel,
+    /// The number of publishes that the broker has confirmed, positively or
+    /// negatively.
+    confirms_received: Arc<AtomicU64>,
     /// Whether the broker blocks publishers.
     blocked: watch::Sender<bool>,
     /// Whether the topology is there as declared, as far as known.
@@ -59,23 +60,24 @@ impl Link {
     ) -> Result<Self, OpenError> {
         let (connection, socket) = connect_with_socket_shutdown(url, "ingest").await?;
         let connection = Arc::new(connection);
-        let answers = Arc::default();
+        let confirms_received = Arc::default();
         let prepare = async {
             let topology = topology::declare(&connection, names).await?;
-            let (connection, answers) = (Arc::clone(&connection), Arc::clone(&answers));
+            let (connection, confirms) = (Arc::clone(&connection), Arc::clone(&confirms_received));
             let exchange = names.events.clone();
-            let lane = Lane::open(connection, exchange, limits.in_flight, answers).await?;
-            Ok((topology, lane))
+            let channel =
+                ConfirmChannel::open(connection, exchange, limits.in_flight, confirms).await?;
+            Ok((topology, channel))
         };
         // A broker that stalls here would stall the supervisor.
         match tokio::time::timeout(limits.publish, prepare).await {
-            Ok(Ok((topology, lane))) => Ok(Self {
+            Ok(Ok((topology, channel))) => Ok(Self {
                 connection,
                 socket,
                 names: names.clone(),
                 topology,
-                lane,
-                answers,
+                channel,
+                confirms_received,
                 blocked: watch::Sender::new(false),
                 declared: AtomicBool::new(true),
                 absent: AtomicBool::new(false),
@@ -99,13 +101,13 @@ impl Link {
             // before it said so.
             _ = blocked.wait_for(|blocked| *blocked) => Outcome::Blocked,
             () = self.lost.cancelled() => Outcome::ChannelClosed,
-            outcome = self.lane.publish(message) => outcome,
+            outcome = self.channel.publish(message) => outcome,
         }
     }
 
-    /// How often the broker has answered so far.
-    pub(super) fn answers(&self) -> u64 {
-        self.answers.load(Ordering::Relaxed)
+    /// The number of publishes that the broker has confirmed so far.
+    pub(super) fn confirms_received(&self) -> u64 {
+        self.confirms_received.load(Ordering::Relaxed)
     }
 
     pub(super) fn ready(&self) -> Result<(), String> {
@@ -206,7 +208,9 @@ impl Link {
 
 impl Lose for Link {
     fn is_alive(&self) -> bool {
-        !self.lost.is_cancelled() && !self.lane.has_ended() && self.connection.status().connected()
+        !self.lost.is_cancelled()
+            && !self.channel.has_ended()
+            && self.connection.status().connected()
     }
 
     /// Everything in flight on it fails.

@@ -2,10 +2,10 @@
 //! that it is on a queue, and not before.
 //!
 //! One AMQP connection, made again by a supervisor whenever it is lost, and a
-//! [`lane`] on it: one channel with many messages in flight.
+//! [`confirm_channel`] on it: one channel with many messages in flight.
 
+mod confirm_channel;
 mod current;
-mod lane;
 mod link;
 mod supervisor;
 
@@ -15,8 +15,8 @@ use crate::body::BudgetPermit;
 use crate::limits::Limits;
 use crate::metrics::{Counted, Label, Metrics};
 use crate::signature::Verified;
+use confirm_channel::Message;
 use current::{Lose, Seeker};
-use lane::Message;
 use lapin::BasicProperties;
 use link::Link;
 use shared::topology::is_handled;
@@ -99,13 +99,13 @@ impl Publisher {
         budget_permit: BudgetPermit,
     ) -> Outcome {
         let outcome = match Arc::clone(&self.in_flight).try_acquire_owned() {
-            Ok(slot) => {
+            Ok(in_flight_permit) => {
                 let message = Message {
                     event,
-                    key: event_type.into(),
+                    routing_key: event_type.into(),
                     properties,
                     budget_permit,
-                    slot,
+                    in_flight_permit,
                 };
                 self.within_deadline(message, event_type).await
             }
@@ -124,7 +124,7 @@ impl Publisher {
         if link.is_absent() && is_handled(event_type) {
             return Outcome::Returned;
         }
-        let answered_before = link.answers();
+        let confirms_before = link.confirms_received();
         let publish = link.publish(message);
         match timeout_at(start + self.limits.publish, publish).await {
             Ok(outcome) => {
@@ -138,7 +138,7 @@ impl Publisher {
             Err(_elapsed) => {
                 // Not one answer in all this time: the connection is dead,
                 // and lapin would keep everything that is still in it.
-                if link.answers() == answered_before {
+                if link.confirms_received() == confirms_before {
                     link.lose();
                 }
                 Outcome::TimedOut

@@ -1,4 +1,4 @@
-//! Every interleaving of a lane with the thread that reads from the broker.
+//! Every interleaving of the rounds with the thread that reads from the broker.
 
 use super::InFlight;
 use futures_util::task::noop_waker_ref;
@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
 
-/// What a publish's confirm and the broker's thread share, as in lapin.
+/// The state that a publish's confirm shares with the thread that reads from the
+/// broker, as in lapin.
 #[derive(Default)]
 struct Promise(Mutex<(bool, Option<Waker>)>);
 
 impl Promise {
-    fn keep(&self) {
+    fn complete(&self) {
         let waker = {
             let mut promise = self.0.lock().unwrap();
             promise.0 = true;
@@ -43,30 +44,30 @@ impl Future for Confirm {
     }
 }
 
-type Lane = InFlight<Confirm, ()>;
+type Messages = InFlight<Confirm, ()>;
 
-fn publish(lane: &mut Lane) -> Arc<Promise> {
+fn publish(messages: &mut Messages) -> Arc<Promise> {
     let promise = Arc::<Promise>::default();
-    lane.push(Confirm(Arc::clone(&promise)), ());
+    messages.push(Confirm(Arc::clone(&promise)), ());
     promise
 }
 
-/// Waits for a round and gives the numbers in it. A wake-up that is lost is a
+/// Waits for a round and returns the numbers in it. A lost wake-up would be a
 /// deadlock, which loom reports.
-fn round(lane: &mut Lane) -> Vec<u64> {
-    let round = loom::future::block_on(poll_fn(|cx| match lane.poll_completed(cx) {
+fn round(messages: &mut Messages) -> Vec<u64> {
+    let round = loom::future::block_on(poll_fn(|cx| match messages.poll_completed(cx) {
         completed if completed.is_empty() => Poll::Pending,
         completed => Poll::Ready(completed),
     }));
     round.into_iter().map(|(number, ..)| number).collect()
 }
 
-/// Rounds until nothing is in flight: what was confirmed first is in no later
-/// round than what was confirmed after it.
-fn drain(lane: &mut Lane, order: &[u64]) {
+/// Polls rounds until nothing is in flight. A message is in no later round than
+/// any message that was confirmed after it.
+fn drain(messages: &mut Messages, order: &[u64]) {
     let mut rest = order;
-    while !lane.is_empty() {
-        let round = round(lane);
+    while !messages.is_empty() {
+        let round = round(messages);
         let (first, later) = rest.split_at(round.len());
         let missing = first.iter().find(|number| !round.contains(number));
         assert_eq!(missing, None, "confirmed before one of {round:?}");
@@ -75,8 +76,8 @@ fn drain(lane: &mut Lane, order: &[u64]) {
     assert!(rest.is_empty(), "seen twice, or never");
 }
 
-/// Runs a model in every schedule of at most so many preemptions; without a
-/// bound, in every one that there is.
+/// Runs a model in every schedule with at most this many preemptions, or in every
+/// possible schedule if there is no bound.
 fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
     let schedules = Arc::new(AtomicUsize::new(0));
     let mut builder = loom::model::Builder::new();
@@ -89,23 +90,23 @@ fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static)
     println!("{} schedules", schedules.load(Ordering::Relaxed));
 }
 
-/// The broker's thread confirms in this order.
+/// Tests that the broker's thread confirms messages in this order.
 fn confirm_in<const N: usize>(order: [u64; N], preemptions: Option<usize>) {
     explore(preemptions, move || {
-        let mut lane = Lane::default();
-        let promises = order.map(|_| publish(&mut lane));
+        let mut messages = Messages::default();
+        let promises = order.map(|_| publish(&mut messages));
         let broker = thread::spawn(move || {
             for number in order {
-                promises[usize::try_from(number).unwrap()].keep();
+                promises[usize::try_from(number).unwrap()].complete();
             }
         });
-        drain(&mut lane, &order);
+        drain(&mut messages, &order);
         broker.join().unwrap();
     });
 }
 
-/// The slot that is looked at first is confirmed last: a round could have
-/// passed it by then.
+/// In the second case the slot that is polled first is confirmed last, when a
+/// round may have passed it already.
 #[test]
 fn a_round_misses_nothing_that_was_confirmed_before() {
     confirm_in([0, 1], Some(3));
@@ -126,35 +127,36 @@ fn nor_does_one_of_three_messages() {
     }
 }
 
-/// A message takes over the slot of one that is done, whose last wake-up may
-/// still be on its way.
+/// A message takes the slot of a completed one whose last wake-up may still
+/// come.
 #[test]
 fn a_slot_that_is_used_again_serves_the_new_message() {
     explore(Some(3), || {
-        let mut lane = Lane::default();
-        let first = publish(&mut lane);
-        let broker = thread::spawn(move || first.keep());
-        assert_eq!(round(&mut lane), [0]);
-        let second = publish(&mut lane);
-        assert_eq!(lane.slots.len(), 1);
-        let another = thread::spawn(move || second.keep());
-        assert_eq!(round(&mut lane), [1]);
-        assert!(lane.is_empty());
+        let mut messages = Messages::default();
+        let first = publish(&mut messages);
+        let broker = thread::spawn(move || first.complete());
+        assert_eq!(round(&mut messages), [0]);
+        let second = publish(&mut messages);
+        assert_eq!(messages.slots.len(), 1);
+        let another = thread::spawn(move || second.complete());
+        assert_eq!(round(&mut messages), [1]);
+        assert!(messages.is_empty());
         broker.join().unwrap();
         another.join().unwrap();
     });
 }
 
-/// The broker confirms one while the connection's end fails the other.
+/// One thread confirms a message while another fails the second one because the
+/// connection has ended.
 #[test]
 fn no_wake_up_of_two_threads_is_lost() {
     explore(Some(3), || {
-        let mut lane = Lane::default();
-        let threads = [publish(&mut lane), publish(&mut lane)]
-            .map(|promise| thread::spawn(move || promise.keep()));
+        let mut messages = Messages::default();
+        let threads = [publish(&mut messages), publish(&mut messages)]
+            .map(|promise| thread::spawn(move || promise.complete()));
         let mut seen = Vec::new();
-        while !lane.is_empty() {
-            seen.extend(round(&mut lane));
+        while !messages.is_empty() {
+            seen.extend(round(&mut messages));
         }
         seen.sort_unstable();
         assert_eq!(seen, [0, 1]);
@@ -176,7 +178,7 @@ fn each_is_seen_once_and_slots_are_used_again() {
                 in_flight.push(future, n);
                 resolvers.push(resolve);
             }
-            assert_eq!(in_flight.pushed(), round * 4 + 4);
+            assert_eq!(in_flight.next_number(), round * 4 + 4);
             assert!(in_flight.poll_completed(&mut cx).is_empty());
             assert_eq!(in_flight.oldest(), Some(round * 4));
             for (n, resolve) in resolvers.into_iter().enumerate().rev() {
@@ -197,8 +199,8 @@ fn each_is_seen_once_and_slots_are_used_again() {
     });
 }
 
-/// A future that completes another one while it is looked at, as the broker
-/// may at any time: the round sees both.
+/// The broker may complete a future at any time. Here one future completes
+/// another while it is polled, and the round contains both.
 #[test]
 fn what_completes_during_a_round_is_in_it() {
     loom::model(|| {

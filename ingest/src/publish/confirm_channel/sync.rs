@@ -1,6 +1,7 @@
-//! What [`super::in_flight`] shares with the thread that reads from the broker.
+//! The types that [`super::in_flight`] shares with the thread that reads from the
+//! broker.
 //!
-//! In unit tests these are loom's: it runs a test once for each order in which
+//! In unit tests they are loom's. loom runs a test once for each order in which
 //! two threads can see each other's accesses, down to single atomic operations.
 
 #[cfg(not(test))]
@@ -10,7 +11,7 @@ pub(super) use loom::sync::atomic::AtomicBool;
 #[cfg(not(test))]
 pub(super) use std::sync::atomic::AtomicBool;
 
-/// loom's waker with the interface of futures'.
+/// loom's `AtomicWaker` with the interface of the one in `futures_util`.
 #[cfg(test)]
 #[derive(Default)]
 pub(super) struct AtomicWaker(loom::future::AtomicWaker);

@@ -1,9 +1,9 @@
-//! Futures in flight, seen in rounds that miss none.
+//! Futures in flight, polled in rounds that miss no completion.
 //!
-//! A round looks at every future that was woken, again and again until a look
-//! finds none complete. So whatever had completed before anything of the round
-//! did is in this round or in one before: a completion wakes its future before
-//! the next one happens, on the one thread that reads from the broker.
+//! A round polls every woken future, and starts over until a pass finds none
+//! complete. So every future that completed before any future of the round did is
+//! in this round or in an earlier one: the one thread that reads from the broker
+//! wakes each future before it completes the next.
 
 use super::sync::{AtomicBool, AtomicWaker};
 use std::pin::Pin;
@@ -11,21 +11,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Futures, each with what goes with it and its number, counted from 0.
+/// Futures in flight, each with its data and its number. Numbers count from 0.
 pub(super) struct InFlight<F, T> {
     slots: Vec<Slot<F, T>>,
+    /// Indices of the slots without a future.
     free: Vec<usize>,
+    /// Wakes the task that polls the rounds.
     task: Arc<AtomicWaker>,
-    pushed: u64,
+    next_number: u64,
 }
 
 struct Slot<F, T> {
     woken: Arc<Woken>,
     waker: Waker,
-    held: Option<(u64, F, T)>,
+    entry: Option<(u64, F, T)>,
 }
 
-/// Whether one slot has to be looked at.
+/// Whether one slot has to be polled.
 #[derive(Default)]
 struct Woken {
     flag: AtomicBool,
@@ -49,14 +51,14 @@ impl<F, T> Default for InFlight<F, T> {
             slots: Vec::new(),
             free: Vec::new(),
             task: Arc::default(),
-            pushed: 0,
+            next_number: 0,
         }
     }
 }
 
 impl<F: Future + Unpin, T> InFlight<F, T> {
-    /// Adds a future; the next round looks at it.
-    pub(super) fn push(&mut self, future: F, with: T) {
+    /// Adds a future, which the next round polls, and its data.
+    pub(super) fn push(&mut self, future: F, data: T) {
         let index = self.free.pop().unwrap_or_else(|| {
             let woken = Arc::new(Woken {
                 flag: AtomicBool::new(false),
@@ -65,14 +67,14 @@ impl<F: Future + Unpin, T> InFlight<F, T> {
             self.slots.push(Slot {
                 waker: Waker::from(Arc::clone(&woken)),
                 woken,
-                held: None,
+                entry: None,
             });
             self.slots.len() - 1
         });
         if let Some(slot) = self.slots.get_mut(index) {
-            slot.held = Some((self.pushed, future, with));
+            slot.entry = Some((self.next_number, future, data));
             slot.woken.flag.store(true, Ordering::Release);
-            self.pushed += 1;
+            self.next_number += 1;
         }
     }
 
@@ -80,19 +82,19 @@ impl<F: Future + Unpin, T> InFlight<F, T> {
         self.free.len() == self.slots.len()
     }
 
-    /// The number of the oldest future in flight.
+    /// Returns the number of the oldest future in flight.
     pub(super) fn oldest(&self) -> Option<u64> {
-        let held = self.slots.iter().filter_map(|slot| slot.held.as_ref());
-        held.map(|(number, ..)| *number).min()
+        let entries = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
+        entries.map(|(number, ..)| *number).min()
     }
 
-    /// The number of the next future.
-    pub(super) fn pushed(&self) -> u64 {
-        self.pushed
+    /// Returns the number that the next future gets.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number
     }
 
-    /// One round: what has completed, in no order. `cx` is woken when there may
-    /// be more.
+    /// Polls one round and returns the completed futures' numbers, data and
+    /// outputs, in no particular order. `cx` is woken when more may complete.
     pub(super) fn poll_completed(&mut self, cx: &mut Context<'_>) -> Vec<(u64, T, F::Output)> {
         self.task.register(cx.waker());
         let mut completed = Vec::new();
@@ -113,18 +115,18 @@ impl<F: Future + Unpin, T> InFlight<F, T> {
 
 impl<F: Future + Unpin, T> Slot<F, T> {
     fn poll(&mut self) -> Option<(u64, T, F::Output)> {
-        // Read before it is written: most slots were not woken.
+        // Most slots were not woken, and reading the flag is cheaper than writing it.
         let woken = &self.woken.flag;
         if !woken.load(Ordering::Acquire) || !woken.swap(false, Ordering::AcqRel) {
             return None;
         }
-        let (_, future, _) = self.held.as_mut()?;
+        let (_, future, _) = self.entry.as_mut()?;
         let polled = Pin::new(future).poll(&mut Context::from_waker(&self.waker));
         let Poll::Ready(output) = polled else {
             return None;
         };
-        let (number, _, with) = self.held.take()?;
-        Some((number, with, output))
+        let (number, _, data) = self.entry.take()?;
+        Some((number, data, output))
     }
 }
 

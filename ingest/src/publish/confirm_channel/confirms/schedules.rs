@@ -1,13 +1,13 @@
-//! Every schedule of a few messages: broker, lapin and rounds as they are
-//! described in [`super`], one step at a time from each state that there is.
+//! Every schedule of a few messages. The model of broker, lapin and rounds, as
+//! [`super`] describes them, takes every possible step from every state.
 
-use super::{Answer, Completion, Verdicts};
+use super::{Completion, Confirm, ConfirmTracker};
 use crate::publish::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the broker makes of a message.
+/// How the broker handles a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum Handling {
     Routed,
     Nacked,
     Unroutable,
@@ -16,27 +16,27 @@ enum Fate {
 #[derive(Clone, Copy, Debug)]
 struct Message {
     id: u64,
-    fate: Fate,
+    handling: Handling,
 }
 
 #[derive(Clone, Debug, Default)]
 struct State {
     published: u64,
-    /// Published, and not yet looked at by the broker.
+    /// Published, and not yet routed by the broker.
     at_broker: BTreeSet<u64>,
-    /// Returned where it must be, and not yet confirmed.
-    returned: BTreeSet<u64>,
+    /// Routed, or returned if it is unroutable, and not yet confirmed.
+    routed: BTreeSet<u64>,
     /// Ids of returns that no confirm has taken, oldest first.
     returns: Vec<u64>,
-    /// Completed since the last round.
+    /// Completions since the last round.
     unseen: Vec<Completion<u64>>,
-    verdicts: Verdicts<u64>,
-    answered: BTreeMap<u64, Outcome>,
+    tracker: ConfirmTracker<u64>,
+    outcomes: BTreeMap<u64, Outcome>,
     lost: bool,
 }
 
 impl State {
-    /// The states after one more step of anybody.
+    /// Returns the states after each possible step.
     fn next(&self, messages: &[Message]) -> Vec<Self> {
         let message = |number: u64| messages[usize::try_from(number).unwrap()];
         let mut next = Vec::new();
@@ -54,30 +54,30 @@ impl State {
         for number in &self.at_broker {
             step(&|state: &mut Self| {
                 state.at_broker.remove(number);
-                state.returned.insert(*number);
-                if message(*number).fate == Fate::Unroutable {
+                state.routed.insert(*number);
+                if message(*number).handling == Handling::Unroutable {
                     state.returns.push(message(*number).id);
                 }
             });
         }
-        for number in &self.returned {
+        for number in &self.routed {
             step(&|state: &mut Self| {
-                state.returned.remove(number);
-                let answer = match message(*number).fate {
-                    Fate::Routed | Fate::Unroutable => Answer::Acked,
-                    Fate::Nacked => Answer::Nacked,
+                state.routed.remove(number);
+                let confirm = match message(*number).handling {
+                    Handling::Routed | Handling::Unroutable => Confirm::Acked,
+                    Handling::Nacked => Confirm::Nacked,
                 };
                 let returned = (!state.returns.is_empty()).then(|| state.returns.remove(0));
-                state.complete(message(*number), *number, answer, returned);
+                state.complete(message(*number), *number, confirm, returned);
             });
         }
         if !self.lost {
             step(&|state: &mut Self| {
                 state.lost = true;
                 let mut in_flight = std::mem::take(&mut state.at_broker);
-                in_flight.append(&mut state.returned);
+                in_flight.append(&mut state.routed);
                 for number in in_flight {
-                    state.complete(message(number), number, Answer::Lost, None);
+                    state.complete(message(number), number, Confirm::Lost, None);
                 }
             });
         }
@@ -88,47 +88,48 @@ impl State {
         next
     }
 
-    fn complete(&mut self, of: Message, number: u64, answer: Answer, returned: Option<u64>) {
+    fn complete(&mut self, of: Message, number: u64, confirm: Confirm, returned: Option<u64>) {
         self.unseen.push(Completion {
             number,
-            id: Some(of.id.to_string()),
-            waiting: number,
-            answer,
+            message_id: Some(of.id.to_string()),
+            waiter: number,
+            confirm,
             returned: returned.map(|id| Some(id.to_string())),
         });
     }
 
-    /// A round comes in no order: this one and its reverse.
+    /// Resolves a round. Its order is not defined, so the reverse is tried too.
     fn round(&mut self, messages: &[Message], reversed: bool) {
         let mut round = std::mem::take(&mut self.unseen);
         if reversed {
             round.reverse();
         }
-        let oldest = self.at_broker.iter().chain(&self.returned).min().copied();
-        for (number, outcome) in self.verdicts.round(round, oldest, self.published) {
+        let oldest = self.at_broker.iter().chain(&self.routed).min().copied();
+        for (number, outcome) in self.tracker.resolve_round(round, oldest, self.published) {
             self.check(messages, number, outcome);
             assert_eq!(
-                self.answered.insert(number, outcome),
+                self.outcomes.insert(number, outcome),
                 None,
                 "answered twice"
             );
         }
-        let in_flight = self.at_broker.len() + self.returned.len() + self.unseen.len();
+        let in_flight = self.at_broker.len() + self.routed.len() + self.unseen.len();
         if in_flight == 0 {
-            assert_eq!(self.answered.len() as u64, self.published, "not answered");
-            assert!(self.verdicts.returns.is_empty() && self.verdicts.undecided.is_empty());
+            assert_eq!(self.outcomes.len() as u64, self.published, "not answered");
+            assert!(self.tracker.returns.is_empty() && self.tracker.undecided.is_empty());
         }
     }
 
-    /// An answer may be careful, never wrong: what is not safe is not confirmed.
+    /// Checks an outcome. It may err on the side of caution, but a message that is
+    /// not safe must never be `Confirmed`.
     fn check(&self, messages: &[Message], number: u64, outcome: Outcome) {
         let message = messages[usize::try_from(number).unwrap()];
-        let mut doubles = messages.iter().filter(|other| other.id == message.id);
-        let returned = doubles.any(|other| other.fate == Fate::Unroutable);
-        let expected = match message.fate {
-            Fate::Unroutable => outcome == Outcome::Returned,
-            Fate::Nacked => outcome == Outcome::Refused,
-            Fate::Routed => {
+        let mut same_id = messages.iter().filter(|other| other.id == message.id);
+        let returned = same_id.any(|other| other.handling == Handling::Unroutable);
+        let expected = match message.handling {
+            Handling::Unroutable => outcome == Outcome::Returned,
+            Handling::Nacked => outcome == Outcome::Refused,
+            Handling::Routed => {
                 outcome == Outcome::Confirmed || (returned && outcome == Outcome::Returned)
             }
         };
@@ -137,11 +138,11 @@ impl State {
     }
 }
 
-/// All sets of so many messages: every fate, under one id or several.
+/// Returns all sequences of `count` messages: each handling, with one id or two.
 fn sets(count: u32) -> Vec<Vec<Message>> {
-    let fates = [Fate::Routed, Fate::Nacked, Fate::Unroutable];
+    let handlings = [Handling::Routed, Handling::Nacked, Handling::Unroutable];
     let kinds: Vec<Message> = (0..2)
-        .flat_map(|id| fates.map(|fate| Message { id, fate }))
+        .flat_map(|id| handlings.map(|handling| Message { id, handling }))
         .collect();
     let numbers = 0..kinds.len().pow(count);
     let set = |number: usize| {
@@ -151,7 +152,7 @@ fn sets(count: u32) -> Vec<Vec<Message>> {
     numbers.map(set).collect()
 }
 
-/// Goes to every state that there is, and says how many there are.
+/// Visits every reachable state and returns their number.
 fn explore(messages: &[Message]) -> usize {
     let mut seen = BTreeSet::new();
     let mut open = vec![State::default()];
@@ -166,7 +167,7 @@ fn explore(messages: &[Message]) -> usize {
 }
 
 #[test]
-fn no_schedule_gives_a_message_the_answer_of_another() {
+fn no_schedule_gives_a_message_the_outcome_of_another() {
     let mut states = 0;
     for count in 1..=3 {
         for messages in sets(count) {

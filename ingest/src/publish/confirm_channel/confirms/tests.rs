@@ -1,6 +1,6 @@
-//! Random schedules of many messages, and when an outcome is known.
+//! Random schedules of many messages, and the moment at which an outcome is known.
 
-use super::{Answer, Completion, Verdicts};
+use super::{Completion, Confirm, ConfirmTracker};
 use crate::publish::Outcome;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,19 +21,20 @@ fn message() -> impl Strategy<Value = Message> {
     })
 }
 
-/// Broker, lapin and rounds as they are described above. `choices` picks
-/// what happens next.
+/// Models broker, lapin and rounds as [`super`] describes them. `choices` picks
+/// each next step.
 fn run(messages: &[Message], choices: &[u8], lose_at: Option<usize>) -> BTreeMap<u64, Outcome> {
     let mut choices = choices.iter().copied().cycle();
     let mut pick = move || usize::from(choices.next().unwrap_or_default());
     let mut unpublished: VecDeque<(u64, Message)> = (0..).zip(messages.to_vec()).collect();
     let published = |left: usize| (messages.len() - left) as u64;
-    // Published; returned where it must be; with a return to be taken.
+    // Three stages of a message: it was published; the broker has returned it if it
+    // is unroutable; its confirm has completed. `returns` holds the untaken returns.
     let mut at_broker: Vec<(u64, Message)> = Vec::new();
     let mut returned: Vec<(u64, Message)> = Vec::new();
     let mut returns: VecDeque<String> = VecDeque::new();
     let mut unseen: Vec<Completion<u64>> = Vec::new();
-    let mut verdicts = Verdicts::default();
+    let mut tracker = ConfirmTracker::default();
     let mut outcomes = BTreeMap::new();
     let mut steps = 0;
     while outcomes.len() < messages.len() {
@@ -43,9 +44,9 @@ fn run(messages: &[Message], choices: &[u8], lose_at: Option<usize>) -> BTreeMap
             let all = all.chain(unpublished.drain(..));
             unseen.extend(all.map(|(number, message)| Completion {
                 number,
-                id: Some(message.id.to_string()),
-                waiting: number,
-                answer: Answer::Lost,
+                message_id: Some(message.id.to_string()),
+                waiter: number,
+                confirm: Confirm::Lost,
                 returned: None,
             }));
         }
@@ -62,12 +63,12 @@ fn run(messages: &[Message], choices: &[u8], lose_at: Option<usize>) -> BTreeMap
                 let (number, message) = returned.remove(pick() % returned.len());
                 unseen.push(Completion {
                     number,
-                    id: Some(message.id.to_string()),
-                    waiting: number,
-                    answer: if message.nacked {
-                        Answer::Nacked
+                    message_id: Some(message.id.to_string()),
+                    waiter: number,
+                    confirm: if message.nacked {
+                        Confirm::Nacked
                     } else {
-                        Answer::Acked
+                        Confirm::Acked
                     },
                     returned: returns.pop_front().map(Some),
                 });
@@ -78,7 +79,8 @@ fn run(messages: &[Message], choices: &[u8], lose_at: Option<usize>) -> BTreeMap
                 let mut round = std::mem::take(&mut unseen);
                 let by = pick() % round.len();
                 round.rotate_left(by);
-                for (number, outcome) in verdicts.round(round, oldest, published(unpublished.len()))
+                for (number, outcome) in
+                    tracker.resolve_round(round, oldest, published(unpublished.len()))
                 {
                     assert!(outcomes.insert(number, outcome).is_none(), "answered twice");
                 }
@@ -87,22 +89,22 @@ fn run(messages: &[Message], choices: &[u8], lose_at: Option<usize>) -> BTreeMap
         }
         assert!(steps < 100_000, "never decided");
     }
-    assert!(verdicts.returns.is_empty() && verdicts.undecided.is_empty());
+    assert!(tracker.returns.is_empty() && tracker.undecided.is_empty());
     outcomes
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(5_000))]
 
-    /// Whatever the order: an unroutable message is never taken for a safe
-    /// one, each is answered once, and only one with the id of a returned
-    /// one is answered as returned.
+    /// In any order of steps, an unroutable message is never `Confirmed`, each
+    /// message gets one outcome, and only a message with the id of a returned one
+    /// is `Returned`.
     #[test]
     fn every_outcome_is_its_own(
         messages in prop::collection::vec(message(), 1..40),
         choices in prop::collection::vec(any::<u8>(), 1..400),
     ) {
-        // Every kind of step has to be possible.
+        // Every kind of step must be possible, or the model would never end.
         let choices = [choices, vec![0, 1, 0, 2, 0, 3]].concat();
         let outcomes = run(&messages, &choices, None);
         for (number, outcome) in outcomes {
@@ -122,7 +124,7 @@ proptest! {
         }
     }
 
-    /// The same where the channel is lost at any moment.
+    /// An unroutable message is not `Confirmed` if the channel is lost at any step.
     #[test]
     fn a_lost_channel_confirms_nothing_that_is_not_safe(
         messages in prop::collection::vec(message(), 1..40),
@@ -142,62 +144,66 @@ proptest! {
     }
 }
 
-/// A message that completed, with the id of the return that came with it.
-fn done(number: u64, id: &str, answer: Answer, returned: Option<&str>) -> Completion<u64> {
+/// Returns a completion that took the return with the id `returned`.
+fn done(number: u64, id: &str, confirm: Confirm, returned: Option<&str>) -> Completion<u64> {
     Completion {
         number,
-        id: Some(id.to_owned()),
-        waiting: number,
-        answer,
+        message_id: Some(id.to_owned()),
+        waiter: number,
+        confirm,
         returned: returned.map(|id| Some(id.to_owned())),
     }
 }
 
-/// Who is answered early need not wait for the slowest.
+/// A message that is confirmed early does not wait for the slowest one.
 #[test]
-fn an_outcome_is_said_as_soon_as_it_is_known() {
-    use Answer::{Acked, Lost};
+fn an_outcome_is_returned_as_soon_as_it_is_known() {
+    use Confirm::{Acked, Lost};
     use Outcome::{ChannelClosed, Confirmed, Returned};
-    let mut verdicts = Verdicts::default();
+    let mut tracker = ConfirmTracker::default();
     // Message 0 is in flight all the time.
     let plain = vec![done(1, "b", Acked, None)];
-    assert_eq!(verdicts.round(plain, Some(0), 2), [(1, Confirmed)]);
+    assert_eq!(tracker.resolve_round(plain, Some(0), 2), [(1, Confirmed)]);
 
-    // Its own return may still be waiting, until one completes without any.
+    // The own return of message 2 may be untaken until a message completes without
+    // a return.
     let with_another = vec![done(2, "c", Acked, Some("d"))];
-    assert_eq!(verdicts.round(with_another, Some(0), 4), []);
+    assert_eq!(tracker.resolve_round(with_another, Some(0), 4), []);
     let without = vec![done(3, "d", Acked, None)];
     assert_eq!(
-        verdicts.round(without, Some(0), 4),
+        tracker.resolve_round(without, Some(0), 4),
         [(2, Confirmed), (3, Returned)]
     );
 
-    // What was safe before the channel was lost is safe.
+    // A message that was confirmed before the channel was lost is safe.
     let both = vec![done(4, "e", Acked, None), done(5, "f", Lost, None)];
     assert_eq!(
-        verdicts.round(both, Some(0), 6),
+        tracker.resolve_round(both, Some(0), 6),
         [(4, Confirmed), (5, ChannelClosed)]
     );
 }
 
-/// The same event delivered once more, after the queue was bound again.
+/// Stripe delivers the same event again after the queue was bound again.
 #[test]
-fn a_return_is_of_what_was_published_before_it() {
-    let mut verdicts = Verdicts::default();
-    let returned = vec![done(1, "a", Answer::Acked, Some("a"))];
+fn a_return_belongs_to_a_message_published_before_it() {
+    let mut tracker = ConfirmTracker::default();
+    let returned = vec![done(1, "a", Confirm::Acked, Some("a"))];
     assert_eq!(
-        verdicts.round(returned, Some(0), 2),
+        tracker.resolve_round(returned, Some(0), 2),
         [(1, Outcome::Returned)]
     );
-    let again = vec![done(2, "a", Answer::Acked, None)];
-    assert_eq!(verdicts.round(again, Some(0), 3), [(2, Outcome::Confirmed)]);
+    let again = vec![done(2, "a", Confirm::Acked, None)];
+    assert_eq!(
+        tracker.resolve_round(again, Some(0), 3),
+        [(2, Outcome::Confirmed)]
+    );
 }
 
 #[test]
-fn a_return_is_forgotten_once_it_can_be_of_nobody() {
-    let mut verdicts = Verdicts::default();
-    verdicts.round(vec![done(1, "a", Answer::Acked, Some("a"))], Some(0), 2);
-    assert_eq!(verdicts.returns.len(), 1, "0 could be a double");
-    verdicts.round(vec![done(0, "b", Answer::Acked, None)], Some(2), 3);
-    assert!(verdicts.returns.is_empty(), "2 was published after it");
+fn a_return_is_forgotten_once_no_message_can_be_its_own() {
+    let mut tracker = ConfirmTracker::default();
+    tracker.resolve_round(vec![done(1, "a", Confirm::Acked, Some("a"))], Some(0), 2);
+    assert_eq!(tracker.returns.len(), 1, "0 could be a double");
+    tracker.resolve_round(vec![done(0, "b", Confirm::Acked, None)], Some(2), 3);
+    assert!(tracker.returns.is_empty(), "2 was published after it");
 }
