@@ -37,7 +37,7 @@ run() {
 
 run signature ingest "ingest/src/signature/mod.rs ingest/src/signature/secrets.rs" \
     -C --lib -C --test=signature -- -- --skip publish::
-run publish ingest "ingest/src/publish/current.rs ingest/src/publish/confirm_channel/in_flight/mod.rs
+run publish ingest "ingest/src/publish/connection_slot.rs ingest/src/publish/confirm_channel/in_flight/mod.rs
     ingest/src/publish/confirm_channel/confirms/mod.rs" \
     -C --lib -- -- publish::
 run events worker "worker/src/events/*.rs worker/src/origin.rs worker/src/gather.rs

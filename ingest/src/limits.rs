@@ -28,7 +28,7 @@ pub struct Limits {
     /// How long a request waits for a broker connection that is being made:
     /// long enough for a busy broker that is back, short enough to answer
     /// well before `publish` is over.
-    pub link_wait: Duration,
+    pub connection_wait: Duration,
     /// How long what is in flight may take at shutdown: body and publish fit.
     pub drain: Duration,
     /// How long one connection may live. It also ends clients that send and
@@ -51,7 +51,7 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             publish: Duration::from_secs(5),
-            link_wait: Duration::from_secs(2),
+            connection_wait: Duration::from_secs(2),
             drain: Duration::from_secs(16),
             connection_age: Duration::from_secs(600),
             connections: 10_000,

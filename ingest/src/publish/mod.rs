@@ -4,9 +4,9 @@
 //! One AMQP connection, made again by a supervisor whenever it is lost, and a
 //! [`confirm_channel`] on it: one channel with many messages in flight.
 
+mod broker_connection;
 mod confirm_channel;
-mod current;
-mod link;
+mod connection_slot;
 mod supervisor;
 
 pub use supervisor::{StartError, Supervisor};
@@ -15,10 +15,10 @@ use crate::body::BudgetPermit;
 use crate::limits::Limits;
 use crate::metrics::{Counted, Label, Metrics};
 use crate::signature::Verified;
+use broker_connection::BrokerConnection;
 use confirm_channel::Message;
-use current::{Lose, Seeker};
+use connection_slot::{Abort, ConnectionWatch};
 use lapin::BasicProperties;
-use link::Link;
 use shared::topology::is_handled;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -80,7 +80,7 @@ impl Label for Outcome {
 /// Publishes events. Dropping it does not end the supervisor.
 #[derive(Debug)]
 pub struct Publisher {
-    links: Seeker<Link>,
+    connections: ConnectionWatch<BrokerConnection>,
     in_flight: Arc<Semaphore>,
     limits: Limits,
     metrics: Arc<Metrics>,
@@ -117,42 +117,44 @@ impl Publisher {
 
     async fn within_deadline(&self, message: Message, event_type: &str) -> Outcome {
         let start = Instant::now();
-        let Some(link) = self.link(start).await else {
+        let Some(connection) = self.connection(start).await else {
             return Outcome::NotConnected;
         };
         // Another's queue could take it, and nobody would return it.
-        if link.is_absent() && is_handled(event_type) {
+        if connection.is_absent() && is_handled(event_type) {
             return Outcome::Returned;
         }
-        let confirms_before = link.confirms_received();
-        let publish = link.publish(message);
+        let confirms_before = connection.confirms_received();
+        let publish = connection.publish(message);
         match timeout_at(start + self.limits.publish, publish).await {
             Ok(outcome) => {
                 let seconds = start.elapsed().as_secs_f64();
                 self.metrics.confirm_seconds.observe(seconds);
-                if hints_at_missing(outcome, event_type, &link) {
-                    link.report_missing();
+                if hints_at_missing(outcome, event_type, &connection) {
+                    connection.report_missing();
                 }
                 outcome
             }
             Err(_elapsed) => {
                 // Not one answer in all this time: the connection is dead,
                 // and lapin would keep everything that is still in it.
-                if link.confirms_received() == confirms_before {
-                    link.lose();
+                if connection.confirms_received() == confirms_before {
+                    connection.abort();
                 }
                 Outcome::TimedOut
             }
         }
     }
 
-    /// The current link, or the one that the supervisor makes soon when asked.
-    async fn link(&self, start: Instant) -> Option<Arc<Link>> {
-        if let Some(link) = self.links.current() {
-            return Some(link);
+    /// Returns the current connection, or requests one and waits for it.
+    async fn connection(&self, start: Instant) -> Option<Arc<BrokerConnection>> {
+        if let Some(connection) = self.connections.current() {
+            return Some(connection);
         }
-        let wait = self.limits.link_wait.min(self.limits.publish);
-        timeout_at(start + wait, self.links.next()).await.ok()?
+        let wait = self.limits.connection_wait.min(self.limits.publish);
+        timeout_at(start + wait, self.connections.request())
+            .await
+            .ok()?
     }
 
     /// Whether an event that comes now can be published.
@@ -160,7 +162,7 @@ impl Publisher {
     /// # Errors
     /// A short reason why not.
     pub fn ready(&self) -> Result<(), String> {
-        self.links.ready(Link::ready)
+        self.connections.ready(BrokerConnection::ready)
     }
 
     /// A request being worked on, for as long as the value lives.
@@ -170,11 +172,11 @@ impl Publisher {
 }
 
 /// Whether an exchange, a queue or a binding seems to be missing.
-fn hints_at_missing(outcome: Outcome, event_type: &str, link: &Link) -> bool {
+fn hints_at_missing(outcome: Outcome, event_type: &str, connection: &BrokerConnection) -> bool {
     match outcome {
         Outcome::Returned => is_handled(event_type),
         // For want of an exchange the broker closes the channel alone.
-        Outcome::ChannelClosed => link.is_alive(),
+        Outcome::ChannelClosed => connection.is_alive(),
         Outcome::Confirmed
         | Outcome::Refused
         | Outcome::TimedOut

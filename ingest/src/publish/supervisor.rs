@@ -1,8 +1,8 @@
 //! Keeps a connection to the broker: makes it, watches it, makes it again.
 
 use super::Publisher;
-use super::current::{self, Holder, Lose};
-use super::link::{Link, OpenError};
+use super::broker_connection::{BrokerConnection, OpenError};
+use super::connection_slot::{Abort, ConnectionSender, connection_slot};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use futures_util::{Stream, StreamExt};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause between two tries when nobody asks.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How often a link is looked at. Losses are reported at once; this catches
+/// How often a connection is looked at. Losses are reported at once; this catches
 /// the one that was not.
 const LOOK: Duration = Duration::from_millis(500);
 /// How often exchanges and queues are looked for although nothing seems to be
@@ -49,7 +49,7 @@ pub struct Supervisor {
     url: AmqpUrl,
     names: Names,
     limits: Limits,
-    links: Holder<Link>,
+    sender: ConnectionSender<BrokerConnection>,
     metrics: Arc<Metrics>,
 }
 
@@ -62,9 +62,9 @@ impl Supervisor {
         limits: Limits,
         metrics: Arc<Metrics>,
     ) -> (Self, Publisher) {
-        let (links, seeker) = current::link();
+        let (sender, watch) = connection_slot();
         let publisher = Publisher {
-            links: seeker,
+            connections: watch,
             in_flight: Arc::new(Semaphore::new(limits.in_flight)),
             limits: limits.clone(),
             metrics: Arc::clone(&metrics),
@@ -73,7 +73,7 @@ impl Supervisor {
             url,
             names,
             limits,
-            links,
+            sender,
             metrics,
         };
         (supervisor, publisher)
@@ -89,18 +89,18 @@ impl Supervisor {
         let mut was_up = false;
         let mut complaint = String::new();
         loop {
-            let opening = Link::open(&self.url, &self.names, &self.limits);
+            let opening = BrokerConnection::open(&self.url, &self.names, &self.limits);
             let opened = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 opened = opening => opened,
             };
             match opened {
-                Ok(link) => {
+                Ok(connection) => {
                     was_up = true;
                     complaint.clear();
                     pause = Pause::new();
-                    if self.up(Arc::new(link), &stop).await == Ended::Stopped {
+                    if self.serve(Arc::new(connection), &stop).await == Ended::Stopped {
                         return Ok(());
                     }
                 }
@@ -111,23 +111,23 @@ impl Supervisor {
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = pause.wait(&self.links) => {}
+                () = pause.wait(&self.sender) => {}
             }
         }
     }
 
-    /// Serves one link until it ends.
-    async fn up(&self, link: Arc<Link>, stop: &CancellationToken) -> Ended {
+    /// Serves one connection until it ends.
+    async fn serve(&self, connection: Arc<BrokerConnection>, stop: &CancellationToken) -> Ended {
         // Listened to before anybody publishes: nothing is missed.
-        let events = link.connection().events_listener();
+        let events = connection.connection().events_listener();
         self.metrics.broker_connects.inc();
         self.metrics.broker_connected.set(1);
-        self.links.up(Arc::clone(&link));
+        self.sender.connected(Arc::clone(&connection));
         tracing::info!(broker = %self.url, "connected to the broker");
         let ended = tokio::select! {
             () = stop.cancelled() => Ended::Stopped,
-            reason = self.watch(&link, events) => Ended::Lost(reason),
-            never = see_to_topology(&link) => match never {},
+            reason = self.watch(&connection, events) => Ended::Lost(reason),
+            never = see_to_topology(&connection) => match never {},
         };
         let down = match &ended {
             Ended::Stopped => "shutting down",
@@ -136,19 +136,23 @@ impl Supervisor {
                 "the broker connection was lost"
             }
         };
-        self.links.down(down);
+        self.sender.disconnected(down);
         self.metrics.broker_connected.set(0);
         self.metrics.broker_blocked.set(0);
         match ended {
-            Ended::Stopped => link.close().await,
+            Ended::Stopped => connection.close().await,
             // Ends what is still in flight on it.
-            Ended::Lost(_) => link.lose(),
+            Ended::Lost(_) => connection.abort(),
         }
         ended
     }
 
-    /// Watches a link until it is lost, and says why it was.
-    async fn watch(&self, link: &Link, events: impl Stream<Item = Event>) -> String {
+    /// Watches a connection until it is lost, and says why it was.
+    async fn watch(
+        &self,
+        connection: &BrokerConnection,
+        events: impl Stream<Item = Event>,
+    ) -> String {
         let mut events = std::pin::pin!(events);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -157,16 +161,16 @@ impl Supervisor {
                 // What the broker said comes before what others made of it.
                 biased;
                 event = events.next() => match event {
-                    Some(Event::ConnectionBlocked(reason)) => self.blocked(link, Some(&reason)),
-                    Some(Event::ConnectionUnblocked) => self.blocked(link, None),
-                    Some(Event::Error(error)) if !link.is_alive() => return report(&error),
+                    Some(Event::ConnectionBlocked(reason)) => self.blocked(connection, Some(&reason)),
+                    Some(Event::ConnectionUnblocked) => self.blocked(connection, None),
+                    Some(Event::Error(error)) if !connection.is_alive() => return report(&error),
                     // A channel's error; whoever used it knows.
                     Some(_) => {}
                     None => return "its task ended".into(),
                 },
-                () = link.lost() => return "it stopped answering".into(),
+                () = connection.aborted() => return "it stopped answering".into(),
                 _ = look.tick() => {
-                    if !link.is_alive() {
+                    if !connection.is_alive() {
                         return "it was closed".into();
                     }
                 }
@@ -174,12 +178,12 @@ impl Supervisor {
         }
     }
 
-    fn blocked(&self, link: &Link, reason: Option<&str>) {
+    fn blocked(&self, connection: &BrokerConnection, reason: Option<&str>) {
         match reason {
             Some(reason) => tracing::warn!(reason, "the broker blocks publishers"),
             None => tracing::info!("the broker no longer blocks publishers"),
         }
-        link.set_blocked(reason.is_some());
+        connection.set_blocked(reason.is_some());
         self.metrics.broker_blocked.set(i64::from(reason.is_some()));
     }
 
@@ -191,7 +195,7 @@ impl Supervisor {
         } else {
             tracing::warn!(broker = %self.url, error = complaint, "no broker");
         }
-        self.links.down(&complaint);
+        self.sender.disconnected(&complaint);
         *last = complaint;
     }
 }
@@ -203,27 +207,27 @@ enum Ended {
 }
 
 /// Sees that what events need is there, and puts back what somebody deleted, for
-/// as long as the link lives.
-async fn see_to_topology(link: &Link) -> Infallible {
+/// as long as the connection lives.
+async fn see_to_topology(connection: &BrokerConnection) -> Infallible {
     let mut declared = Instant::now();
     let mut complaint = String::new();
     loop {
         tokio::select! {
-            () = link.missing() => {}
+            () = connection.missing() => {}
             () = sleep(FIND_EVERY) => {}
         }
         // A blocked broker would not answer.
-        if link.is_blocked() {
+        if connection.is_blocked() {
             continue;
         }
-        let mut seen = timeout(DECLARE_TIMEOUT, link.find()).await;
-        let is_missing = !link.is_declared();
+        let mut seen = timeout(DECLARE_TIMEOUT, connection.find()).await;
+        let is_missing = !connection.is_declared();
         if is_missing {
             sleep(SETTLE).await;
         }
         if is_missing || declared.elapsed() > REDECLARE_EVERY {
             declared = Instant::now();
-            seen = timeout(DECLARE_TIMEOUT, link.redeclare()).await;
+            seen = timeout(DECLARE_TIMEOUT, connection.redeclare()).await;
         }
         match seen {
             Ok(Ok(())) if is_missing => {
@@ -252,13 +256,13 @@ impl Pause {
     }
 
     /// Waits, with jitter; a nudge cuts it down to the shortest.
-    async fn wait(&mut self, links: &Holder<Link>) {
+    async fn wait(&mut self, sender: &ConnectionSender<BrokerConnection>) {
         let jittered = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
         self.0 = (self.0 * 2).min(LONGEST_PAUSE);
         sleep(SHORTEST_PAUSE).await;
         tokio::select! {
             () = sleep(jittered.saturating_sub(SHORTEST_PAUSE)) => {}
-            () = links.nudged() => {}
+            () = sender.requested() => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::confirm_channel::{ConfirmChannel, Message};
-use super::current::Lose;
+use super::connection_slot::Abort;
 use crate::limits::Limits;
 use lapin::Connection;
 use shared::amqp::{AmqpUrl, ConnectError, SocketShutdown, connect_with_socket_shutdown};
@@ -13,10 +13,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-/// How long the broker may take to say goodbye.
+/// How long the AMQP close handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why a link could not be made.
+/// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpenError {
     #[error(transparent)]
@@ -30,7 +30,7 @@ pub(super) enum OpenError {
 }
 
 /// A connection with its topology declared.
-pub(super) struct Link {
+pub(super) struct BrokerConnection {
     connection: Arc<Connection>,
     socket: SocketShutdown,
     names: Names,
@@ -48,10 +48,10 @@ pub(super) struct Link {
     absent: AtomicBool,
     /// The exchange, a queue or a binding seems to be missing.
     missing: Notify,
-    lost: CancellationToken,
+    aborted: CancellationToken,
 }
 
-impl Link {
+impl BrokerConnection {
     /// Connects, declares the topology and opens a channel.
     pub(super) async fn open(
         url: &AmqpUrl,
@@ -82,7 +82,7 @@ impl Link {
                 declared: AtomicBool::new(true),
                 absent: AtomicBool::new(false),
                 missing: Notify::new(),
-                lost: CancellationToken::new(),
+                aborted: CancellationToken::new(),
             }),
             Ok(Err(error)) => Err(error),
             Err(_elapsed) => {
@@ -100,7 +100,7 @@ impl Link {
             // A blocked broker reads nothing more, not even what it was sent
             // before it said so.
             _ = blocked.wait_for(|blocked| *blocked) => Outcome::Blocked,
-            () = self.lost.cancelled() => Outcome::ChannelClosed,
+            () = self.aborted.cancelled() => Outcome::ChannelClosed,
             outcome = self.channel.publish(message) => outcome,
         }
     }
@@ -191,38 +191,39 @@ impl Link {
         &self.connection
     }
 
-    /// Waits until somebody gave the link up.
-    pub(super) async fn lost(&self) {
-        self.lost.cancelled().await;
+    /// Waits until the connection is aborted.
+    pub(super) async fn aborted(&self) {
+        self.aborted.cancelled().await;
     }
 
-    /// Says goodbye to the broker, within a second.
+    /// Closes the connection with the AMQP handshake, or shuts its socket down if
+    /// that takes too long.
     pub(super) async fn close(&self) {
-        let goodbye = self.connection.close(200, "shutting down".into());
-        let said = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
-        if !matches!(said, Ok(Ok(()))) {
+        let closing = self.connection.close(200, "shutting down".into());
+        let closed = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
+        if !matches!(closed, Ok(Ok(()))) {
             self.socket.shut_down();
         }
     }
 }
 
-impl Lose for Link {
+impl Abort for BrokerConnection {
     fn is_alive(&self) -> bool {
-        !self.lost.is_cancelled()
+        !self.aborted.is_cancelled()
             && !self.channel.has_ended()
             && self.connection.status().connected()
     }
 
-    /// Everything in flight on it fails.
-    fn lose(&self) {
-        self.lost.cancel();
+    /// Fails everything that is in flight on the connection.
+    fn abort(&self) {
+        self.aborted.cancel();
         self.socket.shut_down();
     }
 }
 
-impl std::fmt::Debug for Link {
+impl std::fmt::Debug for BrokerConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link")
+        f.debug_struct("BrokerConnection")
             .field("alive", &self.is_alive())
             .finish_non_exhaustive()
     }
