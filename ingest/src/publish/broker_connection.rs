@@ -1,8 +1,8 @@
 //! One connection to the broker and its channels.
 
-use super::Outcome;
 use super::confirm_channel::{ConfirmChannel, Message};
 use super::connection_slot::Abort;
+use super::outcome::Outcome;
 use crate::limits::Limits;
 use lapin::Connection;
 use shared::amqp::{AmqpUrl, ConnectError, SocketShutdown, connect_with_socket_shutdown};

@@ -1,8 +1,8 @@
 //! Keeps a connection to the broker: makes it, watches it, makes it again.
 
-use super::Publisher;
 use super::broker_connection::{BrokerConnection, OpenError};
 use super::connection_slot::{Abort, ConnectionSender, connection_slot};
+use super::publisher::Publisher;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use futures_util::{Stream, StreamExt};
@@ -13,7 +13,6 @@ use shared::topology::{Names, TopologyError};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -63,12 +62,7 @@ impl Supervisor {
         metrics: Arc<Metrics>,
     ) -> (Self, Publisher) {
         let (sender, watch) = connection_slot();
-        let publisher = Publisher {
-            connections: watch,
-            in_flight: Arc::new(Semaphore::new(limits.in_flight)),
-            limits: limits.clone(),
-            metrics: Arc::clone(&metrics),
-        };
+        let publisher = Publisher::new(watch, limits.clone(), Arc::clone(&metrics));
         let supervisor = Self {
             url,
             names,

@@ -15,7 +15,7 @@ mod in_flight;
 mod stall;
 mod sync;
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::body::BudgetPermit;
 use crate::signature::Verified;
 use confirms::{Completion, Confirm, ConfirmTracker};

@@ -14,7 +14,7 @@
 //! yet. Its outcome is then known once a later message completes without a
 //! return, or once nothing is in flight, because then every return was taken.
 
-use crate::publish::Outcome;
+use crate::publish::outcome::Outcome;
 
 /// How the broker confirmed one publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! [`super`] describes them, takes every possible step from every state.
 
 use super::{Completion, Confirm, ConfirmTracker};
-use crate::publish::Outcome;
+use crate::publish::outcome::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How the broker handles a message.

@@ -1,7 +1,7 @@
 //! Random schedules of many messages, and the moment at which an outcome is known.
 
 use super::{Completion, Confirm, ConfirmTracker};
-use crate::publish::Outcome;
+use crate::publish::outcome::Outcome;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 
