@@ -7,6 +7,7 @@ mod body;
 pub mod config;
 mod connection_limit;
 pub mod limits;
+mod metric_types;
 pub mod metrics;
 pub mod publish;
 pub mod server;
@@ -48,19 +49,15 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
     let mut registry = Registry::default();
-    let metrics = Arc::new(Metrics::new(&mut registry, &config.secrets));
-    let (supervisor, publisher) = Supervisor::new(
-        config.amqp,
-        config.names,
-        limits.clone(),
-        Arc::clone(&metrics),
-    );
+    let metrics = Metrics::register(&mut registry, &config.secrets);
+    let (supervisor, publisher) =
+        Supervisor::new(config.amqp, config.names, limits.clone(), metrics.publish);
     let webhook = Arc::new(Webhook::new(
         config.secrets,
         config.mode,
         publisher,
         limits.clone(),
-        Arc::clone(&metrics),
+        metrics.webhook,
     ));
     let served = CancellationToken::new();
     let admin = tokio::spawn(
@@ -76,7 +73,7 @@ pub async fn run(
             supervisor.run(stop).await
         }
     });
-    let server = Server::new(webhook, limits, metrics);
+    let server = Server::new(webhook, limits, metrics.server);
     server.serve(listeners.public, shutdown).await;
     served.cancel();
     let (broker, _admin) = tokio::join!(broker, admin);

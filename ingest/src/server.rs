@@ -2,11 +2,14 @@
 
 use crate::connection_limit::{Acquired, ConnectionLimit, ConnectionSlot};
 use crate::limits::Limits;
-use crate::metrics::{Counted, Metrics};
-use crate::webhook::{Answer, Webhook};
+use crate::metric_types::{GaugeGuard, counter, gauge};
+use crate::webhook::{FixedResponse, Webhook};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,19 +31,38 @@ const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 const SLOW_HEAD: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\n\
     content-length: 9\r\nconnection: close\r\n\r\ntoo slow\n";
 
+/// The metrics of client connections.
+#[derive(Debug)]
+pub struct ServerMetrics {
+    /// Open connections.
+    connections: Gauge,
+    /// Connections that were closed without a response because the limit was
+    /// reached: evicted ones, and new ones for which none could be evicted.
+    turned_away: Counter,
+}
+
+impl ServerMetrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        Self {
+            connections: gauge(registry, "connections", "Open client connections"),
+            turned_away: counter(registry, "turned_away", "Connections over the limit"),
+        }
+    }
+}
+
 /// Serves webhooks.
 #[derive(Debug)]
 pub struct Server {
     webhook: Arc<Webhook>,
     limits: Limits,
-    metrics: Arc<Metrics>,
+    metrics: ServerMetrics,
     http: Builder,
 }
 
 impl Server {
     /// A server of `webhook`.
     #[must_use]
-    pub fn new(webhook: Arc<Webhook>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+    pub fn new(webhook: Arc<Webhook>, limits: Limits, metrics: ServerMetrics) -> Self {
         let mut http = Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(limits.head)
@@ -112,7 +134,7 @@ impl Server {
         slot: ConnectionSlot,
         shutdown: CancellationToken,
     ) {
-        let _open = Counted::new(&self.metrics.connections);
+        let _open = GaugeGuard::new(&self.metrics.connections);
         // Answers are small and written at once; waiting for more is no use.
         if stream.set_nodelay(true).is_err() {
             return; // Closed already.
@@ -157,7 +179,8 @@ impl Server {
         if !begun {
             return;
         }
-        self.metrics.answers.inc(Answer::TooSlow);
+        let metrics = self.webhook.metrics();
+        metrics.count_response(FixedResponse::TooSlow);
         let last_words = async {
             stream.write_all(SLOW_HEAD).await?;
             stream.shutdown().await

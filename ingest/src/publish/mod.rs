@@ -8,10 +8,12 @@
 mod broker_connection;
 mod confirm_channel;
 mod connection_slot;
+mod metrics;
 mod outcome;
 mod publisher;
 mod supervisor;
 
+pub use metrics::PublishMetrics;
 pub use outcome::Outcome;
 pub use publisher::Publisher;
 pub use supervisor::{StartError, Supervisor};

@@ -1,6 +1,6 @@
 //! How a publish can end.
 
-use crate::metrics::Label;
+use crate::metric_types::Label;
 
 /// How a publish ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use super::broker_connection::BrokerConnection;
 use super::confirm_channel::Message;
 use super::connection_slot::{Abort, ConnectionWatch};
+use super::metrics::PublishMetrics;
 use super::outcome::Outcome;
 use crate::body::BudgetPermit;
 use crate::limits::Limits;
-use crate::metrics::{Counted, Metrics};
 use crate::signature::Verified;
 use lapin::BasicProperties;
 use shared::topology::is_handled;
@@ -20,14 +20,14 @@ pub struct Publisher {
     connections: ConnectionWatch<BrokerConnection>,
     in_flight: Arc<Semaphore>,
     limits: Limits,
-    metrics: Arc<Metrics>,
+    metrics: Arc<PublishMetrics>,
 }
 
 impl Publisher {
     pub(super) fn new(
         connections: ConnectionWatch<BrokerConnection>,
         limits: Limits,
-        metrics: Arc<Metrics>,
+        metrics: Arc<PublishMetrics>,
     ) -> Self {
         Self {
             connections,
@@ -114,11 +114,6 @@ impl Publisher {
     /// The reason why it cannot, for the body of `/readyz`.
     pub fn ready(&self) -> Result<(), String> {
         self.connections.ready(BrokerConnection::ready)
-    }
-
-    /// Counts a request as in progress until the returned guard is dropped.
-    pub(crate) fn count(&self) -> Counted<'_> {
-        Counted::new(&self.metrics.in_flight)
     }
 }
 

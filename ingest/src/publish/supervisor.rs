@@ -2,9 +2,9 @@
 
 use super::broker_connection::{BrokerConnection, OpenError};
 use super::connection_slot::{Abort, ConnectionSender, connection_slot};
+use super::metrics::PublishMetrics;
 use super::publisher::Publisher;
 use crate::limits::Limits;
-use crate::metrics::Metrics;
 use futures_util::{Stream, StreamExt};
 use lapin::Event;
 use shared::amqp::AmqpUrl;
@@ -49,7 +49,7 @@ pub struct Supervisor {
     names: Names,
     limits: Limits,
     sender: ConnectionSender<BrokerConnection>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<PublishMetrics>,
 }
 
 impl Supervisor {
@@ -59,8 +59,9 @@ impl Supervisor {
         url: AmqpUrl,
         names: Names,
         limits: Limits,
-        metrics: Arc<Metrics>,
+        metrics: PublishMetrics,
     ) -> (Self, Publisher) {
+        let metrics = Arc::new(metrics);
         let (sender, watch) = connection_slot();
         let publisher = Publisher::new(watch, limits.clone(), Arc::clone(&metrics));
         let supervisor = Self {

@@ -1,17 +1,21 @@
-//! One request, top to bottom.
+//! Handles one request, from its head to its response.
 
-mod answer;
+mod decision;
+mod metrics;
+mod response;
 
-pub use answer::{Answer, Refused};
+pub use decision::{Accepted, RefusalReason};
+pub use metrics::WebhookMetrics;
+pub use response::FixedResponse;
 
-use crate::body::{self, BodyBudget, BodyError, BudgetPermit};
+use crate::body::{self, BodyBudget, BudgetPermit};
 use crate::limits::{Limits, MAX_BODY};
-use crate::metrics::{Accepted, Metrics};
+use crate::metric_types::GaugeGuard;
 use crate::publish::{Outcome, Publisher};
 use crate::signature::{self, Secrets, Verified};
 use crate::traceparent;
-use answer::Verdict;
 use bytes::Bytes;
+use decision::Decision;
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{EXPECT, HeaderName};
@@ -22,14 +26,13 @@ use shared::envelope::Envelope;
 use shared::message;
 use shared::mode::Mode;
 use shared::topology::is_handled;
-use std::sync::Arc;
 
-/// The one path there is.
+/// The only path that the service serves.
 pub const PATH: &str = "/webhooks/stripe";
 
 const SIGNATURE: HeaderName = HeaderName::from_static("stripe-signature");
 
-/// What every request needs.
+/// Handles requests.
 #[derive(Debug)]
 pub struct Webhook {
     secrets: Secrets,
@@ -37,18 +40,18 @@ pub struct Webhook {
     publisher: Publisher,
     limits: Limits,
     body_budget: BodyBudget,
-    metrics: Arc<Metrics>,
+    metrics: WebhookMetrics,
 }
 
 impl Webhook {
-    /// Takes events of `mode` that are signed with one of `secrets`.
+    /// Accepts events of `mode` that are signed with one of `secrets`.
     #[must_use]
     pub fn new(
         secrets: Secrets,
         mode: Mode,
         publisher: Publisher,
         limits: Limits,
-        metrics: Arc<Metrics>,
+        metrics: WebhookMetrics,
     ) -> Self {
         Self {
             secrets,
@@ -66,66 +69,65 @@ impl Webhook {
         &self.publisher
     }
 
-    /// Answers one request.
-    pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let _in_flight = self.publisher.count();
-        let verdict = self.judge(request).await;
-        self.metrics.answers.inc(verdict.answer());
-        match verdict {
-            Verdict::Accepted(accepted) => self.metrics.accepted.inc(accepted),
-            Verdict::Refused(refused) => {
-                tracing::debug!(reason = ?refused, "refused");
-                self.metrics.refused.inc(refused);
-            }
-            // Counted with the publishes, logged with the event.
-            Verdict::NotPublished(_) => {}
-        }
-        verdict.answer().response()
+    /// The metrics of requests.
+    pub(crate) fn metrics(&self) -> &WebhookMetrics {
+        &self.metrics
     }
 
-    async fn judge(&self, request: Request<Incoming>) -> Verdict {
+    /// Handles one request.
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let _in_progress = GaugeGuard::new(&self.metrics.in_flight);
+        let decision = self.decide(request).await;
+        self.metrics.count_decision(decision);
+        if let Decision::Refused(reason) = decision {
+            tracing::debug!(?reason, "refused");
+        }
+        decision.response().to_http()
+    }
+
+    async fn decide(&self, request: Request<Incoming>) -> Decision {
         let (head, body) = request.into_parts();
-        if let Err(refused) = route(&head).and_then(|()| fits(&body)) {
-            // A client that waits for "100 Continue" sends nothing yet.
+        if let Err(reason) = check_route(&head).and_then(|()| check_length(&body)) {
+            // A client that waits for "100 Continue" has not sent its body.
             if !head.headers.contains_key(EXPECT) {
                 body::discard(body).await;
             }
-            return Verdict::Refused(refused);
+            return Decision::Refused(reason);
         }
         let body = match self.body_budget.read(body, self.limits.body).await {
             Ok(body) => body,
-            Err(error) => return Verdict::Refused(error.into()),
+            Err(error) => return Decision::Refused(error.into()),
         };
         self.metrics.body_bytes.inc_by(body.bytes.len() as u64);
         let lines = head.headers.get_all(SIGNATURE).iter();
         let lines = lines.map(|line| line.as_bytes());
         let now = clock::now_unix_millis();
         match signature::verify(lines, body.bytes, now / 1000, &self.secrets) {
-            Ok(verified) => self.receive(verified, body.permit, &head, now).await,
-            Err(refusal) => Verdict::Refused(Refused::Signature(refusal)),
+            Ok(verified) => self.publish(verified, body.permit, &head, now).await,
+            Err(refusal) => Decision::Refused(RefusalReason::Signature(refusal)),
         }
     }
 
-    /// Publishes an authentic event, where it is for us.
-    async fn receive(
+    /// Publishes an authentic event if it is of the mode that is served.
+    async fn publish(
         &self,
         verified: Verified,
         permit: BudgetPermit,
         head: &Parts,
         now: i64,
-    ) -> Verdict {
-        self.metrics.verified(verified.secret());
+    ) -> Decision {
+        self.metrics.count_verified(verified.secret());
         let published = verified.clone();
         let envelope = match Envelope::read(verified.body()) {
             Ok(envelope) => envelope,
             Err(error) => {
                 tracing::warn!(%error, "an authentic body is not an event");
-                return Verdict::Refused(Refused::NotAnEvent);
+                return Decision::Refused(RefusalReason::NotAnEvent);
             }
         };
         if !self.mode.accepts(envelope.livemode) {
             tracing::debug!(event = ?envelope.id, "of the other mode");
-            return Verdict::Accepted(Accepted::OtherMode);
+            return Decision::Accepted(Accepted::OtherMode);
         }
         let traceparent = traceparent::from_headers(&head.headers);
         let properties = message::properties(&envelope, now, Some(&traceparent));
@@ -134,39 +136,39 @@ impl Webhook {
             .publisher
             .publish(published, event_type, properties, permit)
             .await;
-        let verdict = match outcome {
-            Outcome::Confirmed => Verdict::Accepted(Accepted::Published),
-            Outcome::Returned if !is_handled(event_type) => Verdict::Accepted(Accepted::Unwanted),
-            outcome => Verdict::NotPublished(outcome),
+        let decision = match outcome {
+            Outcome::Confirmed => Decision::Accepted(Accepted::Published),
+            Outcome::Returned if !is_handled(event_type) => Decision::Accepted(Accepted::Unrouted),
+            outcome => Decision::NotPublished(outcome),
         };
-        log(&envelope, &traceparent, verdict);
-        verdict
+        log(&envelope, &traceparent, decision);
+        decision
     }
 }
 
-fn route(head: &Parts) -> Result<(), Refused> {
+fn check_route(head: &Parts) -> Result<(), RefusalReason> {
     if head.uri.path() != PATH {
-        Err(Refused::Path)
+        Err(RefusalReason::Path)
     } else if head.method != Method::POST {
-        Err(Refused::Method)
+        Err(RefusalReason::Method)
     } else {
         Ok(())
     }
 }
 
-/// Refuses a body that is announced as too long before it is sent.
-fn fits(body: &Incoming) -> Result<(), Refused> {
+/// Refuses a body that the request announces as too long, before it is read.
+fn check_length(body: &Incoming) -> Result<(), RefusalReason> {
     match usize::try_from(body.size_hint().lower()) {
         Ok(announced) if announced <= MAX_BODY => Ok(()),
-        Ok(_) | Err(_) => Err(Refused::TooLarge),
+        Ok(_) | Err(_) => Err(RefusalReason::TooLarge),
     }
 }
 
-fn log(envelope: &Envelope<'_>, traceparent: &str, verdict: Verdict) {
+fn log(envelope: &Envelope<'_>, traceparent: &str, decision: Decision) {
     let (event, kind) = (&envelope.id, &envelope.event_type);
     let account = envelope.account.as_deref();
-    match verdict {
-        Verdict::NotPublished(outcome) => {
+    match decision {
+        Decision::NotPublished(outcome) => {
             tracing::warn!(
                 ?event,
                 r#type = ?kind,
@@ -176,7 +178,7 @@ fn log(envelope: &Envelope<'_>, traceparent: &str, verdict: Verdict) {
                 "not published"
             );
         }
-        Verdict::Accepted(accepted) => {
+        Decision::Accepted(accepted) => {
             tracing::debug!(
                 ?event,
                 r#type = ?kind,
@@ -186,17 +188,6 @@ fn log(envelope: &Envelope<'_>, traceparent: &str, verdict: Verdict) {
                 "accepted"
             );
         }
-        Verdict::Refused(_) => {}
-    }
-}
-
-impl From<BodyError> for Refused {
-    fn from(error: BodyError) -> Self {
-        match error {
-            BodyError::TooLarge => Self::TooLarge,
-            BodyError::TooSlow => Self::TooSlow,
-            BodyError::Broken => Self::Broken,
-            BodyError::OverBudget => Self::OverBudget,
-        }
+        Decision::Refused(_) => {}
     }
 }
