@@ -1,16 +1,18 @@
-//! One connection to the broker and its channels.
+//! One connection to the broker, with its topology and its channel.
 
 use super::confirm_channel::{ConfirmChannel, Message};
 use super::connection_slot::Abort;
 use super::outcome::Outcome;
+use super::topology_monitor::TopologyMonitor;
 use crate::limits::Limits;
-use lapin::Connection;
+use futures_util::Stream;
+use lapin::{Connection, Event};
 use shared::amqp::{AmqpUrl, ConnectError, SocketShutdown, connect_with_socket_shutdown};
-use shared::topology::{self, Declared, Names, TopologyError};
+use shared::topology::{Names, TopologyError};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How long the AMQP close handshake may take.
@@ -29,25 +31,16 @@ pub(super) enum OpenError {
     Slow(Duration),
 }
 
-/// A connection with its topology declared.
+/// A connection with its topology declared and its channel open.
 pub(super) struct BrokerConnection {
     connection: Arc<Connection>,
     socket: SocketShutdown,
-    names: Names,
-    /// How far the topology could be seen to.
-    topology: Declared,
+    topology: TopologyMonitor,
     channel: ConfirmChannel,
-    /// The number of publishes that the broker has confirmed, positively or
-    /// negatively.
+    /// The number of publishes that the broker has acked or nacked.
     confirms_received: Arc<AtomicU64>,
     /// Whether the broker blocks publishers.
-    blocked: watch::Sender<bool>,
-    /// Whether the topology is there as declared, as far as known.
-    declared: AtomicBool,
-    /// Whether an exchange or a queue was looked for and not found.
-    absent: AtomicBool,
-    /// The exchange, a queue or a binding seems to be missing.
-    missing: Notify,
+    is_blocked: watch::Sender<bool>,
     aborted: CancellationToken,
 }
 
@@ -62,26 +55,22 @@ impl BrokerConnection {
         let connection = Arc::new(connection);
         let confirms_received = Arc::default();
         let prepare = async {
-            let topology = topology::declare(&connection, names).await?;
+            let topology = TopologyMonitor::declare(Arc::clone(&connection), names).await?;
             let (connection, confirms) = (Arc::clone(&connection), Arc::clone(&confirms_received));
             let exchange = names.events.clone();
             let channel =
                 ConfirmChannel::open(connection, exchange, limits.in_flight, confirms).await?;
             Ok((topology, channel))
         };
-        // A broker that stalls here would stall the supervisor.
+        // Without a timeout, a broker that stalls here would stall the supervisor.
         match tokio::time::timeout(limits.publish, prepare).await {
             Ok(Ok((topology, channel))) => Ok(Self {
                 connection,
                 socket,
-                names: names.clone(),
                 topology,
                 channel,
                 confirms_received,
-                blocked: watch::Sender::new(false),
-                declared: AtomicBool::new(true),
-                absent: AtomicBool::new(false),
-                missing: Notify::new(),
+                is_blocked: watch::Sender::new(false),
                 aborted: CancellationToken::new(),
             }),
             Ok(Err(error)) => Err(error),
@@ -92,30 +81,31 @@ impl BrokerConnection {
         }
     }
 
-    /// Publishes one message and waits for the broker's answer to it.
+    /// Publishes one message and waits for its outcome.
     pub(super) async fn publish(&self, message: Message) -> Outcome {
-        let mut blocked = self.blocked.subscribe();
+        let mut is_blocked = self.is_blocked.subscribe();
         tokio::select! {
             biased;
-            // A blocked broker reads nothing more, not even what it was sent
-            // before it said so.
-            _ = blocked.wait_for(|blocked| *blocked) => Outcome::Blocked,
+            // A broker that blocks publishers reads nothing more, not even the
+            // messages that were sent before it announced that.
+            _ = is_blocked.wait_for(|is_blocked| *is_blocked) => Outcome::Blocked,
             () = self.aborted.cancelled() => Outcome::ChannelClosed,
             outcome = self.channel.publish(message) => outcome,
         }
     }
 
-    /// The number of publishes that the broker has confirmed so far.
+    /// Returns the number of publishes that the broker has acked or nacked.
     pub(super) fn confirms_received(&self) -> u64 {
         self.confirms_received.load(Ordering::Relaxed)
     }
 
+    /// Whether an event that comes now can be published, or the reason why not.
     pub(super) fn ready(&self) -> Result<(), String> {
         let reason = if !self.is_alive() {
             "the broker connection was lost"
         } else if self.is_blocked() {
             "the broker blocks publishers"
-        } else if !self.is_declared() {
+        } else if !self.topology.is_intact() {
             "an exchange, a queue or a binding is missing or different on the broker"
         } else {
             return Ok(());
@@ -124,71 +114,20 @@ impl BrokerConnection {
     }
 
     pub(super) fn is_blocked(&self) -> bool {
-        *self.blocked.borrow()
+        *self.is_blocked.borrow()
     }
 
-    pub(super) fn set_blocked(&self, blocked: bool) {
-        self.blocked.send_replace(blocked);
+    pub(super) fn set_blocked(&self, is_blocked: bool) {
+        self.is_blocked.send_replace(is_blocked);
     }
 
-    /// Reports that something of the topology seems to be missing: an event of
-    /// a handled type was returned, or the broker closed a channel.
-    pub(super) fn report_missing(&self) {
-        self.declared.store(false, Ordering::Relaxed);
-        self.missing.notify_one();
+    pub(super) fn topology(&self) -> &TopologyMonitor {
+        &self.topology
     }
 
-    /// Waits until something of the topology is missing.
-    pub(super) async fn missing(&self) {
-        self.missing.notified().await;
-    }
-
-    pub(super) fn is_declared(&self) -> bool {
-        self.declared.load(Ordering::Relaxed)
-    }
-
-    /// Whether the worker's queue, or the way to it, is known not to be there.
-    /// Another's queue may still take the worker's events.
-    pub(super) fn is_absent(&self) -> bool {
-        self.absent.load(Ordering::Relaxed)
-    }
-
-    /// Declares the topology again, or looks for it again where it may not be
-    /// declared: the broker would log each refusal.
-    pub(super) async fn redeclare(&self) -> Result<(), TopologyError> {
-        let seen = match self.topology {
-            Declared::AsWanted => topology::declare(&self.connection, &self.names)
-                .await
-                .map(drop),
-            Declared::ByName => topology::find(&self.connection, &self.names).await,
-        };
-        let seen = self.note(seen);
-        self.declared.store(seen.is_ok(), Ordering::Relaxed);
-        seen
-    }
-
-    /// Looks for the exchanges and queues.
-    pub(super) async fn find(&self) -> Result<(), TopologyError> {
-        let seen = self.note(topology::find(&self.connection, &self.names).await);
-        if seen.is_err() {
-            self.declared.store(false, Ordering::Relaxed);
-        }
-        seen
-    }
-
-    /// Takes down whether anything is absent. If the broker went away, nothing is
-    /// known of that.
-    fn note(&self, seen: Result<(), TopologyError>) -> Result<(), TopologyError> {
-        if !matches!(seen, Err(TopologyError::Broker { .. })) {
-            let is_absent = matches!(seen, Err(TopologyError::Absent { .. }));
-            self.absent.store(is_absent, Ordering::Relaxed);
-        }
-        seen
-    }
-
-    /// Events of the connection, to be listened to by one.
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
+    /// Subscribes to the connection's events.
+    pub(super) fn events(&self) -> impl Stream<Item = Event> {
+        self.connection.events_listener()
     }
 
     /// Waits until the connection is aborted.

@@ -3,7 +3,8 @@
 //!
 //! The [`supervisor`] keeps one AMQP connection open and puts it in the
 //! [`connection_slot`]. The [`publisher`] takes it from there and publishes over
-//! its [`confirm_channel`].
+//! its [`confirm_channel`]. The [`topology_monitor`] declares exchanges and queues
+//! again that were deleted.
 
 mod broker_connection;
 mod confirm_channel;
@@ -12,6 +13,7 @@ mod metrics;
 mod outcome;
 mod publisher;
 mod supervisor;
+mod topology_monitor;
 
 pub use metrics::PublishMetrics;
 pub use outcome::Outcome;

@@ -72,7 +72,7 @@ impl Publisher {
         };
         // If another service's queue takes the event, the broker does not return
         // it, although it does not reach the worker.
-        if connection.is_absent() && is_handled(event_type) {
+        if connection.topology().is_absent() && is_handled(event_type) {
             return Outcome::Returned;
         }
         let confirms_before = connection.confirms_received();
@@ -82,7 +82,7 @@ impl Publisher {
                 let seconds = start.elapsed().as_secs_f64();
                 self.metrics.confirm_seconds.observe(seconds);
                 if hints_at_missing(outcome, event_type, &connection) {
-                    connection.report_missing();
+                    connection.topology().report_missing();
                 }
                 outcome
             }
