@@ -123,7 +123,7 @@ struct Waiter {
 impl Task {
     /// Publishes over one channel after another until the connection is lost.
     async fn run(mut self, mut channel: Arc<Channel>) {
-        while let Ended::Failed = self.publish_over(&channel).await {
+        while self.publish_over(&channel).await == ChannelState::Failed {
             match open(&self.connection).await {
                 Ok(next) => channel = next,
                 // Dropping the requests answers them.
@@ -132,8 +132,8 @@ impl Task {
         }
     }
 
-    /// Publishes over one channel until that ends.
-    async fn publish_over(&mut self, channel: &Arc<Channel>) -> Ended {
+    /// Publishes over one channel until that has failed or no more requests come.
+    async fn publish_over(&mut self, channel: &Arc<Channel>) -> ChannelState {
         let mut in_flight = InFlight::default();
         let mut tracker = ConfirmTracker::default();
         let mut state = ChannelState::Open;
@@ -156,13 +156,10 @@ impl Task {
             if stall.is_stalled(in_flight.oldest(), Instant::now()) {
                 tracing::warn!("the broker does not answer a message; its channel is given up");
                 // Dropping the waiters answers them.
-                return Ended::Failed;
+                return ChannelState::Failed;
             }
         }
-        match state {
-            ChannelState::Failed => Ended::Failed,
-            ChannelState::Open | ChannelState::Closing => Ended::Finished,
-        }
+        state
     }
 
     /// Publishes the requests that have come and returns the next round of
@@ -235,12 +232,6 @@ enum ChannelState {
     Failed,
     /// No more requests will come.
     Closing,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Ended {
-    Failed,
-    Finished,
 }
 
 /// Translates one completed publish from lapin's terms into those of
