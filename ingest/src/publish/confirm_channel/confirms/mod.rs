@@ -39,6 +39,13 @@ pub(super) struct Completion<T> {
     pub(super) returned: Option<Option<String>>,
 }
 
+impl<T> Completion<T> {
+    /// Whether the broker confirmed the message and no return came with that.
+    fn took_no_return(&self) -> bool {
+        self.confirm != Confirm::Lost && self.returned.is_none()
+    }
+}
+
 /// The returns and the undecided messages of a channel.
 #[derive(Clone, Debug)]
 pub(super) struct ConfirmTracker<T> {
@@ -84,54 +91,50 @@ impl<T> ConfirmTracker<T> {
         oldest: Option<u64>,
         next_number: u64,
     ) -> Vec<(T, Outcome)> {
-        let lost = round.iter().any(|done| done.confirm == Confirm::Lost);
-        let plain = |done: &Completion<T>| done.confirm != Confirm::Lost && done.returned.is_none();
-        let all_taken = oldest.is_none() || round.iter().any(plain);
+        let is_lost = round.iter().any(|done| done.confirm == Confirm::Lost);
+        let none_in_flight = oldest.is_none();
+        let all_taken = none_in_flight || round.iter().any(Completion::took_no_return);
         let returned = round.iter().filter_map(|done| done.returned.clone());
         self.returns.extend(returned.map(|message_id| Return {
             message_id,
             before: next_number,
         }));
 
-        let mut outcomes = Vec::with_capacity(round.len());
-        let mut undecided = Vec::new();
-        for done in std::mem::take(&mut self.undecided) {
-            let decided = all_taken.then_some(Outcome::Confirmed);
-            match self.outcome(&done, lost, decided) {
+        let earlier = std::mem::take(&mut self.undecided).into_iter();
+        let earlier = earlier.map(|done| (done, all_taken, is_lost));
+        let completed = round.into_iter().map(|done| {
+            // Its own return was taken before it completed, so a channel that was
+            // lost later does not matter.
+            let took_none = done.took_no_return();
+            (done, took_none || none_in_flight, is_lost && !took_none)
+        });
+        let mut outcomes = Vec::with_capacity(completed.len());
+        for (done, is_decided, is_lost) in earlier.chain(completed) {
+            match self.outcome(&done, is_decided, is_lost) {
                 Some(outcome) => outcomes.push((done.waiter, outcome)),
-                None => undecided.push(done),
+                None => self.undecided.push(done),
             }
         }
-        for done in round {
-            let decided = (plain(&done) || oldest.is_none()).then_some(Outcome::Confirmed);
-            match self.outcome(&done, lost && !plain(&done), decided) {
-                Some(outcome) => outcomes.push((done.waiter, outcome)),
-                None => undecided.push(done),
-            }
-        }
-        self.undecided = undecided;
 
-        let waiting = self.undecided.iter().map(|done| done.number);
-        let oldest = waiting.chain(oldest).min().unwrap_or(u64::MAX);
+        // A return is kept while a message that it may belong to has no outcome.
+        let undecided = self.undecided.iter().map(|done| done.number);
+        let oldest = undecided.chain(oldest).min().unwrap_or(u64::MAX);
         self.returns.retain(|returned| returned.before > oldest);
         outcomes
     }
 
-    fn outcome(
-        &self,
-        done: &Completion<T>,
-        lost: bool,
-        unless_returned: Option<Outcome>,
-    ) -> Option<Outcome> {
+    /// Returns a message's outcome, or `None` if its return may not be taken yet.
+    /// `is_decided` says that every return was taken that can be its own, and
+    /// `is_lost` that untaken returns are lost with the channel.
+    fn outcome(&self, done: &Completion<T>, is_decided: bool, is_lost: bool) -> Option<Outcome> {
         match done.confirm {
             Confirm::Lost => Some(Outcome::ChannelClosed),
             Confirm::Nacked => Some(Outcome::Refused),
             Confirm::Acked if self.returns.iter().any(|one| one.may_belong_to(done)) => {
                 Some(Outcome::Returned)
             }
-            // The returns that no confirm took are lost with the channel.
-            Confirm::Acked if lost => Some(Outcome::ChannelClosed),
-            Confirm::Acked => unless_returned,
+            Confirm::Acked if is_lost => Some(Outcome::ChannelClosed),
+            Confirm::Acked => is_decided.then_some(Outcome::Confirmed),
         }
     }
 }
