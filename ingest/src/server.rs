@@ -38,14 +38,18 @@ pub struct ServerMetrics {
     connections: Gauge,
     /// Connections that were closed without a response because the limit was
     /// reached: evicted ones, and new ones for which none could be evicted.
-    turned_away: Counter,
+    connections_evicted: Counter,
 }
 
 impl ServerMetrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         Self {
             connections: gauge(registry, "connections", "Open client connections"),
-            turned_away: counter(registry, "turned_away", "Connections over the limit"),
+            connections_evicted: counter(
+                registry,
+                "connections_evicted",
+                "Connections over the limit",
+            ),
         }
     }
 }
@@ -92,7 +96,7 @@ impl Server {
             {
                 // Either the evicted connection or the new one is closed without
                 // a response: sending one would take the resources that are short.
-                server.metrics.turned_away.inc();
+                server.metrics.connections_evicted.inc();
             }
             let Some(Acquired { slot, .. }) = acquired else {
                 continue;

@@ -336,7 +336,7 @@ async fn a_newcomer_gets_the_seat_of_the_longest_seated_stranger() {
     // Whoever has said nothing makes room for whoever comes.
     let other_mode = br#"{"id":"evt_1","object":"event","type":"invoice.paid","livemode":true}"#;
     assert_eq!(app.deliver(other_mode).await.status, StatusCode::OK);
-    assert!(app.metric("ingest_turned_away_total").await >= 1.0);
+    assert!(app.metric("ingest_connections_evicted_total").await >= 1.0);
     let mut nothing = [0; 1];
     let longest = tokio::io::AsyncReadExt::read(&mut silent[0], &mut nothing);
     let closed = tokio::time::timeout(support::BOUND, longest).await.unwrap();

@@ -125,9 +125,10 @@ impl App {
     pub async fn metric(&self, name: &str) -> f64 {
         let url = format!("http://{}/metrics", self.admin);
         let text = harness::http::get(&url).await.unwrap().text();
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        let value = line.unwrap_or_else(|| panic!("no {name} in {text}"));
-        value.trim().parse().unwrap()
+        // The space ends the name: another metric's name may start with this one.
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        let value = text.lines().find_map(value);
+        value.unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
     /// Ends the service in good order.
