@@ -36,7 +36,7 @@ run() {
 }
 
 run signature ingest "ingest/src/signature/mod.rs ingest/src/signature/secrets.rs" \
-    -C --lib -C --test=signature -- -- --skip publish::
+    -C --lib -C --test=it -- -- signature::
 run publish ingest "ingest/src/publish/connection_slot.rs ingest/src/publish/confirm_channel/in_flight/mod.rs
     ingest/src/publish/confirm_channel/confirms/mod.rs" \
     -C --lib -- -- publish::

@@ -1,13 +1,6 @@
 //! The broker away, silent, refusing, and back again.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail"
-)]
 
-mod support;
-
+use crate::support::{App, BOUND, broker_and_spy, event, seen};
 use harness::proxy::Proxy;
 use harness::test_servers::TestBroker;
 use hyper::StatusCode;
@@ -16,7 +9,6 @@ use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ConnectionProperties};
 use std::time::{Duration, Instant};
-use support::{App, broker_and_spy, event, seen};
 
 /// Deadlines that are over soon.
 fn hasty() -> Limits {
@@ -115,7 +107,7 @@ async fn a_confirm_that_is_lost() {
     proxy.stall_server();
     let took = unavailable(&app, "evt_1").await;
     assert!(took < Duration::from_secs(3), "{took:?}");
-    broker.until_depth(&spy, 1, support::BOUND).await.unwrap();
+    broker.until_depth(&spy, 1, BOUND).await.unwrap();
     proxy.restore();
     // Stripe delivers it again: it is there twice, and never lost.
     ok(&app, "evt_1").await;
@@ -134,7 +126,7 @@ async fn requests_in_flight_when_the_broker_goes() {
         tokio::join!(one, two, three);
     };
     let cutting = async {
-        let sent = harness::wait::until("three requests", support::BOUND, async || {
+        let sent = harness::wait::until("three requests", BOUND, async || {
             match app.metric("ingest_in_flight").await {
                 3.0 => harness::wait::Seen::Reached(()),
                 n => harness::wait::Seen::NotYet(n.to_string()),
@@ -174,7 +166,7 @@ async fn a_queue_that_was_deleted_is_put_back() {
         .await
         .unwrap();
     unavailable(&app, "evt_1").await;
-    broker.until_depth(&queue, 0, support::BOUND).await.unwrap();
+    broker.until_depth(&queue, 0, BOUND).await.unwrap();
     app.until_ready().await;
     ok(&app, "evt_1").await;
     assert_eq!(broker.depth(&queue).await.unwrap(), 1);
@@ -300,7 +292,7 @@ async fn more_in_flight_than_allowed_is_refused_at_once() {
     proxy.stall();
     let first = async { unavailable(&app, "evt_1").await };
     let second = async {
-        let begun = harness::wait::until("a request", support::BOUND, async || {
+        let begun = harness::wait::until("a request", BOUND, async || {
             match app.metric("ingest_in_flight").await {
                 1.0 => harness::wait::Seen::Reached(()),
                 n => harness::wait::Seen::NotYet(n.to_string()),

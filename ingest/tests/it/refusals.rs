@@ -1,20 +1,12 @@
 //! What is refused, with which answer, and that nothing of it is published.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail"
-)]
 
-mod support;
-
+use crate::support::{App, BOUND, SECRET, broker_and_spy, event, read_all};
 use harness::http::send;
 use harness::stripe::{now, sign};
 use harness::test_servers::TestBroker;
 use hyper::{Method, StatusCode};
 use ingest::limits::{Limits, MAX_BODY};
 use std::time::{Duration, Instant};
-use support::{App, SECRET, broker_and_spy, event, read_all};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -339,7 +331,7 @@ async fn a_newcomer_gets_the_seat_of_the_longest_seated_stranger() {
     assert!(app.metric("ingest_connections_evicted_total").await >= 1.0);
     let mut nothing = [0; 1];
     let longest = tokio::io::AsyncReadExt::read(&mut silent[0], &mut nothing);
-    let closed = tokio::time::timeout(support::BOUND, longest).await.unwrap();
+    let closed = tokio::time::timeout(BOUND, longest).await.unwrap();
     assert_eq!(closed.unwrap(), 0);
     // And so does whoever sends a request slowly.
     let begun = format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n");
@@ -349,7 +341,7 @@ async fn a_newcomer_gets_the_seat_of_the_longest_seated_stranger() {
         stream.write_all(begun.as_bytes()).await.unwrap();
         at_work.push(stream);
     }
-    let busy = harness::wait::until("two requests", support::BOUND, async || {
+    let busy = harness::wait::until("two requests", BOUND, async || {
         match app.metric("ingest_in_flight").await {
             2.0 => harness::wait::Seen::Reached(()),
             count => harness::wait::Seen::NotYet(format!("{count} in flight")),
@@ -358,15 +350,14 @@ async fn a_newcomer_gets_the_seat_of_the_longest_seated_stranger() {
     busy.await.unwrap();
     assert_eq!(app.deliver(other_mode).await.status, StatusCode::OK);
     let longest = tokio::io::AsyncReadExt::read(&mut at_work[0], &mut nothing);
-    let closed = tokio::time::timeout(support::BOUND, longest).await.unwrap();
+    let closed = tokio::time::timeout(BOUND, longest).await.unwrap();
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
     drop((silent, at_work));
-    let gone = harness::wait::until("room for a connection", support::BOUND, async || match app
-        .metric("ingest_connections")
-        .await
-    {
-        0.0 => harness::wait::Seen::Reached(()),
-        open => harness::wait::Seen::NotYet(format!("{open} open")),
+    let gone = harness::wait::until("room for a connection", BOUND, async || {
+        match app.metric("ingest_connections").await {
+            0.0 => harness::wait::Seen::Reached(()),
+            open => harness::wait::Seen::NotYet(format!("{open} open")),
+        }
     });
     gone.await.unwrap();
     nothing_but_this(app, &broker, &spy).await;

@@ -1,10 +1,4 @@
 //! The binary: its configuration, its exit codes and its signals.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail"
-)]
 
 use harness::services::{Service, ServiceOptions};
 use harness::stripe::{Event, now, sign};

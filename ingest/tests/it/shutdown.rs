@@ -1,18 +1,10 @@
 //! How the service ends.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail"
-)]
 
-mod support;
-
+use crate::support::{App, BOUND, SECRET, broker_and_spy, event, read_all, seen};
 use harness::stripe::{now, sign};
 use hyper::StatusCode;
 use ingest::limits::Limits;
 use std::time::{Duration, Instant};
-use support::{App, SECRET, broker_and_spy, event, read_all, seen};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -31,7 +23,7 @@ async fn what_is_in_flight_is_finished() {
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&body[..10]).await.unwrap();
     // The request is being read when the end comes.
-    let begun = harness::wait::until("the request", support::BOUND, async || {
+    let begun = harness::wait::until("the request", BOUND, async || {
         match app.metric("ingest_in_flight").await {
             1.0 => harness::wait::Seen::Reached(()),
             n => harness::wait::Seen::NotYet(n.to_string()),
@@ -45,7 +37,7 @@ async fn what_is_in_flight_is_finished() {
     let refused =
         harness::wait::until(
             "a closed listener",
-            support::BOUND,
+            BOUND,
             async || match TcpStream::connect(address).await {
                 Ok(_) => harness::wait::Seen::NotYet("it accepts".into()),
                 Err(error) => harness::wait::Seen::Reached(error.kind()),

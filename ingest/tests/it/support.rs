@@ -1,9 +1,4 @@
 //! The service, run inside the test, in front of the broker of `AMQP_URL`.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "every test file uses a part of it"
-)]
 
 use harness::http::{Answer, post_event};
 use harness::leaks;
@@ -26,23 +21,23 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The secret that tests sign with, one of two that the service knows.
-pub const SECRET: &str = "whsec_test_secret";
+pub(crate) const SECRET: &str = "whsec_test_secret";
 /// The other one.
-pub const OLD_SECRET: &str = "whsec_old_secret";
+pub(crate) const OLD_SECRET: &str = "whsec_old_secret";
 /// Longer than anything here takes, and short enough to wait for in vain.
-pub const BOUND: Duration = Duration::from_secs(20);
+pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
 /// A running service with a broker prefix of its own.
-pub struct App {
-    pub address: SocketAddr,
-    pub admin: SocketAddr,
-    pub shutdown: CancellationToken,
+pub(crate) struct App {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) shutdown: CancellationToken,
     task: JoinHandle<Result<(), StartError>>,
 }
 
 impl App {
     /// Starts the service in test mode, with this broker address.
-    pub async fn start_at(url: &str, prefix: &str, limits: Limits) -> Self {
+    pub(crate) async fn start_at(url: &str, prefix: &str, limits: Limits) -> Self {
         watch_logs();
         let secrets = format!("default={SECRET},old={OLD_SECRET}");
         let env = Env::from_pairs([
@@ -68,27 +63,27 @@ impl App {
     }
 
     /// Starts the service on this broker and waits until it is ready.
-    pub async fn start(broker: &TestBroker, limits: Limits) -> Self {
+    pub(crate) async fn start(broker: &TestBroker, limits: Limits) -> Self {
         let app = Self::start_at(broker.url(), broker.prefix(), limits).await;
         app.until_ready().await;
         app
     }
 
-    pub fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub async fn ready(&self) -> Answer {
+    pub(crate) async fn ready(&self) -> Answer {
         let url = format!("http://{}/readyz", self.admin);
         harness::http::get(&url).await.unwrap()
     }
 
-    pub async fn until_ready(&self) {
+    pub(crate) async fn until_ready(&self) {
         self.until_status(StatusCode::OK).await;
     }
 
     /// Waits until `/readyz` answers so.
-    pub async fn until_status(&self, wanted: StatusCode) -> String {
+    pub(crate) async fn until_status(&self, wanted: StatusCode) -> String {
         use harness::wait::{Seen, until};
         let reached = until(format!("readiness {wanted}"), BOUND, async || {
             let answer = self.ready().await;
@@ -102,27 +97,27 @@ impl App {
     }
 
     /// Delivers a body, signed now with [`SECRET`].
-    pub async fn deliver(&self, body: &[u8]) -> Answer {
+    pub(crate) async fn deliver(&self, body: &[u8]) -> Answer {
         let signature = sign(SECRET, now(), body);
         self.post(&signature, body).await
     }
 
     /// Delivers a body with this signature header.
-    pub async fn post(&self, signature: &str, body: &[u8]) -> Answer {
+    pub(crate) async fn post(&self, signature: &str, body: &[u8]) -> Answer {
         post_event(&self.base(), signature, body.to_vec())
             .await
             .unwrap()
     }
 
     /// Sends these bytes as they are and gives all that comes back.
-    pub async fn raw(&self, request: &[u8]) -> String {
+    pub(crate) async fn raw(&self, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request).await.unwrap();
         read_all(&mut stream).await
     }
 
     /// The value of a metric, named with its labels as OpenMetrics writes it.
-    pub async fn metric(&self, name: &str) -> f64 {
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
         let url = format!("http://{}/metrics", self.admin);
         let text = harness::http::get(&url).await.unwrap().text();
         // The space ends the name: another metric's name may start with this one.
@@ -132,13 +127,13 @@ impl App {
     }
 
     /// Ends the service in good order.
-    pub async fn stop(self) -> Result<(), StartError> {
+    pub(crate) async fn stop(self) -> Result<(), StartError> {
         self.shutdown.cancel();
         self.ended().await
     }
 
     /// Waits for the service's own end.
-    pub async fn ended(self) -> Result<(), StartError> {
+    pub(crate) async fn ended(self) -> Result<(), StartError> {
         let ended = tokio::time::timeout(BOUND, self.task).await;
         ended.expect("it does not end").unwrap()
     }
@@ -155,7 +150,7 @@ fn watch_logs() {
 }
 
 /// Reads until the peer closes.
-pub async fn read_all(stream: &mut TcpStream) -> String {
+pub(crate) async fn read_all(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let read = tokio::time::timeout(BOUND, stream.read_to_end(&mut answer)).await;
     read.expect("the peer does not close").unwrap();
@@ -163,14 +158,14 @@ pub async fn read_all(stream: &mut TcpStream) -> String {
 }
 
 /// A broker prefix of its own, and a queue that sees everything.
-pub async fn broker_and_spy(label: &str) -> (TestBroker, String) {
+pub(crate) async fn broker_and_spy(label: &str) -> (TestBroker, String) {
     let broker = TestBroker::new(label);
     let spy = broker.spy().await.unwrap();
     (broker, spy)
 }
 
 /// An event of this type, as Stripe would send it.
-pub fn event(id: &str, kind: &str) -> Vec<u8> {
+pub(crate) fn event(id: &str, kind: &str) -> Vec<u8> {
     Event::new(
         id,
         kind,
@@ -180,6 +175,6 @@ pub fn event(id: &str, kind: &str) -> Vec<u8> {
 }
 
 /// What the spy saw. Nothing that was answered can be missing: it was confirmed.
-pub async fn seen(broker: &TestBroker, spy: &str) -> Vec<Delivery> {
+pub(crate) async fn seen(broker: &TestBroker, spy: &str) -> Vec<Delivery> {
     broker.take_all(spy).await.unwrap()
 }

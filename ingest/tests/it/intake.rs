@@ -1,20 +1,12 @@
 //! What is accepted, and what is on the queue afterwards.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail"
-)]
 
-mod support;
-
+use crate::support::{App, OLD_SECRET, SECRET, broker_and_spy, event, seen};
 use harness::stripe::{Event, now, sign, thin_event};
 use hyper::StatusCode;
 use ingest::limits::Limits;
 use lapin::types::AMQPValue;
 use serde_json::json;
 use shared::message::Meta;
-use support::{App, OLD_SECRET, SECRET, broker_and_spy, event, seen};
 
 #[tokio::test]
 async fn an_event_is_published_as_it_was_signed() {

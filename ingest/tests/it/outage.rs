@@ -1,20 +1,12 @@
 //! A broker of our own that blocks, freezes and crashes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail"
-)]
 
-mod support;
-
+use crate::support::{App, event};
 use harness::private::PrivateFolder;
 use harness::servers::{RabbitMq, RabbitMqOptions};
 use harness::test_servers::TestBroker;
 use hyper::StatusCode;
 use ingest::limits::Limits;
 use std::time::{Duration, Instant};
-use support::{App, event};
 
 /// Until the answer of a service that promises one after a second, on a busy
 /// machine.

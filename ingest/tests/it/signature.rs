@@ -1,16 +1,13 @@
 //! The signature check, case by case. The signatures were made with another
 //! implementation of HMAC-SHA256 than the one under test.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
-mod vectors;
-
+use crate::vectors::{BODIES, NOW, REFUSED_SECRETS, SECRET, VECTORS, Verdict};
 use bytes::Bytes;
 use harness::stripe::sign;
 use ingest::signature::{Refusal, Secrets, SecretsError, TOLERANCE_SECONDS, verify};
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, proptest,
 };
-use vectors::{BODIES, NOW, REFUSED_SECRETS, SECRET, VECTORS, Verdict};
 
 fn check(header: &[u8], body: &[u8], now: i64, secrets: &str) -> Result<usize, Refusal> {
     let secrets = Secrets::parse(secrets).unwrap();
