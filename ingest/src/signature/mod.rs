@@ -1,8 +1,8 @@
-//! The signature check. Pure: no I/O, no clock, no log.
+//! Checks Stripe's signatures. Pure: no I/O, no clock, no log.
 //!
 //! Stripe signs `<t>.<body>` with HMAC-SHA256 and sends
-//! `Stripe-Signature: t=<seconds>,v1=<hex>[,v1=<hex>...]`. The header is read
-//! as bytes and nothing in it is trimmed: a space anywhere makes it fail.
+//! `Stripe-Signature: t=<seconds>,v1=<hex>[,v1=<hex>...]`. The header is read as
+//! bytes and not trimmed: a space next to a value that counts makes the check fail.
 
 mod secrets;
 
@@ -15,17 +15,17 @@ use sha2::Sha256;
 
 type HmacSha256 = Hmac<Sha256>;
 
-/// How old, or how far in the future, a signature may be: 300 s, Stripe's own
+/// How many seconds old, or in the future, a signature may be: Stripe's own
 /// default. The boundary is included.
 pub const TOLERANCE_SECONDS: u64 = 300;
 
-/// The longest header that is looked at, in bytes. One with a signature for
-/// each of a dozen secrets is under 1,000; the rest keeps the number of
-/// comparisons small.
+/// The longest header that is read, in bytes. A header with a signature for each
+/// of a dozen secrets has under 1,000. The bound keeps the number of comparisons
+/// small.
 const MAX_HEADER: usize = 4096;
 
-/// A body whose signature was checked. Only [`verify`] makes one, and only
-/// such a body can be published.
+/// A body whose signature is valid. Only [`verify`] makes one, and only such a
+/// body can be published.
 #[derive(Debug, Clone)]
 pub struct Verified {
     body: Bytes,
@@ -33,13 +33,13 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// The exact bytes that were signed.
+    /// Returns the exact bytes that were signed.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// Which secret matched: its place in [`Secrets::names`].
+    /// Returns the index in [`Secrets::names`] of the secret that matched.
     #[must_use]
     pub fn secret(&self) -> usize {
         self.secret
@@ -49,27 +49,29 @@ impl Verified {
 /// Why a signature was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no header line.
+    /// The request has no signature header.
     NoHeader,
-    /// There are several header lines.
+    /// The request has several signature headers.
     SeveralHeaders,
     /// The header is longer than 4 KiB.
     LongHeader,
-    /// There is not exactly one `t`, or it is not a number as Stripe writes it.
+    /// The header has not exactly one `t`, or its value is not a number as Stripe
+    /// writes it.
     BadTimestamp,
-    /// There is no `v1`.
+    /// The header has no `v1`.
     NoSignature,
-    /// Signed too long ago, or too far in the future.
+    /// The signature is too old, or too far in the future.
     Stale,
-    /// No `v1` fits any secret.
+    /// No `v1` matches any secret.
     Mismatch,
 }
 
-/// Checks `body` against the `Stripe-Signature` header lines of its request.
+/// Checks `body` against the values of its request's `Stripe-Signature` headers.
 /// `now` is in seconds since 1970.
 ///
 /// # Errors
-/// Why the body is not authentic.
+/// The headers are malformed, the signature is too old or too far in the future,
+/// or it matches no secret. See [`Refusal`].
 pub fn verify<'a>(
     header_lines: impl IntoIterator<Item = &'a [u8]>,
     body: Bytes,
@@ -95,8 +97,9 @@ pub fn verify<'a>(
     Ok(Verified { body, secret })
 }
 
-/// The first secret that one of the signatures fits. Every signature is
-/// compared with every secret, in constant time, whatever has matched before.
+/// Returns the index of the first secret that one of the signatures matches.
+/// Every signature is compared with every secret in constant time, even after a
+/// match, so that the duration does not tell which secret matched.
 fn matching(header: &[u8], timestamp: &[u8], body: &[u8], secrets: &Secrets) -> Option<usize> {
     let mut matched = None;
     for (index, keyed) in secrets.keyed().enumerate() {
@@ -106,8 +109,8 @@ fn matching(header: &[u8], timestamp: &[u8], body: &[u8], secrets: &Secrets) -> 
         mac.update(body);
         let expected = mac.finalize();
         for given in values(header, b"v1").filter_map(hex) {
-            let fits = CtOutput::<HmacSha256>::new(given.into()) == expected;
-            if fits && matched.is_none() {
+            let matches = CtOutput::<HmacSha256>::new(given.into()) == expected;
+            if matches && matched.is_none() {
                 matched = Some(index);
             }
         }
@@ -132,13 +135,13 @@ fn timestamp(header: &[u8]) -> Result<Timestamp<'_>, Refusal> {
     Ok(Timestamp { seconds, text })
 }
 
-/// The values of all `key=value` segments with this key.
+/// Returns the values of all `key=value` segments with this key.
 fn values<'a>(header: &'a [u8], key: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
     let segments = header.split(|byte| *byte == b',');
     segments.filter_map(move |segment| segment.strip_prefix(key)?.strip_prefix(b"="))
 }
 
-/// 32 bytes from 64 lowercase hexadecimal digits, and from nothing else.
+/// Decodes exactly 64 lowercase hexadecimal digits.
 fn hex(text: &[u8]) -> Option<[u8; 32]> {
     let text: &[u8; 64] = text.try_into().ok()?;
     let mut bytes = [0; 32];

@@ -32,7 +32,7 @@ pub const PATH: &str = "/webhooks/stripe";
 
 const SIGNATURE: HeaderName = HeaderName::from_static("stripe-signature");
 
-/// Handles requests.
+/// The handler of all requests.
 #[derive(Debug)]
 pub struct Webhook {
     secrets: Secrets,
@@ -44,7 +44,8 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Accepts events of `mode` that are signed with one of `secrets`.
+    /// Makes a handler that accepts events of `mode` whose signature matches one of
+    /// `secrets`.
     #[must_use]
     pub fn new(
         secrets: Secrets,
@@ -63,13 +64,13 @@ impl Webhook {
         }
     }
 
-    /// The publisher that events go to.
+    /// Returns the publisher that events go to.
     #[must_use]
     pub fn publisher(&self) -> &Publisher {
         &self.publisher
     }
 
-    /// The metrics of requests.
+    /// Returns the metrics of requests.
     pub(crate) fn metrics(&self) -> &WebhookMetrics {
         &self.metrics
     }
@@ -108,7 +109,7 @@ impl Webhook {
         }
     }
 
-    /// Publishes an authentic event if it is of the mode that is served.
+    /// Publishes an authentic event if it is of the served mode.
     async fn publish(
         &self,
         verified: Verified,
@@ -117,7 +118,9 @@ impl Webhook {
         now: i64,
     ) -> Decision {
         self.metrics.count_verified(verified.secret());
-        let published = verified.clone();
+        // The envelope borrows from this body, and the publisher needs one of its own.
+        // Cloning copies no bytes.
+        let event = verified.clone();
         let envelope = match Envelope::read(verified.body()) {
             Ok(envelope) => envelope,
             Err(error) => {
@@ -134,7 +137,7 @@ impl Webhook {
         let event_type = envelope.event_type.as_ref();
         let outcome = self
             .publisher
-            .publish(published, event_type, properties, permit)
+            .publish(event, event_type, properties, permit)
             .await;
         let decision = match outcome {
             Outcome::Confirmed => Decision::Accepted(Accepted::Published),
