@@ -126,13 +126,7 @@ async fn requests_in_flight_when_the_broker_goes() {
         tokio::join!(one, two, three);
     };
     let cutting = async {
-        let sent = harness::wait::until("three requests", BOUND, async || {
-            match app.metric("ingest_in_flight").await {
-                3.0 => harness::wait::Seen::Reached(()),
-                n => harness::wait::Seen::NotYet(n.to_string()),
-            }
-        });
-        sent.await.unwrap();
+        app.until_metric("ingest_in_flight", 3.0).await;
         proxy.cut();
     };
     tokio::join!(requests, cutting);
@@ -292,13 +286,7 @@ async fn more_in_flight_than_allowed_is_refused_at_once() {
     proxy.stall();
     let first = async { unavailable(&app, "evt_1").await };
     let second = async {
-        let begun = harness::wait::until("a request", BOUND, async || {
-            match app.metric("ingest_in_flight").await {
-                1.0 => harness::wait::Seen::Reached(()),
-                n => harness::wait::Seen::NotYet(n.to_string()),
-            }
-        });
-        begun.await.unwrap();
+        app.until_metric("ingest_in_flight", 1.0).await;
         unavailable(&app, "evt_2").await
     };
     let (_, took) = tokio::join!(first, second);

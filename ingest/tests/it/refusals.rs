@@ -341,24 +341,12 @@ async fn a_newcomer_gets_the_seat_of_the_longest_seated_stranger() {
         stream.write_all(begun.as_bytes()).await.unwrap();
         at_work.push(stream);
     }
-    let busy = harness::wait::until("two requests", BOUND, async || {
-        match app.metric("ingest_in_flight").await {
-            2.0 => harness::wait::Seen::Reached(()),
-            count => harness::wait::Seen::NotYet(format!("{count} in flight")),
-        }
-    });
-    busy.await.unwrap();
+    app.until_metric("ingest_in_flight", 2.0).await;
     assert_eq!(app.deliver(other_mode).await.status, StatusCode::OK);
     let longest = tokio::io::AsyncReadExt::read(&mut at_work[0], &mut nothing);
     let closed = tokio::time::timeout(BOUND, longest).await.unwrap();
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
     drop((silent, at_work));
-    let gone = harness::wait::until("room for a connection", BOUND, async || {
-        match app.metric("ingest_connections").await {
-            0.0 => harness::wait::Seen::Reached(()),
-            open => harness::wait::Seen::NotYet(format!("{open} open")),
-        }
-    });
-    gone.await.unwrap();
+    app.until_metric("ingest_connections", 0.0).await;
     nothing_but_this(app, &broker, &spy).await;
 }

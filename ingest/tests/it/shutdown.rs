@@ -23,13 +23,7 @@ async fn what_is_in_flight_is_finished() {
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&body[..10]).await.unwrap();
     // The request is being read when the end comes.
-    let begun = harness::wait::until("the request", BOUND, async || {
-        match app.metric("ingest_in_flight").await {
-            1.0 => harness::wait::Seen::Reached(()),
-            n => harness::wait::Seen::NotYet(n.to_string()),
-        }
-    });
-    begun.await.unwrap();
+    app.until_metric("ingest_in_flight", 1.0).await;
     let address = app.address;
     app.shutdown.cancel();
     let reason = app.until_status(StatusCode::SERVICE_UNAVAILABLE).await;

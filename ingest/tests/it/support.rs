@@ -126,6 +126,20 @@ impl App {
         value.unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
+    /// Waits until a metric has this value.
+    pub(crate) async fn until_metric(&self, name: &str, wanted: f64) {
+        use harness::wait::{Seen, until};
+        let reached = until(format!("{name} {wanted}"), BOUND, async || {
+            let value = self.metric(name).await;
+            if value == wanted {
+                Seen::Reached(())
+            } else {
+                Seen::NotYet(value.to_string())
+            }
+        });
+        reached.await.unwrap();
+    }
+
     /// Ends the service in good order.
     pub(crate) async fn stop(self) -> Result<(), StartError> {
         self.shutdown.cancel();
