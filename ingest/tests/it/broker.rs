@@ -1,4 +1,4 @@
-//! The broker away, silent, refusing, and back again.
+//! The service while the broker is away, silent or refusing, and after it is back.
 
 use crate::support::{App, BOUND, broker_and_spy, event, seen};
 use harness::proxy::Proxy;
@@ -10,7 +10,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ConnectionProperties};
 use std::time::{Duration, Instant};
 
-/// Deadlines that are over soon.
+/// Limits with a short deadline for publishing.
 fn hasty() -> Limits {
     Limits {
         publish: Duration::from_millis(500),
@@ -31,8 +31,7 @@ async fn ok(app: &App, id: &str) {
     assert_eq!(answer.status, StatusCode::OK, "{id}: {}", answer.text());
 }
 
-/// Delivers an event that cannot be published, and tells how long the answer
-/// took.
+/// Delivers an event that cannot be published. Returns how long the response took.
 async fn unavailable(app: &App, id: &str) -> Duration {
     let start = Instant::now();
     let answer = app.deliver(&event(id, "invoice.paid")).await;
@@ -53,7 +52,7 @@ async fn a_broker_that_is_gone_and_back() {
         let reason = app.until_status(StatusCode::SERVICE_UNAVAILABLE).await;
         assert!(reason.contains("broker"), "{reason}");
         proxy.restore();
-        // The very next request: nobody waits for a retry to be due.
+        // The very next request succeeds: it does not wait for the backoff.
         ok(&app, &format!("evt_after_{round}")).await;
     }
     assert_eq!(seen(&broker, &spy).await.len(), 4);
@@ -64,7 +63,7 @@ async fn a_broker_that_is_gone_and_back() {
 #[tokio::test]
 async fn a_broker_that_is_away_at_start() {
     let (broker, spy) = broker_and_spy("late").await;
-    // The queues are there from an earlier run: making them takes its time.
+    // Declares the queues beforehand, because creating them takes long.
     App::start(&broker, Limits::default())
         .await
         .stop()
@@ -90,12 +89,12 @@ async fn a_broker_that_does_not_answer() {
     let took = unavailable(&app, "evt_stalled").await;
     assert!(took >= Duration::from_millis(400), "{took:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
-    // Nothing was confirmed in all that time: the connection was given up.
+    // No confirm came before the deadline, so the connection was aborted.
     app.until_status(StatusCode::SERVICE_UNAVAILABLE).await;
     proxy.restore();
     ok(&app, "evt_after").await;
     let ids: Vec<_> = seen(&broker, &spy).await;
-    // The stalled one may have come through as well: at least once.
+    // The stalled event may have arrived, too: delivery is at least once.
     assert!((2..=3).contains(&ids.len()), "{}", ids.len());
     app.stop().await.unwrap();
 }
@@ -103,13 +102,13 @@ async fn a_broker_that_does_not_answer() {
 #[tokio::test]
 async fn a_confirm_that_is_lost() {
     let (app, proxy, broker, spy) = behind_proxy("lost-confirm", hasty()).await;
-    // The broker gets the message, and its confirm never arrives.
+    // The broker receives the message, but its confirm does not reach the service.
     proxy.stall_server();
     let took = unavailable(&app, "evt_1").await;
     assert!(took < Duration::from_secs(3), "{took:?}");
     broker.until_depth(&spy, 1, BOUND).await.unwrap();
     proxy.restore();
-    // Stripe delivers it again: it is there twice, and never lost.
+    // Stripe delivers the event again. It is on the queue twice and not lost.
     ok(&app, "evt_1").await;
     assert_eq!(seen(&broker, &spy).await.len(), 2);
     app.stop().await.unwrap();
@@ -130,7 +129,7 @@ async fn requests_in_flight_when_the_broker_goes() {
         proxy.cut();
     };
     tokio::join!(requests, cutting);
-    // Answered because the connection broke, not because the time was over.
+    // The requests ended with the connection, before the deadline.
     assert!(
         start.elapsed() < Duration::from_secs(4),
         "{:?}",
@@ -183,8 +182,9 @@ async fn an_exchange_that_was_deleted_is_put_back() {
     app.stop().await.unwrap();
 }
 
-/// Many events at once, half of them unroutable: each answer must be its own
-/// event's. Returned messages carry no tag that says whose they are.
+/// Delivers many events at once, half of them unroutable. Each response must be
+/// that of its own event, although a returned message does not say which publish
+/// it belongs to.
 #[tokio::test]
 async fn a_missing_binding_fails_exactly_its_own_events() {
     let broker = TestBroker::new("binding");
@@ -226,8 +226,8 @@ async fn a_missing_binding_fails_exactly_its_own_events() {
         }
     }
     assert_eq!(paid_ok, 400);
-    // What was answered 200 is on the queue, to the last one. (The binding
-    // comes back on its own, so some are published after all.)
+    // Every event that was answered with 200 is on the queue. The service declares
+    // the binding again, so some of the unroutable events are published after all.
     assert!(sent_refused > 0, "the binding was never missing");
     assert_eq!(broker.depth(&queue).await.unwrap(), paid_ok + sent_ok);
     app.stop().await.unwrap();
@@ -237,7 +237,7 @@ async fn a_missing_binding_fails_exactly_its_own_events() {
 async fn a_queue_that_refuses() {
     let broker = TestBroker::new("full");
     let app = App::start(&broker, Limits::default()).await;
-    // A queue that is full from the start and says so.
+    // This queue is always full and refuses messages.
     let (_connection, channel) = channel(&broker).await;
     let mut arguments = FieldTable::default();
     arguments.insert("x-max-length".into(), AMQPValue::LongInt(0));

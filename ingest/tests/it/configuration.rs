@@ -1,4 +1,4 @@
-//! The binary: its configuration, its exit codes and its signals.
+//! The configuration, exit codes and signals of the binary.
 
 use harness::services::{Service, ServiceOptions};
 use harness::stripe::{Event, now, sign};
@@ -6,7 +6,7 @@ use harness::test_servers::TestBroker;
 use hyper::StatusCode;
 use std::process::{Command, Output};
 
-/// A configuration with which the service starts.
+/// A valid configuration.
 const GOOD: [(&str, &str); 3] = [
     ("STRIPE_WEBHOOK_SECRETS", "whsec_hush"),
     ("STRIPE_MODE", "test"),
@@ -27,7 +27,7 @@ fn ingest(arguments: &[&str], changes: &[(&str, &str)]) -> Output {
 }
 
 #[test]
-fn what_is_missing_or_wrong_exits_64_with_one_line() {
+fn a_missing_or_wrong_variable_exits_64_with_one_line() {
     let cases = [
         (
             "STRIPE_WEBHOOK_SECRETS",
@@ -111,7 +111,7 @@ fn help_and_version_need_no_configuration() {
 }
 
 #[test]
-fn an_address_in_use_is_said() {
+fn an_address_in_use_is_reported() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = ingest(&[], &[("INGEST_LISTEN", &address)]);
@@ -126,7 +126,7 @@ fn an_address_in_use_is_said() {
 }
 
 #[test]
-fn the_health_check_of_nobody_fails() {
+fn the_health_check_fails_if_no_service_runs() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);

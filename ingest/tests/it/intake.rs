@@ -1,4 +1,4 @@
-//! What is accepted, and what is on the queue afterwards.
+//! Requests that are accepted, and the messages that they publish.
 
 use crate::support::{App, OLD_SECRET, SECRET, broker_and_spy, event, seen};
 use harness::stripe::{Event, now, sign, thin_event};
@@ -131,15 +131,15 @@ async fn a_chunked_body_is_put_together() {
 }
 
 #[tokio::test]
-async fn what_nobody_wants_is_accepted_and_counted() {
+async fn an_unrouted_event_is_accepted_and_counted() {
     let broker = harness::test_servers::TestBroker::new("unwanted");
     let app = App::start(&broker, Limits::default()).await;
     let unknown = event("evt_1", "price.created");
     assert_eq!(app.deliver(&unknown).await.status, StatusCode::OK);
-    let unwanted = r#"ingest_accepted_total{outcome="unwanted"}"#;
-    assert_eq!(app.metric(unwanted).await, 1.0);
+    let unrouted = r#"ingest_accepted_total{outcome="unwanted"}"#;
+    assert_eq!(app.metric(unrouted).await, 1.0);
     assert_eq!(broker.depth(&broker.worker_queue()).await.unwrap(), 0);
-    // Others may want it: it is offered to whoever binds a queue.
+    // Another service may bind a queue to this type: the event is published anyway.
     let spy = broker.spy().await.unwrap();
     assert_eq!(app.deliver(&unknown).await.status, StatusCode::OK);
     assert_eq!(seen(&broker, &spy).await.len(), 1);
@@ -156,7 +156,7 @@ async fn an_event_of_the_other_mode_is_accepted_and_not_published() {
     assert_eq!(broker.depth(&spy).await.unwrap(), 0);
     let other = r#"ingest_accepted_total{outcome="other_mode"}"#;
     assert_eq!(app.metric(other).await, 1.0);
-    // One that does not say is taken as of the own mode.
+    // An event without `livemode` counts as one of the served mode.
     let mut silent = Event::new("evt_2", "invoice.paid", json!({})).value();
     silent.as_object_mut().unwrap().remove("livemode");
     let body = silent.to_string().into_bytes();

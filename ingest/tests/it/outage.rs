@@ -1,4 +1,4 @@
-//! A broker of our own that blocks, freezes and crashes.
+//! A broker that blocks publishers, freezes and crashes. The test has its own.
 
 use crate::support::{App, event};
 use harness::private::PrivateFolder;
@@ -8,8 +8,8 @@ use hyper::StatusCode;
 use ingest::limits::Limits;
 use std::time::{Duration, Instant};
 
-/// Until the answer of a service that promises one after a second, on a busy
-/// machine.
+/// How long a response may take on a busy machine if the deadline for publishing
+/// is a second.
 const BOUND: Duration = Duration::from_secs(4);
 
 async fn deliver(app: &App, id: &str) -> (StatusCode, Duration) {
@@ -41,10 +41,10 @@ async fn a_broker_that_blocks_freezes_and_crashes() {
     let app = App::start(&broker, limits).await;
     ok(&app, "evt_1").await;
 
-    // Short of memory: the broker takes nothing more from publishers.
+    // The broker is short of memory and blocks publishers.
     let set = ["set_vm_memory_high_watermark", "0.0000001"];
     node.ctl(&set).await.unwrap();
-    // It says so as soon as something is published.
+    // It announces that when the next message is published.
     unavailable(&app, "evt_blocked", BOUND).await;
     let reason = app.until_status(StatusCode::SERVICE_UNAVAILABLE).await;
     assert_eq!(reason, "the broker blocks publishers\n");
@@ -56,20 +56,20 @@ async fn a_broker_that_blocks_freezes_and_crashes() {
     ok(&app, "evt_2").await;
     assert_eq!(app.metric("ingest_broker_blocked").await, 0.0);
 
-    // Frozen: the connection stays, and nothing comes.
+    // The broker is frozen: the connection stays open, but no confirm comes.
     node.process().unwrap().pause();
     unavailable(&app, "evt_frozen", BOUND).await;
     unavailable(&app, "evt_frozen", BOUND).await;
     node.process().unwrap().resume();
     ok(&app, "evt_3").await;
 
-    // Crashed, and started again.
+    // The broker crashes and is started again.
     node.kill();
     unavailable(&app, "evt_crashed", BOUND).await;
     node.start_again().await.unwrap();
     ok(&app, "evt_4").await;
 
-    // Whatever was answered 200 has survived all of it.
+    // Every event that was answered with 200 is still on the queue.
     let queue = broker.worker_queue();
     let messages = broker.take_all(&queue).await.unwrap();
     let ids: Vec<_> = messages

@@ -1,4 +1,4 @@
-//! What is refused, with which answer, and that nothing of it is published.
+//! Requests that are refused, with their responses. None of them is published.
 
 use crate::support::{App, BOUND, SECRET, broker_and_spy, event, read_all};
 use harness::http::send;
@@ -21,7 +21,7 @@ async fn start_with(label: &str, limits: Limits) -> (App, TestBroker, String) {
     (App::start(&broker, limits).await, broker, spy)
 }
 
-/// Limits under which slowness is noticed soon.
+/// Limits with short timeouts for head and body.
 fn hasty() -> Limits {
     Limits {
         head: Duration::from_millis(300),
@@ -30,8 +30,8 @@ fn hasty() -> Limits {
     }
 }
 
-/// That nothing was published, and that the service still takes events.
-async fn nothing_but_this(app: App, broker: &TestBroker, spy: &str) {
+/// Checks that nothing was published and that the service still accepts events.
+async fn nothing_was_published(app: App, broker: &TestBroker, spy: &str) {
     assert_eq!(
         broker.depth(spy).await.unwrap(),
         0,
@@ -65,7 +65,7 @@ async fn signatures_that_are_not_right() {
     for header in &headers {
         let answer = app.post(header, &body).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{header}");
-        // The client is not told what was wrong.
+        // The response does not say what was wrong.
         assert_eq!(answer.text(), "bad request\n");
     }
     let url = format!("{}{PATH}", app.base());
@@ -90,7 +90,7 @@ async fn signatures_that_are_not_right() {
         app.metric(r#"ingest_requests_total{status="400"}"#).await,
         13.0
     );
-    nothing_but_this(app, &broker, &spy).await;
+    nothing_was_published(app, &broker, &spy).await;
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn authentic_bodies_that_are_no_events() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{shown}");
         assert_eq!(answer.text(), "bad request\n");
     }
-    nothing_but_this(app, &broker, &spy).await;
+    nothing_was_published(app, &broker, &spy).await;
 }
 
 #[tokio::test]
@@ -167,13 +167,13 @@ async fn other_paths_and_methods() {
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
         assert_eq!(answer.headers.get("allow").unwrap(), "POST");
     }
-    nothing_but_this(app, &broker, &spy).await;
+    nothing_was_published(app, &broker, &spy).await;
 }
 
 #[tokio::test]
 async fn bodies_over_the_limit() {
     let (app, broker, spy) = start("large").await;
-    // A client that announces the length and sends nothing yet.
+    // A client that announces the length and waits before it sends the body.
     let announced = MAX_BODY + 1;
     let request = format!(
         "POST {PATH} HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: {announced}\r\n\r\n"
@@ -182,10 +182,10 @@ async fn bodies_over_the_limit() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let answer = read_all(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-    // One that sends everything before it reads.
+    // A client that sends the whole body before it reads.
     let answer = app.deliver(&vec![b' '; 3 * 1024 * 1024]).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    // One that does not announce a length.
+    // A client that announces no length.
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     let head = format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -201,7 +201,7 @@ async fn bodies_over_the_limit() {
             .await,
         3.0
     );
-    nothing_but_this(app, &broker, &spy).await;
+    nothing_was_published(app, &broker, &spy).await;
 }
 
 #[tokio::test]
@@ -217,9 +217,9 @@ async fn a_head_that_comes_slowly() {
         "{:?}",
         start.elapsed()
     );
-    // One that never begins a request is closed without a word.
+    // A connection without a request is closed without a response.
     assert_eq!(app.raw(b"").await, "");
-    nothing_but_this(app, &broker, &spy).await;
+    nothing_was_published(app, &broker, &spy).await;
 }
 
 #[tokio::test]
@@ -235,7 +235,7 @@ async fn a_head_that_trickles_does_not_win_time() {
     });
     let start = Instant::now();
     let mut answer = Vec::new();
-    // A reset instead of an end is as good: the client is still sending.
+    // The client is still sending, so it may see a reset instead of the end.
     let _reset = tokio::io::AsyncReadExt::read_to_end(&mut from, &mut answer).await;
     assert!(
         start.elapsed() < Duration::from_secs(5),
@@ -243,7 +243,7 @@ async fn a_head_that_trickles_does_not_win_time() {
         start.elapsed()
     );
     trickle.await.unwrap();
-    nothing_but_this(app, &broker, &spy).await;
+    nothing_was_published(app, &broker, &spy).await;
 }
 
 #[tokio::test]
@@ -259,7 +259,7 @@ async fn a_body_that_comes_slowly() {
     let answer = app.raw(&most).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
-    nothing_but_this(app, &broker, &spy).await;
+    nothing_was_published(app, &broker, &spy).await;
 }
 
 #[tokio::test]
@@ -269,13 +269,13 @@ async fn a_body_that_breaks_off() {
     let head = format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nhalf");
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
-    // hyper closes; what counts is that nothing is published.
+    // hyper closes the connection with or without a response.
     let _answer = read_all(&mut stream).await;
-    nothing_but_this(app, &broker, &spy).await;
+    nothing_was_published(app, &broker, &spy).await;
 }
 
 #[tokio::test]
-async fn what_is_not_http() {
+async fn requests_that_are_not_http() {
     let (app, broker, spy) = start("no-http").await;
     for request in [
         "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n",
@@ -296,26 +296,26 @@ async fn what_is_not_http() {
     let _reset = stream.write_all(long.as_bytes()).await;
     let mut answer = Vec::new();
     let _reset = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await;
-    nothing_but_this(app, &broker, &spy).await;
+    nothing_was_published(app, &broker, &spy).await;
 }
 
 #[tokio::test]
-async fn bodies_for_which_there_is_no_room() {
+async fn bodies_over_the_budget() {
     let limits = Limits {
         buffered_bytes: 10_000,
         ..Limits::default()
     };
-    let (app, broker, spy) = start_with("room", limits).await;
+    let (app, broker, spy) = start_with("budget", limits).await;
     let mut body = event("evt_1", "invoice.paid");
     body.resize(10_001, b' ');
     let answer = app.deliver(&body).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers.contains_key("retry-after"));
-    nothing_but_this(app, &broker, &spy).await;
+    nothing_was_published(app, &broker, &spy).await;
 }
 
 #[tokio::test]
-async fn a_newcomer_gets_the_seat_of_the_longest_seated_stranger() {
+async fn a_new_connection_evicts_the_oldest_unverified_one() {
     let limits = Limits {
         connections: 2,
         ..Limits::default()
@@ -325,28 +325,28 @@ async fn a_newcomer_gets_the_seat_of_the_longest_seated_stranger() {
         TcpStream::connect(app.address).await.unwrap(),
         TcpStream::connect(app.address).await.unwrap(),
     ];
-    // Whoever has said nothing makes room for whoever comes.
+    // A connection without a request is evicted.
     let other_mode = br#"{"id":"evt_1","object":"event","type":"invoice.paid","livemode":true}"#;
     assert_eq!(app.deliver(other_mode).await.status, StatusCode::OK);
     assert!(app.metric("ingest_connections_evicted_total").await >= 1.0);
     let mut nothing = [0; 1];
-    let longest = tokio::io::AsyncReadExt::read(&mut silent[0], &mut nothing);
-    let closed = tokio::time::timeout(BOUND, longest).await.unwrap();
+    let oldest = tokio::io::AsyncReadExt::read(&mut silent[0], &mut nothing);
+    let closed = tokio::time::timeout(BOUND, oldest).await.unwrap();
     assert_eq!(closed.unwrap(), 0);
-    // And so does whoever sends a request slowly.
+    // A connection that sends a request slowly is evicted, too.
     let begun = format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n");
-    let mut at_work = Vec::new();
+    let mut active = Vec::new();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(app.address).await.unwrap();
         stream.write_all(begun.as_bytes()).await.unwrap();
-        at_work.push(stream);
+        active.push(stream);
     }
     app.until_metric("ingest_in_flight", 2.0).await;
     assert_eq!(app.deliver(other_mode).await.status, StatusCode::OK);
-    let longest = tokio::io::AsyncReadExt::read(&mut at_work[0], &mut nothing);
-    let closed = tokio::time::timeout(BOUND, longest).await.unwrap();
+    let oldest = tokio::io::AsyncReadExt::read(&mut active[0], &mut nothing);
+    let closed = tokio::time::timeout(BOUND, oldest).await.unwrap();
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
-    drop((silent, at_work));
+    drop((silent, active));
     app.until_metric("ingest_connections", 0.0).await;
-    nothing_but_this(app, &broker, &spy).await;
+    nothing_was_published(app, &broker, &spy).await;
 }

@@ -1,4 +1,4 @@
-//! How the service ends.
+//! The shutdown of the service and the end of connections.
 
 use crate::support::{App, BOUND, SECRET, broker_and_spy, event, read_all, seen};
 use harness::stripe::{now, sign};
@@ -22,7 +22,7 @@ async fn what_is_in_flight_is_finished() {
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&body[..10]).await.unwrap();
-    // The request is being read when the end comes.
+    // The shutdown comes while the request is being read.
     app.until_metric("ingest_in_flight", 1.0).await;
     let address = app.address;
     app.shutdown.cancel();

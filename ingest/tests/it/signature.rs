@@ -1,7 +1,7 @@
-//! The signature check, case by case. The signatures were made with another
-//! implementation of HMAC-SHA256 than the one under test.
+//! The signature check. The signatures were made with another implementation of
+//! HMAC-SHA256 than the one under test.
 
-use crate::vectors::{BODIES, NOW, REFUSED_SECRETS, SECRET, VECTORS, Verdict};
+use crate::vectors::{BODIES, Expected, NOW, REFUSED_SECRETS, SECRET, VECTORS};
 use bytes::Bytes;
 use harness::stripe::sign;
 use ingest::signature::{Refusal, Secrets, SecretsError, TOLERANCE_SECONDS, verify};
@@ -18,13 +18,13 @@ fn check(header: &[u8], body: &[u8], now: i64, secrets: &str) -> Result<usize, R
 }
 
 #[test]
-fn every_vector_gets_its_verdict() {
+fn every_vector_gives_the_expected_result() {
     for vector in VECTORS {
         let body = BODIES[vector.body];
         let result = check(vector.header.as_bytes(), body, NOW, SECRET);
-        match vector.verdict {
-            Verdict::Accept => assert_eq!(result, Ok(0), "{}", vector.name),
-            Verdict::Reject(why) => assert_eq!(result, Err(why), "{}", vector.name),
+        match vector.expected {
+            Expected::Accept => assert_eq!(result, Ok(0), "{}", vector.name),
+            Expected::Reject(why) => assert_eq!(result, Err(why), "{}", vector.name),
         }
     }
 }
@@ -107,7 +107,7 @@ fn a_long_header_is_refused_unread() {
     }
     let result = check(header.as_bytes(), BODIES[0], NOW, SECRET);
     assert_eq!(result, Err(Refusal::LongHeader));
-    // 4 KiB are within.
+    // Exactly 4 KiB are allowed.
     let mut header = sign(SECRET, NOW, BODIES[0]) + ",v0=";
     header.push_str(&"x".repeat(4096 - header.len()));
     let result = check(header.as_bytes(), BODIES[0], NOW, SECRET);
@@ -118,7 +118,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn what_is_signed_is_accepted(body: Vec<u8>, age in -300..=300_i64, secret in "whsec_[a-zA-Z0-9]{1,64}") {
+    fn a_signed_body_is_accepted(body: Vec<u8>, age in -300..=300_i64, secret in "whsec_[a-zA-Z0-9]{1,64}") {
         let header = sign(&secret, NOW - age, &body);
         prop_assert_eq!(check(header.as_bytes(), &body, NOW, &secret), Ok(0));
     }
@@ -144,7 +144,7 @@ proptest! {
         prop_assert!(check(header.as_bytes(), &body[1..], NOW, SECRET).is_err());
     }
 
-    /// Timestamp and signature, with every other byte of the header.
+    /// The changed byte may be anywhere in the header, which is 80 bytes long.
     #[test]
     fn one_changed_byte_of_the_header_is_refused(place in 0..80_usize, change in 1..=255_u8) {
         let mut header = sign(SECRET, NOW, BODIES[0]).into_bytes();

@@ -1,4 +1,4 @@
-//! The service, run inside the test, in front of the broker of `AMQP_URL`.
+//! Runs the service inside the test, with the broker of `AMQP_URL`.
 
 use harness::http::{Answer, post_event};
 use harness::leaks;
@@ -20,11 +20,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// The secret that tests sign with, one of two that the service knows.
+/// The secret that tests sign with. The service is configured with two.
 pub(crate) const SECRET: &str = "whsec_test_secret";
-/// The other one.
+/// The other secret of the service.
 pub(crate) const OLD_SECRET: &str = "whsec_old_secret";
-/// Longer than anything here takes, and short enough to wait for in vain.
+/// How long a test waits for anything before it fails.
 pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
 /// A running service with a broker prefix of its own.
@@ -82,7 +82,7 @@ impl App {
         self.until_status(StatusCode::OK).await;
     }
 
-    /// Waits until `/readyz` answers so.
+    /// Waits until `/readyz` answers with this status. Returns the response's body.
     pub(crate) async fn until_status(&self, wanted: StatusCode) -> String {
         use harness::wait::{Seen, until};
         let reached = until(format!("readiness {wanted}"), BOUND, async || {
@@ -96,7 +96,7 @@ impl App {
         reached.await.unwrap()
     }
 
-    /// Delivers a body, signed now with [`SECRET`].
+    /// Delivers a body with a new signature by [`SECRET`].
     pub(crate) async fn deliver(&self, body: &[u8]) -> Answer {
         let signature = sign(SECRET, now(), body);
         self.post(&signature, body).await
@@ -109,14 +109,15 @@ impl App {
             .unwrap()
     }
 
-    /// Sends these bytes as they are and gives all that comes back.
+    /// Sends these bytes and returns everything that the service sends back.
     pub(crate) async fn raw(&self, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request).await.unwrap();
         read_all(&mut stream).await
     }
 
-    /// The value of a metric, named with its labels as OpenMetrics writes it.
+    /// Returns the value of a metric. `name` includes the labels as OpenMetrics
+    /// writes them.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let url = format!("http://{}/metrics", self.admin);
         let text = harness::http::get(&url).await.unwrap().text();
@@ -140,20 +141,20 @@ impl App {
         reached.await.unwrap();
     }
 
-    /// Ends the service in good order.
+    /// Shuts the service down and waits for its end.
     pub(crate) async fn stop(self) -> Result<(), StartError> {
         self.shutdown.cancel();
         self.ended().await
     }
 
-    /// Waits for the service's own end.
+    /// Waits until the service ends.
     pub(crate) async fn ended(self) -> Result<(), StartError> {
         let ended = tokio::time::timeout(BOUND, self.task).await;
         ended.expect("it does not end").unwrap()
     }
 }
 
-/// Looks through all that would be logged in this process.
+/// Checks everything that this process logs for secrets and bodies.
 fn watch_logs() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -163,7 +164,7 @@ fn watch_logs() {
     });
 }
 
-/// Reads until the peer closes.
+/// Reads until the peer closes the connection.
 pub(crate) async fn read_all(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let read = tokio::time::timeout(BOUND, stream.read_to_end(&mut answer)).await;
@@ -171,14 +172,14 @@ pub(crate) async fn read_all(stream: &mut TcpStream) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// A broker prefix of its own, and a queue that sees everything.
+/// Makes a new broker prefix and a queue that receives every message.
 pub(crate) async fn broker_and_spy(label: &str) -> (TestBroker, String) {
     let broker = TestBroker::new(label);
     let spy = broker.spy().await.unwrap();
     (broker, spy)
 }
 
-/// An event of this type, as Stripe would send it.
+/// Makes an event of this type as Stripe sends it.
 pub(crate) fn event(id: &str, kind: &str) -> Vec<u8> {
     Event::new(
         id,
@@ -188,7 +189,8 @@ pub(crate) fn event(id: &str, kind: &str) -> Vec<u8> {
     .bytes()
 }
 
-/// What the spy saw. Nothing that was answered can be missing: it was confirmed.
+/// Takes all messages from the spy queue. An event that was answered with 200 is
+/// among them, because the broker confirmed it before.
 pub(crate) async fn seen(broker: &TestBroker, spy: &str) -> Vec<Delivery> {
     broker.take_all(spy).await.unwrap()
 }

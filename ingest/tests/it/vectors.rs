@@ -1,16 +1,16 @@
-//! Headers with the verdict that each must get.
+//! Signature headers with the result that each must give.
 
-use self::Verdict::{Accept, Reject};
+use self::Expected::{Accept, Reject};
 use ingest::signature::Refusal;
 
 /// The time at which every header is checked, in seconds since 1970.
 pub(crate) const NOW: i64 = 1_760_000_000;
 /// The secret that every header is checked with.
 pub(crate) const SECRET: &str = "whsec_test_secret";
-/// Secrets with which nothing may be checked.
+/// Values of `STRIPE_WEBHOOK_SECRETS` that must be refused.
 pub(crate) const REFUSED_SECRETS: &[&str] = &["", "  "];
 
-pub(crate) enum Verdict {
+pub(crate) enum Expected {
     Accept,
     Reject(Refusal),
 }
@@ -18,17 +18,22 @@ pub(crate) enum Verdict {
 pub(crate) struct Vector {
     pub(crate) name: &'static str,
     pub(crate) header: &'static str,
-    /// Place in [`BODIES`].
+    /// Index in [`BODIES`].
     pub(crate) body: usize,
-    pub(crate) verdict: Verdict,
+    pub(crate) expected: Expected,
 }
 
-const fn vector(name: &'static str, header: &'static str, body: usize, verdict: Verdict) -> Vector {
+const fn vector(
+    name: &'static str,
+    header: &'static str,
+    body: usize,
+    expected: Expected,
+) -> Vector {
     Vector {
         name,
         header,
         body,
-        verdict,
+        expected,
     }
 }
 
