@@ -68,18 +68,18 @@ impl BodyBudget {
             let Ok(data) = frame.into_data() else {
                 continue; // Trailers.
             };
-            if collected.len() + data.len() > MAX_BODY {
-                // Other requests may use the bytes while the rest is discarded.
-                drop((collected, permit));
-                discard(body).await;
-                return Err(BodyError::TooLarge);
-            }
-            match self.acquire(data.len()) {
+            let acquired = if collected.len() + data.len() > MAX_BODY {
+                Err(BodyError::TooLarge)
+            } else {
+                self.acquire(data.len())
+            };
+            match acquired {
                 Ok(more) => permit.merge(more),
-                Err(over_budget) => {
+                Err(error) => {
+                    // Other requests may use the bytes while the rest is discarded.
                     drop((collected, permit, data));
                     discard(body).await;
-                    return Err(over_budget);
+                    return Err(error);
                 }
             }
             collected.push(data);

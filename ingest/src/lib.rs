@@ -10,7 +10,7 @@
 //!                      +-> connection_limit
 //! ```
 //!
-//! [`config`] and [`limits`] hold what the service is started with. [`metrics`]
+//! [`config`] and [`limits`] are the parameters of the service. [`metrics`]
 //! registers the metrics that [`server`], [`webhook`] and [`publish`] own.
 //! `docs/ARCHITECTURE.md` follows one event through the modules.
 

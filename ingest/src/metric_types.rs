@@ -1,5 +1,5 @@
-//! What the modules build their metrics of. Each label's counter is looked up
-//! once, at start, so that counting is one atomic addition.
+//! The types that the modules build their metrics from. Each label's counter is
+//! looked up once, at start, so that counting is one atomic addition.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

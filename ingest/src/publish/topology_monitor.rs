@@ -1,5 +1,5 @@
-//! Checks that the topology is on the broker, and declares again what was
-//! deleted.
+//! Checks that the topology is on the broker, and declares again the exchanges,
+//! queues and bindings that were deleted.
 
 use lapin::Connection;
 use shared::telemetry::report;

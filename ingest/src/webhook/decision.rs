@@ -1,4 +1,4 @@
-//! What the service decides about a request.
+//! The decision about a request, with its reasons.
 
 use super::response::FixedResponse;
 use crate::body::BodyError;
