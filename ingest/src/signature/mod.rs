@@ -9,11 +9,9 @@ mod secrets;
 pub use secrets::{EXPECTED as EXPECTED_SECRETS, Secrets, SecretsError};
 
 use bytes::Bytes;
+use hmac::Mac;
 use hmac::digest::CtOutput;
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
-
-type HmacSha256 = Hmac<Sha256>;
+use secrets::HmacSha256;
 
 /// How many seconds old, or in the future, a signature may be: Stripe's own
 /// default. The boundary is included.

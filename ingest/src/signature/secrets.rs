@@ -1,8 +1,10 @@
 //! The signing secrets of the webhook endpoints.
 
-use super::HmacSha256;
-use hmac::KeyInit;
+use hmac::{Hmac, KeyInit};
+use sha2::Sha256;
 use std::fmt;
+
+pub(super) type HmacSha256 = Hmac<Sha256>;
 
 /// The format of `STRIPE_WEBHOOK_SECRETS`, for error messages.
 pub const EXPECTED: &str = "one or more signing secrets, separated by commas, each plain or as \
