@@ -35,10 +35,10 @@ run() {
         worst=$?
 }
 
-run signature ingest "ingest/src/signature.rs ingest/src/signature/secrets.rs" \
-    -C --lib -C --test=signature -- -- --skip publish::
-run publish ingest "ingest/src/publish/current.rs ingest/src/publish/lane/in_flight.rs
-    ingest/src/publish/lane/verdict.rs" \
+run signature ingest "ingest/src/signature/mod.rs ingest/src/signature/secrets.rs" \
+    -C --lib -C --test=it -- -- signature::
+run publish ingest "ingest/src/publish/connection_slot.rs ingest/src/publish/confirm_channel/in_flight/mod.rs
+    ingest/src/publish/confirm_channel/confirms/mod.rs" \
     -C --lib -- -- publish::
 run events worker "worker/src/events/*.rs worker/src/origin.rs worker/src/gather.rs
     worker/src/consume/acks.rs" \

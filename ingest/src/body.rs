@@ -1,5 +1,5 @@
-//! Reading a request's body within its bounds: bytes, time, and the bytes held
-//! by all requests together.
+//! Reads a request's body within three bounds: its size, the time it takes, and
+//! the bytes that all requests together buffer.
 
 use crate::limits::{Limits, MAX_BODY};
 use bytes::{Bytes, BytesMut};
@@ -10,94 +10,98 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// How much of a body that nobody wants is read all the same, in bytes. A
-/// client that is still sending when the connection closes would see a reset
-/// instead of the answer.
-const DISCARDED: usize = 8 * 1024 * 1024;
-/// How long that may take.
+/// How many bytes of a refused body are read and dropped. A client that is still
+/// sending when the connection closes would see a reset instead of the response.
+const MAX_DISCARDED: usize = 8 * 1024 * 1024;
+/// How long reading a refused body may take.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why there is no body.
+/// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyError {
-    /// Longer than [`MAX_BODY`].
+    /// The body is longer than [`MAX_BODY`].
     TooLarge,
-    /// Not there within `limits.body`.
+    /// The body did not arrive within `limits.body`.
     TooSlow,
-    /// Cut off, or not HTTP.
+    /// The connection ended inside the body, or its framing is not valid HTTP.
     Broken,
-    /// All requests together hold too many bytes already.
-    NoRoom,
+    /// All requests together already buffer as many bytes as they may.
+    OverBudget,
 }
 
-/// A body, and its share of the bytes that may be held.
+/// A complete body and its part of the budget.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct BufferedBody {
     pub(crate) bytes: Bytes,
-    pub(crate) share: Share,
+    pub(crate) permit: BudgetPermit,
 }
 
-/// A share of the bytes that may be held, given back when dropped.
-pub(crate) type Share = OwnedSemaphorePermit;
+/// A part of the body budget. Dropping it returns the bytes to the budget.
+pub(crate) type BudgetPermit = OwnedSemaphorePermit;
 
-/// The bytes that all requests together may hold.
+/// The number of body bytes that all requests together may buffer.
 #[derive(Debug)]
-pub(crate) struct Room(Arc<Semaphore>);
+pub(crate) struct BodyBudget(Arc<Semaphore>);
 
-impl Room {
+impl BodyBudget {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self(Arc::new(Semaphore::new(limits.held_bytes)))
+        Self(Arc::new(Semaphore::new(limits.buffered_bytes)))
     }
 
     /// Reads a whole body.
-    pub(crate) async fn read(&self, body: Incoming, within: Duration) -> Result<Held, BodyError> {
+    pub(crate) async fn read(
+        &self,
+        body: Incoming,
+        within: Duration,
+    ) -> Result<BufferedBody, BodyError> {
         match timeout(within, self.collect(body)).await {
             Ok(result) => result,
             Err(_elapsed) => Err(BodyError::TooSlow),
         }
     }
 
-    async fn collect(&self, mut body: Incoming) -> Result<Held, BodyError> {
-        let mut share = self.share(0)?;
+    async fn collect(&self, mut body: Incoming) -> Result<BufferedBody, BodyError> {
+        let mut permit = self.acquire(0)?;
         let mut collected = Collected::default();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| BodyError::Broken)?;
             let Ok(data) = frame.into_data() else {
                 continue; // Trailers.
             };
-            if collected.len() + data.len() > MAX_BODY {
-                drop((collected, share));
-                discard(body).await;
-                return Err(BodyError::TooLarge);
-            }
-            match self.share(data.len()) {
-                Ok(more) => share.merge(more),
-                Err(no_room) => {
-                    drop((collected, share, data));
+            let acquired = if collected.len() + data.len() > MAX_BODY {
+                Err(BodyError::TooLarge)
+            } else {
+                self.acquire(data.len())
+            };
+            match acquired {
+                Ok(more) => permit.merge(more),
+                Err(error) => {
+                    // Other requests may use the bytes while the rest is discarded.
+                    drop((collected, permit, data));
                     discard(body).await;
-                    return Err(no_room);
+                    return Err(error);
                 }
             }
             collected.push(data);
         }
-        Ok(Held {
+        Ok(BufferedBody {
             bytes: collected.into_bytes(),
-            share,
+            permit,
         })
     }
 
-    fn share(&self, bytes: usize) -> Result<Share, BodyError> {
-        let bytes = u32::try_from(bytes).map_err(|_| BodyError::NoRoom)?;
-        let share = Arc::clone(&self.0).try_acquire_many_owned(bytes);
-        share.map_err(|_| BodyError::NoRoom)
+    fn acquire(&self, bytes: usize) -> Result<BudgetPermit, BodyError> {
+        let bytes = u32::try_from(bytes).map_err(|_| BodyError::OverBudget)?;
+        let permit = Arc::clone(&self.0).try_acquire_many_owned(bytes);
+        permit.map_err(|_| BodyError::OverBudget)
     }
 }
 
-/// Body frames in one piece; a single frame is not copied.
+/// The data of a body's frames, joined. A single frame is not copied.
 #[derive(Default)]
 enum Collected {
     #[default]
-    Nothing,
+    Empty,
     One(Bytes),
     Many(BytesMut),
 }
@@ -105,7 +109,7 @@ enum Collected {
 impl Collected {
     fn len(&self) -> usize {
         match self {
-            Self::Nothing => 0,
+            Self::Empty => 0,
             Self::One(bytes) => bytes.len(),
             Self::Many(bytes) => bytes.len(),
         }
@@ -113,8 +117,9 @@ impl Collected {
 
     fn push(&mut self, data: Bytes) {
         *self = match std::mem::take(self) {
-            Self::Nothing => Self::One(data),
+            Self::Empty => Self::One(data),
             Self::One(first) => {
+                // More frames mostly follow: the buffer need not grow for the next.
                 let mut bytes = BytesMut::with_capacity(2 * (first.len() + data.len()));
                 bytes.extend_from_slice(&first);
                 bytes.extend_from_slice(&data);
@@ -129,23 +134,23 @@ impl Collected {
 
     fn into_bytes(self) -> Bytes {
         match self {
-            Self::Nothing => Bytes::new(),
+            Self::Empty => Bytes::new(),
             Self::One(bytes) => bytes,
             Self::Many(bytes) => bytes.freeze(),
         }
     }
 }
 
-/// Reads a body that nobody wants, within bounds, and keeps nothing of it.
+/// Reads and drops a refused body, up to [`MAX_DISCARDED`] bytes.
 pub(crate) async fn discard(mut body: Incoming) {
     let reading = async {
         let mut read = 0;
         while let Some(Ok(frame)) = body.frame().await {
             read += frame.data_ref().map_or(0, Bytes::len);
-            if read > DISCARDED {
+            if read > MAX_DISCARDED {
                 break;
             }
         }
     };
-    let _elapsed = timeout(DISCARD_TIMEOUT, reading).await;
+    let _timed_out = timeout(DISCARD_TIMEOUT, reading).await;
 }

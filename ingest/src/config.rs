@@ -1,4 +1,4 @@
-//! What the service is told by its environment.
+//! The configuration, read from environment variables.
 
 use crate::signature::{EXPECTED_SECRETS, Secrets};
 use event::Mode;
@@ -19,21 +19,21 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address of the admin listener (`INGEST_ADMIN_LISTEN`).
     pub admin_listen: SocketAddr,
-    /// The endpoints' secrets (`STRIPE_WEBHOOK_SECRETS`).
+    /// Signing secrets of the webhook endpoints (`STRIPE_WEBHOOK_SECRETS`).
     pub secrets: Secrets,
-    /// The mode served (`STRIPE_MODE`).
+    /// The mode whose events are published (`STRIPE_MODE`).
     pub mode: Mode,
-    /// The broker (`AMQP_URL`).
+    /// Address of the broker (`AMQP_URL`).
     pub amqp: AmqpUrl,
     /// Names of exchanges and queues (`AMQP_PREFIX`).
     pub names: Names,
 }
 
 impl Config {
-    /// Reads and checks everything.
+    /// Reads and checks all variables.
     ///
     /// # Errors
-    /// The first variable that is missing or wrong.
+    /// Names the first variable that is missing or has an invalid value.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let listen = address(env, LISTEN, SocketAddr::from(([127, 0, 0, 1], 8080)))?;
         let admin_listen = admin_address(env)?;
@@ -53,10 +53,11 @@ impl Config {
     }
 }
 
-/// The address of the admin listener, which the health check needs alone.
+/// Reads the address of the admin listener, the only variable that the health
+/// check needs.
 ///
 /// # Errors
-/// The variable is wrong.
+/// `INGEST_ADMIN_LISTEN` is not an IP address and a port.
 pub fn admin_address(env: &Env) -> Result<SocketAddr, ConfigError> {
     address(env, ADMIN_LISTEN, SocketAddr::from(([127, 0, 0, 1], 8081)))
 }

@@ -1,4 +1,4 @@
-//! The `ingest` binary.
+//! The `ingest` binary: its arguments, its exit codes and its listeners.
 
 use clap::{Parser, Subcommand};
 use ingest::config::{Config, admin_address};
@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use tokio::net::TcpListener;
 
-/// Receives Stripe's webhooks and hands each to RabbitMQ before it answers.
+/// Receives Stripe's webhooks and publishes each to RabbitMQ before it answers.
 ///
 /// Configured by environment variables: STRIPE_WEBHOOK_SECRETS, STRIPE_MODE
 /// and AMQP_URL are needed; INGEST_LISTEN, INGEST_ADMIN_LISTEN, AMQP_PREFIX,

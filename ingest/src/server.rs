@@ -1,12 +1,15 @@
-//! The public listener: connections, their bounds and their end.
+//! The public listener: accepts connections, bounds them and ends them.
 
+use crate::connection_limit::{Acquired, ConnectionLimit, ConnectionSlot};
 use crate::limits::Limits;
-use crate::metrics::{Counted, Metrics};
-use crate::seats::{Seat, Seats};
-use crate::webhook::{Answer, Webhook};
+use crate::metric_types::{GaugeGuard, counter, gauge};
+use crate::webhook::{FixedResponse, Webhook};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,35 +20,58 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The longest request head, in bytes, and the read buffer of a connection.
+/// The size of a connection's read buffer, in bytes. A request's head must fit.
 const READ_BUFFER: usize = 32 * 1024;
-/// The pause after a failed accept, which is mostly "too many open files":
-/// enough for other connections to end.
+/// The pause after a failed accept. The usual reason is "too many open files", and
+/// other connections can end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long writing the last words to a slow client may take.
-const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
-/// What a client is told that does not get its request's head over.
+/// How long writing the 408 response may take.
+const SLOW_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+/// The response to a request whose head did not arrive in time. hyper writes none.
 const SLOW_HEAD: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\n\
     content-length: 9\r\nconnection: close\r\n\r\ntoo slow\n";
 
-/// Serves webhooks.
+/// The metrics of client connections.
+#[derive(Debug)]
+pub struct ServerMetrics {
+    /// Open connections.
+    connections: Gauge,
+    /// Connections that were closed without a response because the limit was
+    /// reached: evicted ones, and new ones for which none could be evicted.
+    connections_evicted: Counter,
+}
+
+impl ServerMetrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        Self {
+            connections: gauge(registry, "connections", "Open client connections"),
+            connections_evicted: counter(
+                registry,
+                "connections_evicted",
+                "Connections over the limit",
+            ),
+        }
+    }
+}
+
+/// Serves the public listener.
 #[derive(Debug)]
 pub struct Server {
     webhook: Arc<Webhook>,
     limits: Limits,
-    metrics: Arc<Metrics>,
+    metrics: ServerMetrics,
     http: Builder,
 }
 
 impl Server {
-    /// A server of `webhook`.
+    /// Makes a server that passes requests to `webhook`.
     #[must_use]
-    pub fn new(webhook: Arc<Webhook>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+    pub fn new(webhook: Arc<Webhook>, limits: Limits, metrics: ServerMetrics) -> Self {
         let mut http = Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(limits.head)
-            // Head and body of an answer are some hundred bytes: one piece is
-            // written faster than two.
+            // A response has some hundred bytes: writing head and body as one buffer
+            // is faster than a vectored write.
             .writev(false)
             .max_buf_size(READ_BUFFER);
         Self {
@@ -56,34 +82,35 @@ impl Server {
         }
     }
 
-    /// Accepts connections until `shutdown`, then finishes what is in flight
-    /// within `limits.drain`.
+    /// Accepts connections until `shutdown`. Then it finishes the requests in
+    /// progress within `limits.drain`.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let server = Arc::new(self);
-        let seats = Seats::new(server.limits.connections);
+        let limit = ConnectionLimit::new(server.limits.connections);
         let connections = TaskTracker::new();
         while let Some(stream) = server.accept(&listener, &shutdown).await {
-            let taken = seats.take();
-            if taken
+            let acquired = limit.acquire();
+            if acquired
                 .as_ref()
-                .is_none_or(|(_, somebody_went)| *somebody_went)
+                .is_none_or(|acquired| acquired.has_evicted)
             {
-                // Closed unanswered: an answer would cost what is missing.
-                server.metrics.turned_away.inc();
+                // Either the evicted connection or the new one is closed without
+                // a response: sending one would take the resources that are short.
+                server.metrics.connections_evicted.inc();
             }
-            let Some((seat, _)) = taken else {
+            let Some(Acquired { slot, .. }) = acquired else {
                 continue;
             };
             let (server, shutdown) = (Arc::clone(&server), shutdown.clone());
-            connections.spawn(async move { server.connection(stream, seat, shutdown).await });
+            connections.spawn(async move { server.serve_connection(stream, slot, shutdown).await });
         }
         drop(listener);
         connections.close();
         connections.wait().await;
     }
 
-    /// The next connection; none after `shutdown`. A failed accept does not
-    /// end the server.
+    /// Returns the next connection, or `None` after `shutdown`. A failed accept
+    /// does not end the server.
     async fn accept(
         &self,
         listener: &TcpListener,
@@ -105,18 +132,24 @@ impl Server {
         }
     }
 
-    async fn connection(&self, stream: TcpStream, seat: Seat, shutdown: CancellationToken) {
-        let _open = Counted::new(&self.metrics.connections);
-        // Answers are small and written at once; waiting for more is no use.
+    async fn serve_connection(
+        &self,
+        stream: TcpStream,
+        slot: ConnectionSlot,
+        shutdown: CancellationToken,
+    ) {
+        let _open = GaugeGuard::new(&self.metrics.connections);
+        // Responses are small and written at once, so delaying them to merge
+        // segments gains nothing.
         if stream.set_nodelay(true).is_err() {
-            return; // Closed already.
+            return; // The client has closed the connection.
         }
-        let (webhook, guest) = (&self.webhook, &seat);
+        let (webhook, slot) = (&self.webhook, &slot);
         let service = service_fn(move |request| async move {
-            let _at_work = guest.begin();
+            let _active = slot.begin_request();
             let response = webhook.handle(request).await;
             if response.status().is_success() {
-                guest.recognise();
+                slot.mark_verified();
             }
             Ok::<_, Infallible>(response)
         });
@@ -124,7 +157,7 @@ impl Server {
         let ended = tokio::select! {
             ended = &mut connection => Some(ended),
             () = shutdown.cancelled() => None,
-            () = seat.gone() => return,
+            () = slot.evicted() => return,
             () = sleep(self.limits.connection_age) => None,
         };
         let ended = match ended {
@@ -137,25 +170,26 @@ impl Server {
                 }
             }
         };
-        // Everything else that ends a connection concerns its client alone.
+        // Any other error, such as a reset, needs no response.
         if ended.is_err_and(|error| error.is_timeout()) {
             let parts = connection.into_parts();
-            self.slow_head(parts.io.into_inner(), !parts.read_buf.is_empty())
+            self.reject_slow_head(parts.io.into_inner(), !parts.read_buf.is_empty())
                 .await;
         }
     }
 
-    /// The head of a request did not come in time. A connection that only
-    /// idled between two requests is closed without a word.
-    async fn slow_head(&self, mut stream: TcpStream, begun: bool) {
-        if !begun {
+    /// Answers a request whose head did not arrive in time. If no byte of it did,
+    /// the connection was only idle and is closed without a response.
+    async fn reject_slow_head(&self, mut stream: TcpStream, has_begun: bool) {
+        if !has_begun {
             return;
         }
-        self.metrics.answers.inc(Answer::TooSlow);
-        let last_words = async {
+        let metrics = self.webhook.metrics();
+        metrics.count_response(FixedResponse::TooSlow);
+        let response = async {
             stream.write_all(SLOW_HEAD).await?;
             stream.shutdown().await
         };
-        let _gone = timeout(LAST_WORDS_TIMEOUT, last_words).await;
+        let _client_gone = timeout(SLOW_HEAD_TIMEOUT, response).await;
     }
 }

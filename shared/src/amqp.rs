@@ -42,16 +42,16 @@ pub enum ConnectError {
     Failed(#[source] lapin::Error),
 }
 
-/// Cuts a connection's socket at once, where closing it politely would wait
-/// for a broker that no longer answers. Dropping it does nothing.
+/// Shuts a connection's socket down at once, without the AMQP close handshake,
+/// which waits for the broker. Dropping it does nothing.
 #[derive(Debug, Default)]
-pub struct Cutter(Arc<OnceLock<TcpStream>>);
+pub struct SocketShutdown(Arc<OnceLock<TcpStream>>);
 
-impl Cutter {
-    /// Shuts the socket down both ways; lapin then fails everything that is
-    /// in flight and ends its thread. Does nothing on a connection that has
-    /// no socket any more.
-    pub fn cut(&self) {
+impl SocketShutdown {
+    /// Shuts both directions of the socket down. lapin then fails everything
+    /// that is in flight and ends its thread. Does nothing if the connection
+    /// has no socket yet or none any more.
+    pub fn shut_down(&self) {
         if let Some(socket) = self.0.get() {
             let _already_down = socket.shutdown(Shutdown::Both);
         }
@@ -63,18 +63,19 @@ impl Cutter {
 /// # Errors
 /// See [`ConnectError`]; no error shows the password.
 pub async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, ConnectError> {
-    let (connection, _cutter) = open(url, name, TAKEN_FRAME_MAX).await?;
+    let (connection, _socket) = open(url, name, TAKEN_FRAME_MAX).await?;
     Ok(connection)
 }
 
-/// As [`connect`], to publish, with the means to cut the connection.
+/// Connects as [`connect`] does, to publish, and returns the means to shut the
+/// connection's socket down.
 ///
 /// # Errors
 /// See [`ConnectError`].
-pub async fn connect_with_cutter(
+pub async fn connect_with_socket_shutdown(
     url: &AmqpUrl,
     name: &str,
-) -> Result<(Connection, Cutter), ConnectError> {
+) -> Result<(Connection, SocketShutdown), ConnectError> {
     open(url, name, SENT_FRAME_MAX).await
 }
 
@@ -82,17 +83,17 @@ async fn open(
     url: &AmqpUrl,
     name: &str,
     frame_max: u32,
-) -> Result<(Connection, Cutter), ConnectError> {
+) -> Result<(Connection, SocketShutdown), ConnectError> {
     install_crypto();
-    let cutter = Cutter::default();
+    let socket = SocketShutdown::default();
     let timeout = url.connect_timeout();
-    match tokio::time::timeout(timeout, handshake(url, name, frame_max, &cutter)).await {
-        Ok(Ok(connection)) => Ok((connection, cutter)),
+    match tokio::time::timeout(timeout, handshake(url, name, frame_max, &socket)).await {
+        Ok(Ok(connection)) => Ok((connection, socket)),
         Ok(Err(error)) => Err(ConnectError::Failed(error)),
         Err(_elapsed) => {
             // lapin would wait for the rest of the handshake, with a thread
             // and its buffers, for as long as the peer keeps the socket open.
-            cutter.cut();
+            socket.shut_down();
             Err(ConnectError::Timeout(timeout))
         }
     }
@@ -102,10 +103,10 @@ async fn handshake(
     url: &AmqpUrl,
     name: &str,
     frame_max: u32,
-    cutter: &Cutter,
+    socket: &SocketShutdown,
 ) -> lapin::Result<Connection> {
     let properties = ConnectionProperties::default().with_connection_name(LongString::from(name));
-    let socket = Arc::clone(&cutter.0);
+    let socket = Arc::clone(&socket.0);
     let tls = url.tls();
     let timeout = url.connect_timeout();
     Connection::connector(

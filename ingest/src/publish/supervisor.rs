@@ -1,79 +1,62 @@
-//! Keeps a connection to the broker: makes it, watches it, makes it again.
+//! Keeps a connection to the broker: opens it, watches it and replaces it.
 
-use super::Publisher;
-use super::current::{self, Holder, Lose};
-use super::link::{Link, OpenError};
+use super::broker_connection::{BrokerConnection, OpenError};
+use super::connection_slot::{Abort, ConnectionSender, connection_slot};
+use super::metrics::PublishMetrics;
+use super::publisher::Publisher;
 use crate::limits::Limits;
-use crate::metrics::Metrics;
 use futures_util::{Stream, StreamExt};
 use lapin::Event;
 use shared::amqp::AmqpUrl;
 use shared::telemetry::report;
 use shared::topology::{Names, TopologyError};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// The shortest pause between two tries, however many requests ask for one.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause between two tries when nobody asks.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How often a link is looked at. Losses are reported at once; this catches
-/// the one that was not.
-const LOOK: Duration = Duration::from_millis(500);
-/// How often exchanges and queues are looked for although nothing seems to be
-/// missing: a message that is on another's queue alone is not returned.
-const FIND_EVERY: Duration = Duration::from_secs(1);
-/// How often everything is declared for the same reason: bindings cannot be looked
-/// for.
-const REDECLARE_EVERY: Duration = Duration::from_secs(10);
-/// How long something is left missing before it is declared again. RabbitMQ cancels
-/// the consumers of a deleted queue a moment later. If there is a new queue of the
-/// same name by then, it was seen to move them there instead, and what the new queue
-/// delivers does not reach them.
-const SETTLE: Duration = Duration::from_secs(1);
-/// How long looking at it or declaring it may take.
-const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The shortest pause between two attempts to connect, however many requests ask
+/// for a connection.
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// The longest pause between two attempts to connect if no request asks for a
+/// connection.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// How often the state of a connection is checked. A lost connection is reported
+/// at once; the check finds one whose report is missing.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why the service cannot start. Waiting would not help.
 #[derive(Debug, thiserror::Error)]
 #[error("the broker's topology does not fit")]
 pub struct StartError(#[from] TopologyError);
 
-/// Owns the connection that a [`Publisher`] publishes on.
+/// Keeps the connection that a [`Publisher`] publishes on.
 #[derive(Debug)]
 pub struct Supervisor {
     url: AmqpUrl,
     names: Names,
     limits: Limits,
-    links: Holder<Link>,
-    metrics: Arc<Metrics>,
+    sender: ConnectionSender<BrokerConnection>,
+    metrics: Arc<PublishMetrics>,
 }
 
 impl Supervisor {
-    /// A supervisor, which connects as soon as it runs, and its publisher.
+    /// Makes a supervisor, which connects once it runs, and its publisher.
     #[must_use]
     pub fn new(
         url: AmqpUrl,
         names: Names,
         limits: Limits,
-        metrics: Arc<Metrics>,
+        metrics: PublishMetrics,
     ) -> (Self, Publisher) {
-        let (links, seeker) = current::link();
-        let publisher = Publisher {
-            links: seeker,
-            in_flight: Arc::new(Semaphore::new(limits.in_flight)),
-            limits: limits.clone(),
-            metrics: Arc::clone(&metrics),
-        };
+        let metrics = Arc::new(metrics);
+        let (sender, watch) = connection_slot();
+        let publisher = Publisher::new(watch, limits.clone(), Arc::clone(&metrics));
         let supervisor = Self {
             url,
             names,
             limits,
-            links,
+            sender,
             metrics,
         };
         (supervisor, publisher)
@@ -82,91 +65,98 @@ impl Supervisor {
     /// Runs until `stop`, then closes the connection.
     ///
     /// # Errors
-    /// The broker's topology differs from ours on the first connection. Later
-    /// on that is logged, shown by `ready` and tried again.
+    /// The broker's topology differs from the service's on the first connection.
+    /// On a later connection that is logged, reported by `/readyz` and tried again.
     pub async fn run(self, stop: CancellationToken) -> Result<(), StartError> {
-        let mut pause = Pause::new();
-        let mut was_up = false;
-        let mut complaint = String::new();
+        let mut backoff = Backoff::new();
+        let mut has_connected = false;
+        let mut last_error = String::new();
         loop {
-            let opening = Link::open(&self.url, &self.names, &self.limits);
+            let opening = BrokerConnection::open(&self.url, &self.names, &self.limits);
             let opened = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 opened = opening => opened,
             };
             match opened {
-                Ok(link) => {
-                    was_up = true;
-                    complaint.clear();
-                    pause = Pause::new();
-                    if self.up(Arc::new(link), &stop).await == Ended::Stopped {
+                Ok(connection) => {
+                    has_connected = true;
+                    last_error.clear();
+                    backoff = Backoff::new();
+                    if self.serve(Arc::new(connection), &stop).await == Ended::Stopped {
                         return Ok(());
                     }
                 }
-                Err(OpenError::Topology(error)) if error.is_mismatch() && !was_up => {
+                Err(OpenError::Topology(error)) if error.is_mismatch() && !has_connected => {
                     return Err(error.into());
                 }
-                Err(error) => self.complain(&error, &mut complaint),
+                Err(error) => self.report_failure(&error, &mut last_error),
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = pause.wait(&self.links) => {}
+                () = backoff.wait(&self.sender) => {}
             }
         }
     }
 
-    /// Serves one link until it ends.
-    async fn up(&self, link: Arc<Link>, stop: &CancellationToken) -> Ended {
-        // Listened to before anybody publishes: nothing is missed.
-        let events = link.connection().events_listener();
+    /// Offers one connection to publishers until it ends.
+    async fn serve(&self, connection: Arc<BrokerConnection>, stop: &CancellationToken) -> Ended {
+        // Publishers get the connection after this, so that no event is missed.
+        let events = connection.events();
         self.metrics.broker_connects.inc();
         self.metrics.broker_connected.set(1);
-        self.links.up(Arc::clone(&link));
+        self.sender.connected(Arc::clone(&connection));
         tracing::info!(broker = %self.url, "connected to the broker");
+        let topology = connection.topology();
         let ended = tokio::select! {
             () = stop.cancelled() => Ended::Stopped,
-            reason = self.watch(&link, events) => Ended::Lost(reason),
-            never = see_to_topology(&link) => match never {},
+            reason = self.watch(&connection, events) => Ended::Lost(reason),
+            never = topology.run(|| connection.is_blocked()) => match never {},
         };
-        let down = match &ended {
+        let reason = match &ended {
             Ended::Stopped => "shutting down",
             Ended::Lost(reason) => {
                 tracing::warn!(reason, "lost the broker");
                 "the broker connection was lost"
             }
         };
-        self.links.down(down);
+        self.sender.disconnected(reason);
         self.metrics.broker_connected.set(0);
         self.metrics.broker_blocked.set(0);
         match ended {
-            Ended::Stopped => link.close().await,
-            // Ends what is still in flight on it.
-            Ended::Lost(_) => link.lose(),
+            Ended::Stopped => connection.close().await,
+            // Publishes may still be in flight on it.
+            Ended::Lost(_) => connection.abort(),
         }
         ended
     }
 
-    /// Watches a link until it is lost, and says why it was.
-    async fn watch(&self, link: &Link, events: impl Stream<Item = Event>) -> String {
+    /// Watches a connection until it is lost. Returns the reason.
+    async fn watch(
+        &self,
+        connection: &BrokerConnection,
+        events: impl Stream<Item = Event>,
+    ) -> String {
         let mut events = std::pin::pin!(events);
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut check = interval(CHECK_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // What the broker said comes before what others made of it.
+                // The broker's own reason tells more than that of an abort.
                 biased;
                 event = events.next() => match event {
-                    Some(Event::ConnectionBlocked(reason)) => self.blocked(link, Some(&reason)),
-                    Some(Event::ConnectionUnblocked) => self.blocked(link, None),
-                    Some(Event::Error(error)) if !link.is_alive() => return report(&error),
-                    // A channel's error; whoever used it knows.
+                    Some(Event::ConnectionBlocked(reason)) => {
+                        self.set_blocked(connection, Some(&reason));
+                    }
+                    Some(Event::ConnectionUnblocked) => self.set_blocked(connection, None),
+                    Some(Event::Error(error)) if !connection.is_alive() => return report(&error),
+                    // An error of a channel, which the user of the channel receives.
                     Some(_) => {}
                     None => return "its task ended".into(),
                 },
-                () = link.lost() => return "it stopped answering".into(),
-                _ = look.tick() => {
-                    if !link.is_alive() {
+                () = connection.aborted() => return "it stopped answering".into(),
+                _ = check.tick() => {
+                    if !connection.is_alive() {
                         return "it was closed".into();
                     }
                 }
@@ -174,91 +164,55 @@ impl Supervisor {
         }
     }
 
-    fn blocked(&self, link: &Link, reason: Option<&str>) {
+    fn set_blocked(&self, connection: &BrokerConnection, reason: Option<&str>) {
         match reason {
             Some(reason) => tracing::warn!(reason, "the broker blocks publishers"),
             None => tracing::info!("the broker no longer blocks publishers"),
         }
-        link.set_blocked(reason.is_some());
+        connection.set_blocked(reason.is_some());
         self.metrics.broker_blocked.set(i64::from(reason.is_some()));
     }
 
-    /// Logs a failed try, but not the same complaint again and again.
-    fn complain(&self, error: &OpenError, last: &mut String) {
-        let complaint = report(error);
-        if complaint == *last {
-            tracing::debug!(broker = %self.url, error = complaint, "still no broker");
+    /// Reports a failed attempt to connect. Logs an error as a warning once while
+    /// it repeats.
+    fn report_failure(&self, error: &OpenError, last_error: &mut String) {
+        let error = report(error);
+        if error == *last_error {
+            tracing::debug!(broker = %self.url, error, "still no broker");
         } else {
-            tracing::warn!(broker = %self.url, error = complaint, "no broker");
+            tracing::warn!(broker = %self.url, error, "no broker");
         }
-        self.links.down(&complaint);
-        *last = complaint;
+        self.sender.disconnected(&error);
+        *last_error = error;
     }
 }
 
+/// Why a connection is no longer served.
 #[derive(Debug, PartialEq, Eq)]
 enum Ended {
+    /// The service stops.
     Stopped,
+    /// The connection was lost, for this reason.
     Lost(String),
 }
 
-/// Sees that what events need is there, and puts back what somebody deleted, for
-/// as long as the link lives.
-async fn see_to_topology(link: &Link) -> Infallible {
-    let mut declared = Instant::now();
-    let mut complaint = String::new();
-    loop {
-        tokio::select! {
-            () = link.missing() => {}
-            () = sleep(FIND_EVERY) => {}
-        }
-        // A blocked broker would not answer.
-        if link.is_blocked() {
-            continue;
-        }
-        let mut seen = timeout(DECLARE_TIMEOUT, link.find()).await;
-        let is_missing = !link.is_declared();
-        if is_missing {
-            sleep(SETTLE).await;
-        }
-        if is_missing || declared.elapsed() > REDECLARE_EVERY {
-            declared = Instant::now();
-            seen = timeout(DECLARE_TIMEOUT, link.redeclare()).await;
-        }
-        match seen {
-            Ok(Ok(())) if is_missing => {
-                complaint.clear();
-                tracing::info!("the topology is there again");
-            }
-            Ok(Ok(())) => complaint.clear(),
-            Ok(Err(error)) => {
-                let error = report(&error);
-                if error != complaint {
-                    tracing::error!(error, "something is missing on the broker");
-                }
-                complaint = error;
-            }
-            Err(_elapsed) => tracing::warn!("looking at the topology took too long"),
-        }
-    }
-}
+/// The growing pause between two attempts to connect.
+struct Backoff(Duration);
 
-/// The growing pause between two tries.
-struct Pause(Duration);
-
-impl Pause {
+impl Backoff {
     fn new() -> Self {
-        Self(SHORTEST_PAUSE)
+        Self(BACKOFF_MIN)
     }
 
-    /// Waits, with jitter; a nudge cuts it down to the shortest.
-    async fn wait(&mut self, links: &Holder<Link>) {
+    /// Waits for the pause, with jitter. A requested connection shortens the pause
+    /// to [`BACKOFF_MIN`].
+    async fn wait(&mut self, sender: &ConnectionSender<BrokerConnection>) {
         let jittered = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
-        sleep(SHORTEST_PAUSE).await;
+        self.0 = (self.0 * 2).min(BACKOFF_MAX);
+        sleep(BACKOFF_MIN).await;
         tokio::select! {
-            () = sleep(jittered.saturating_sub(SHORTEST_PAUSE)) => {}
-            () = links.nudged() => {}
+            () = sleep(jittered.saturating_sub(BACKOFF_MIN)) => {}
+            () = sender.requested() => {}
         }
     }
 }

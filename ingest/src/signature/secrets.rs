@@ -1,14 +1,16 @@
-//! The endpoints' signing secrets.
+//! The signing secrets of the webhook endpoints.
 
-use super::HmacSha256;
-use hmac::KeyInit;
+use hmac::{Hmac, KeyInit};
+use sha2::Sha256;
 use std::fmt;
 
-/// What `STRIPE_WEBHOOK_SECRETS` should hold.
+pub(super) type HmacSha256 = Hmac<Sha256>;
+
+/// The format of `STRIPE_WEBHOOK_SECRETS`, for error messages.
 pub const EXPECTED: &str = "one or more signing secrets, separated by commas, each plain or as \
     name=secret, without spaces: connect=whsec_...,platform=whsec_...";
 
-/// The longest name of a secret, in bytes: it is a metric's label.
+/// The longest name of a secret, in bytes: a metric has it as a label.
 const MAX_NAME: usize = 32;
 
 /// One or more named secrets. `Debug` shows the names only.
@@ -18,26 +20,26 @@ pub struct Secrets(Vec<Secret>);
 #[derive(Clone)]
 struct Secret {
     name: String,
-    /// HMAC keyed with the whole secret, `whsec_` included.
+    /// HMAC keyed with the whole secret, including `whsec_`.
     keyed: HmacSha256,
 }
 
-/// Why a list of secrets is refused. Shows places, never values.
+/// Why a list of secrets is refused. Shows positions of entries, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretsError {
-    /// Between two commas, or behind a name, there is nothing.
+    /// The entry, or the secret behind its name, is blank or only `whsec_`.
     #[error("entry {0} is blank")]
     Blank(usize),
-    /// A secret with a character that Stripe never uses; mostly a space or a
-    /// line break that was copied along.
+    /// The secret has a character that Stripe never uses. Mostly it is a space or a
+    /// line break that was copied with it.
     #[error(
         "entry {0} holds a space, a line break or another character that is not printable ASCII"
     )]
     Unprintable(usize),
-    /// A name that is no name.
+    /// The name is empty, too long or has other characters.
     #[error("the name of entry {0} is not 1 to {MAX_NAME} letters, digits, hyphens or underscores")]
     Name(usize),
-    /// A name, or a secret, that another entry has too.
+    /// Two entries have the same name or the same secret.
     #[error("entries {0} and {1} have the same name or the same secret")]
     Repeated(usize, usize),
 }
@@ -45,23 +47,24 @@ pub enum SecretsError {
 impl Secrets {
     /// Reads a comma-separated list of `secret` and `name=secret`.
     ///
-    /// An entry that starts with `whsec_` is a plain secret as a whole. Any
-    /// other with a `=` has its name before the first one, so a secret of
-    /// another form that holds a `=` needs a name. A plain secret is named by
-    /// its place: `default`, `2`, `3` and so on. Secrets need not start with
-    /// `whsec_`: that is Stripe's habit, not its promise.
+    /// An entry that starts with `whsec_` is a secret without a name. In any other
+    /// entry with a `=`, the text before the first `=` is the name. So a secret
+    /// that contains a `=` and does not start with `whsec_` needs a name. A secret
+    /// without a name is named by its position: `default`, `2`, `3` and so on.
+    /// Stripe does not promise that secrets start with `whsec_`, so none has to.
     ///
     /// # Errors
-    /// See [`SecretsError`]; entries count from 1.
+    /// An entry is empty, unprintable, badly named or repeated. See
+    /// [`SecretsError`], whose positions count from 1.
     pub fn parse(list: &str) -> Result<Self, SecretsError> {
         let mut entries: Vec<(String, &str)> = Vec::new();
         for (index, entry) in list.split(',').enumerate() {
-            let place = index + 1;
-            let (name, secret) = split(entry, place);
-            check(&name, secret, place)?;
+            let position = index + 1;
+            let (name, secret) = split(entry, position);
+            check(&name, secret, position)?;
             let same = |(n, s): &(String, &str)| *n == name || *s == secret;
             if let Some(other) = entries.iter().position(same) {
-                return Err(SecretsError::Repeated(other + 1, place));
+                return Err(SecretsError::Repeated(other + 1, position));
             }
             entries.push((name, secret));
         }
@@ -72,7 +75,7 @@ impl Secrets {
         Ok(Self(keyed.collect()))
     }
 
-    /// The secrets' names, in the order of the list.
+    /// Returns the secrets' names in the order of the list.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|secret| secret.name.as_str())
     }
@@ -88,29 +91,30 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// What Stripe's secrets begin with.
+/// The prefix of Stripe's secrets.
 const PREFIX: &str = "whsec_";
 
-fn split(entry: &str, place: usize) -> (String, &str) {
+fn split(entry: &str, position: usize) -> (String, &str) {
     let plain = entry.starts_with(PREFIX);
     match entry.split_once('=').filter(|_| !plain) {
         Some((name, secret)) => (name.to_owned(), secret),
-        None if place == 1 => ("default".to_owned(), entry),
-        None => (place.to_string(), entry),
+        None if position == 1 => ("default".to_owned(), entry),
+        None => (position.to_string(), entry),
     }
 }
 
-fn check(name: &str, secret: &str, place: usize) -> Result<(), SecretsError> {
+fn check(name: &str, secret: &str, position: usize) -> Result<(), SecretsError> {
     let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    // The prefix alone is a variable that was not set: anybody could sign with it.
+    // An unset variable behind the prefix leaves the prefix alone, with which anyone
+    // could sign.
     if secret.trim().is_empty() || secret == PREFIX {
-        return Err(SecretsError::Blank(place));
+        return Err(SecretsError::Blank(position));
     }
     if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(SecretsError::Unprintable(place));
+        return Err(SecretsError::Unprintable(position));
     }
     if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(name_byte) {
-        return Err(SecretsError::Name(place));
+        return Err(SecretsError::Name(position));
     }
     Ok(())
 }
@@ -148,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_blank_padded_or_repeated_is_refused() {
+    fn blank_padded_or_repeated_secrets_are_refused() {
         use SecretsError::{Blank, Name, Repeated, Unprintable};
         let cases = [
             ("", Blank(1)),
