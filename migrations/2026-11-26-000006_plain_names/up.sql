@@ -1,7 +1,8 @@
 -- One name for each thing, and waiting as a state of the invoice instead of its events.
 --
--- Renaming a column or a table changes the catalogue only. Two statements read a table:
--- the outcome check below, and the moves of events that wait, which are few.
+-- Renaming a column or a table changes the catalogue only. The two new columns have a
+-- constant default, which rewrites no row. What reads a whole table is the check of
+-- outcomes, at the end; the rows that are updated are those that wait, which are few.
 
 ALTER TABLE stripe.kept_page RENAME TO event_archive;
 ALTER INDEX stripe.kept_page_pkey RENAME TO event_archive_pkey;

@@ -44,3 +44,6 @@ pub mod services;
 pub mod stripe;
 pub mod test_servers;
 pub mod wait;
+
+/// For tests that talk to Postgres themselves: only the harness and the store link it.
+pub use tokio_postgres;

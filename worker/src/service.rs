@@ -144,7 +144,7 @@ async fn work(
         run.job(ResolveAccountTies {
             pool: pool.clone(),
             client,
-            metrics: metrics.clone(),
+            resolved: metrics.account_ties_resolved.clone(),
         });
     }
     let queue = |name, connection, prefetch| Queue {

@@ -101,7 +101,7 @@ const TABLES: [(&str, &str); 6] = [
     ),
     (
         "stripe.account_transition",
-        "SELECT concat_ws(' ', account_id, event_id, sign) FROM stripe.account_transition",
+        "SELECT concat_ws(' ', account_id, event_id, change) FROM stripe.account_transition",
     ),
 ];
 

@@ -9,6 +9,7 @@
 //!    object apart by claim, [`ownership`] says whose a booking is.
 //! 3. [`projection`] computes the rows that the main app reads, with [`onboarding`] and
 //!    [`money`].
+//!    [`changes`] collects the rows to save.
 //! 4. [`outcome`] decides what becomes of the event, [`reclassify`] what becomes of
 //!    earlier ones, and [`history`] keeps a host's transitions.
 //!
@@ -23,6 +24,7 @@
 pub mod account;
 pub mod account_snapshot;
 pub mod by_claim;
+pub mod changes;
 pub mod checkout_session;
 pub mod decode;
 pub mod event;

@@ -149,13 +149,10 @@ impl Booking {
 
     /// The claims that this batch added, or of which it found an earlier event.
     pub fn changed_claims(&self) -> impl Iterator<Item = (&Claimant, &FirstClaim)> {
-        let changed = self.loaded_claims.iter().flat_map(|before| {
-            let is_changed = |(claimant, first): &(&Claimant, &FirstClaim)| {
-                before.get(*claimant) != Some(*first)
-            };
-            self.claims.iter().filter(is_changed)
-        });
-        changed
+        self.loaded_claims.iter().flat_map(|before| {
+            let claims = self.claims.iter();
+            claims.filter(|(claimant, first)| before.get(*claimant) != Some(*first))
+        })
     }
 
     /// Whose the booking is: as the deployment's query says, else the account of the

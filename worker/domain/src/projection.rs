@@ -239,9 +239,8 @@ impl WorkingSet {
         booking: Option<BookingId>,
         least_certain: ClaimStatus,
     ) -> Option<WaitingFor> {
-        if precedence(invoice.status.value).is_none() {
-            return None;
-        }
+        // A void or deleted invoice is nobody's, and waits for nothing.
+        precedence(invoice.status.value)?;
         let Some(booking) = booking else {
             return Some(match least_certain {
                 ClaimStatus::Refused => WaitingFor::Claim,

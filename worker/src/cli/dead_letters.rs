@@ -39,7 +39,7 @@ The body holds personal data: names, e-mail addresses, amounts.")]
     /// Send them again, after the cause is put right
     #[command(
         after_help = "Each is published with its exact bytes and properties to the exchange that \
-events come by, and is judged by the worker as if it came for the first time. An event that was \
+events come by, and is decided by the worker as if it came for the first time. An event that was \
 applied meanwhile is not applied twice. One that fails again is the same dead letter, with one \
 more attempt.
 
@@ -47,7 +47,7 @@ Examples:
   worker dead-letters replay evt_1abc --follow
   worker dead-letters replay --reason unknown_status --since 1d --dry-run
   worker dead-letters replay --reason unknown_status --since 1d --rate 100 --yes
-  worker dead-letters replay --state replayed --until 1h    sent, but never judged"
+  worker dead-letters replay --state replayed --until 1h    sent, but never decided"
     )]
     Replay(Replay),
     /// Give them up: they are kept, and listed with --state discarded

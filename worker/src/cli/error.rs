@@ -26,6 +26,8 @@ pub(super) enum CliError {
     #[error(transparent)]
     Migrate(#[from] MigrateError),
     #[error(transparent)]
+    Connect(#[from] store::ConnectError),
+    #[error(transparent)]
     Store(#[from] store::Error),
     #[error("signals cannot be listened for")]
     Signals(#[source] io::Error),
@@ -60,6 +62,7 @@ impl CliError {
             Self::Interrupted => ExitCode::from(EXIT_INTERRUPTED),
             Self::Run(_)
             | Self::Migrate(_)
+            | Self::Connect(_)
             | Self::Store(_)
             | Self::Signals(_)
             | Self::Probe(_)

@@ -20,7 +20,6 @@ use store::{
 
 use crate::{
     amqp::{headers, properties_json},
-    pipeline::delivery::Delivery,
     replay::original_message,
 };
 
@@ -37,54 +36,61 @@ struct Death {
     at: DateTime<Utc>,
 }
 
+/// A message that died, as it was delivered.
+#[derive(Clone, Copy, Debug)]
+pub struct Dead<'a> {
+    /// Its bytes.
+    pub body: &'a [u8],
+    /// The routing key that it was published with.
+    pub routing_key: &'a str,
+    /// Its properties.
+    pub properties: &'a BasicProperties,
+}
+
+impl Death {
+    /// The worker cannot apply the event.
+    fn by_decision(why: &Rejection, now: DateTime<Utc>) -> Self {
+        Self {
+            reason: why.code().to_owned(),
+            detail: why.to_string(),
+            origin: Origin::Worker,
+            key: decision_key(now),
+            at: now,
+        }
+    }
+}
+
 /// The dead letter of an event that the worker cannot apply.
-pub fn of_delivery(delivery: &Delivery, why: &Rejection, now: DateTime<Utc>) -> NewDeadLetter {
-    let death = Death {
-        reason: why.code().to_owned(),
-        detail: why.to_string(),
-        origin: Origin::Worker,
-        key: decision_key(now),
-        at: now,
-    };
-    let routing_key = delivery.routing_key.as_str();
-    of_bytes(
-        delivery.body.clone(),
-        routing_key,
-        &delivery.properties,
-        death,
-    )
+pub fn of_event(dead: Dead<'_>, why: &Rejection, now: DateTime<Utc>) -> NewDeadLetter {
+    new_dead_letter(dead, Death::by_decision(why, now))
 }
 
 /// The dead letter of a message that reached the dead-letter queue. `now` is the time of
 /// a death that says no time.
 pub fn of_message(message: &Message, now: DateTime<Utc>) -> NewDeadLetter {
-    let death = death(&message.properties, now);
-    let routing_key = message.routing_key.as_str();
-    of_bytes(
-        message.data.clone(),
-        routing_key,
-        &message.properties,
-        death,
-    )
+    let dead = Dead {
+        body: &message.data,
+        routing_key: message.routing_key.as_str(),
+        properties: &message.properties,
+    };
+    new_dead_letter(dead, death(&message.properties, now))
 }
 
 /// The dead letter of an event that was applied before, out of its archived bytes; `None`
 /// if these are not the bytes of an event.
 pub fn of_archived(
     row: &event_query::Row,
-    body: Vec<u8>,
+    body: &[u8],
     why: &Rejection,
     now: DateTime<Utc>,
 ) -> Option<NewDeadLetter> {
-    let properties = original_message::properties(row, &body)?;
-    let death = Death {
-        reason: why.code().to_owned(),
-        detail: why.to_string(),
-        origin: Origin::Worker,
-        key: decision_key(now),
-        at: now,
+    let properties = original_message::properties(row, body)?;
+    let dead = Dead {
+        body,
+        routing_key: &row.event_type,
+        properties: &properties,
     };
-    Some(of_bytes(body, &row.event_type, &properties, death))
+    Some(new_dead_letter(dead, Death::by_decision(why, now)))
 }
 
 /// Tells a decision of the worker's from another one about the same event.
@@ -92,32 +98,29 @@ pub fn decision_key(at: DateTime<Utc>) -> String {
     format!("verdict:{}", at.timestamp_millis())
 }
 
-fn of_bytes(
-    body: Vec<u8>,
-    routing_key: &str,
-    properties: &BasicProperties,
-    death: Death,
-) -> NewDeadLetter {
-    let envelope = Envelope::read(&body).ok();
+fn new_dead_letter(dead: Dead<'_>, death: Death) -> NewDeadLetter {
+    let envelope = Envelope::read(dead.body).ok();
     let own_id = envelope
         .as_ref()
         .map(|envelope| envelope.id.clone().into_owned())
         .filter(|id| !id.contains('\0'));
-    let hash = || format!("sha256-{}", properties_json::hex(&Sha256::digest(&body)));
-    let id = own_id.clone().unwrap_or_else(hash);
-    let message_id = properties.message_id().as_ref();
+    let hash = || {
+        let digest = Sha256::digest(dead.body);
+        format!("sha256-{}", properties_json::hex(&digest))
+    };
+    let message_id = dead.properties.message_id().as_ref();
     NewDeadLetter {
-        id,
+        id: own_id.clone().unwrap_or_else(hash),
         event_id: own_id.or_else(|| message_id.map(|id| clean(id.as_str()))),
         envelope: envelope.as_ref().map(columns),
-        routing_key: clean(routing_key),
-        properties: properties_json::to_json(properties),
+        routing_key: clean(dead.routing_key),
+        body: dead.body.to_vec(),
+        properties: properties_json::to_json(dead.properties),
         reason: death.reason,
         detail: death.detail,
         origin: death.origin,
         death_key: death.key,
         died_at: death.at,
-        body,
     }
 }
 

@@ -122,8 +122,8 @@ async fn run_as_leader<J: Job>(
     pool: &Pool,
     stop: &CancellationToken,
 ) -> Result<Ran, JobError> {
-    // The lock belongs to this connection's session: should the connection break, or this
-    // future be dropped with it, the lock goes as well.
+    // The lock belongs to this connection's session: should the worker die, or the
+    // connection break, the lock goes as well.
     let conn = pool.get().await.map_err(Error::from)?;
     if !job_lock::take(&conn, J::NAME).await? {
         return Ok(Ran::Elsewhere);

@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use chrono::DateTime;
 use domain::{account::Account, ids::AccountId, working_set::WorkingSet};
+use prometheus_client::metrics::counter::Counter;
 use shared::clock;
 use store::{
     Connection, Error, Pool, account,
@@ -19,7 +20,6 @@ use tracing::info;
 
 use crate::{
     jobs::{Job, JobError},
-    metrics::Metrics,
     stripe::client::{Client, ClientError},
 };
 
@@ -30,8 +30,8 @@ pub struct ResolveAccountTies {
     pub pool: Pool,
     /// Stripe's API.
     pub client: Client,
-    /// What is counted.
-    pub metrics: Metrics,
+    /// Counts the accounts that were resolved.
+    pub resolved: Counter,
 }
 
 /// Why an account stays tied.
@@ -71,7 +71,7 @@ impl ResolveAccountTies {
             };
             match self.resolve(&id).await {
                 Ok(()) => {
-                    self.metrics.account_ties_resolved.inc();
+                    self.resolved.inc();
                     info!(
                         account = id.as_str(),
                         "its last snapshot was read from Stripe's API"
@@ -93,8 +93,9 @@ impl ResolveAccountTies {
             let mut set = load(tx, id).await?;
             let _ = set.resolve_tie(id, &asked, snapshot);
             let now = DateTime::from_timestamp_millis(clock::now_unix_millis()).unwrap_or_default();
-            let rewrite = BTreeSet::new();
-            working_set::save(tx, &set, &set.project(), &rewrite, &[], now).await
+            let projection = set.project();
+            let changes = set.changes(&projection, &BTreeSet::new());
+            working_set::save(tx, &changes, now).await
         })
         .await?;
         Ok(())

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use domain::outcome::Decision;
 use lapin::{
     Channel,
     options::{BasicAckOptions, BasicRejectOptions},
@@ -150,7 +151,7 @@ impl Consumer {
             match disposition {
                 Disposition::Ack(decision) => {
                     self.metrics.decision(&decision);
-                    if let domain::outcome::Decision::Dead(why) = &decision {
+                    if let Decision::Dead(why) = &decision {
                         let event = delivery.event_id().unwrap_or("unreadable");
                         warn!(event, reason = why.code(), "dead letter: {why}");
                     }

@@ -77,7 +77,7 @@ async fn record(
     let rows = event_query::find_many(tx, &ids).await?;
     let letters = rows.iter().filter_map(|row| {
         let body = bodies.remove(&row.id)?;
-        death::of_archived(row, body, whys.get(row.id.as_str())?, now)
+        death::of_archived(row, &body, whys.get(row.id.as_str())?, now)
     });
     let letters: Vec<NewDeadLetter> = letters.collect();
     dead_letter::insert_many(tx, &letters).await?;

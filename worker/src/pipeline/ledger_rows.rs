@@ -12,8 +12,8 @@ use store::{
 };
 
 use crate::{
-    dead_letters::death,
-    pipeline::{admission::Admission, process::Decided},
+    dead_letters::death::{self, Dead},
+    pipeline::{admission::Admission, decision::Decided},
 };
 
 /// The ids and bytes to archive: not those of ignored events, which nobody asks for
@@ -87,7 +87,14 @@ pub(super) fn ledger_rows<'a>(
 /// A dead letter for each event that cannot be applied, no two of one id.
 pub(super) fn dead_letters(decided: &[Decided<'_>], now: DateTime<Utc>) -> Vec<NewDeadLetter> {
     let dead = decided.iter().filter_map(|one| match &one.decision {
-        Decision::Dead(why) => Some(death::of_delivery(one.delivery, why, now)),
+        Decision::Dead(why) => {
+            let dead = Dead {
+                body: &one.delivery.body,
+                routing_key: one.delivery.routing_key.as_str(),
+                properties: &one.delivery.properties,
+            };
+            Some(death::of_event(dead, why, now))
+        }
         _ => None,
     });
     let letters: BTreeMap<String, NewDeadLetter> =

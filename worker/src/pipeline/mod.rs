@@ -6,13 +6,15 @@
 //! 3. [`executor`] sees that each delivery of a batch gets a decision: it waits while the
 //!    database is away, and narrows a batch that fails down to one delivery.
 //! 4. [`process`] applies a batch in one transaction: [`admission`] tells which events are
-//!    new, the crate `domain` decides, [`storage`] keeps it ([`postgres`]).
+//!    new, [`decision`] has them decided by the crate `domain`, [`storage`] saves what they
+//!    changed ([`postgres`]).
 //! 5. [`acks`] says which acks answer the batch.
 
 mod acks;
 pub mod admission;
 pub mod batch;
 pub mod consumer;
+mod decision;
 pub mod delivery;
 pub mod executor;
 mod late_refusals;

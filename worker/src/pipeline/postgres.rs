@@ -3,7 +3,7 @@
 use domain::working_set::{Loaded, Missing, Source};
 use futures_util::try_join;
 use store::{
-    Error, Transaction, WriteTx, archive,
+    Error, Transaction, WriteTx, account_transition, archive,
     archive_page::PageBuilder,
     dead_letter, event,
     main_app::booking::Bookings,
@@ -63,19 +63,13 @@ impl<'c> Storage for Postgres<'c> {
         // No two of these write the same row, but for the ledger's and what follows from
         // it.
         let (_, refused_late, ..) = try_join!(
-            working_set::save(
-                lock,
-                changes.set,
-                changes.projection,
-                &changes.rewrite,
-                &changes.transitions,
-                now,
-            ),
+            working_set::save(lock, &changes.objects, now),
             async {
                 event::write(lock, &changes.ledger).await?;
                 dead_letter::insert_many(lock, &changes.dead_letters).await?;
                 late_refusals::write(lock, &changes.outcome_changes, now).await
             },
+            account_transition::write(lock, &changes.transitions),
             replay_item::note(lock, &changes.replay_notes),
             dead_letter::resolve(lock, &changes.resolved),
             archive_pages(lock, changes.archive),

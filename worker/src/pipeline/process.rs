@@ -4,20 +4,18 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    event::Event,
     history::AccountTransition,
-    merge::Change,
-    outcome::{Decision, decide},
-    projection::Projection,
+    ids::AccountId,
+    outcome::Decision,
     reclassify::outcome_changes,
-    rejection::Rejection,
     working_set::{Recheck, WorkingSet},
 };
 use futures_util::try_join;
 use store::archive_page::ArchivePolicy;
 
 use crate::pipeline::{
-    admission::{Admission, Admitted, admit},
+    admission::{Admitted, admit},
+    decision,
     delivery::Delivery,
     ledger_rows, replay_outcomes,
     storage::{BatchChanges, Storage},
@@ -43,14 +41,6 @@ pub struct BatchResult {
     pub refused_late: usize,
 }
 
-/// A delivery of the batch and its decision.
-#[derive(Debug)]
-pub(super) struct Decided<'a> {
-    pub(super) delivery: &'a Delivery,
-    pub(super) admission: Admission,
-    pub(super) decision: Decision,
-}
-
 /// Applies a batch in the caller's transaction: all of its effects and the rows that say
 /// so are committed together, or nothing is.
 ///
@@ -71,20 +61,18 @@ pub async fn process<S: Storage>(
         set.load(storage),
     )?;
     let admitted = admit(work.deliveries, &known);
-    let merged: Vec<Merged> = admitted.iter().map(|one| merge(&mut set, one)).collect();
+    let merged = decision::merge_all(&mut set, &admitted);
     // An event may have named objects that are not loaded yet.
     set.load(storage).await?;
     let projection = set.project();
-    let decided = decide_all(&admitted, merged, &projection);
+    let decided = decision::decide_all(&admitted, merged, &projection.owners);
 
     let archived = ledger_rows::to_archive(work.archive, &decided);
     let archive = store::archive_page::paginate(&archived, now);
     let (replay_notes, resolved) = replay_outcomes::of(&decided);
     let transitions = admitted.iter().filter_map(Admitted::event);
     let changes = BatchChanges {
-        set: &set,
-        projection: &projection,
-        rewrite: rewritten(&admitted),
+        objects: set.changes(&projection, &rewritten(&admitted)),
         transitions: transitions.filter_map(AccountTransition::of).collect(),
         ledger: ledger_rows::ledger_rows(&decided, &archive),
         archive: &archive,
@@ -106,34 +94,7 @@ pub async fn process<S: Storage>(
     })
 }
 
-/// What merging an event changed; `None` where there was nothing to merge.
-type Merged = Option<Result<Change, Rejection>>;
-
-fn merge(set: &mut WorkingSet, admitted: &Admitted<'_>) -> Merged {
-    admitted.event().map(|event: &Event| set.merge(event))
-}
-
-fn decide_all<'a>(
-    admitted: &[Admitted<'a>],
-    merged: Vec<Merged>,
-    projection: &Projection<'_>,
-) -> Vec<Decided<'a>> {
-    let decide_one = |(one, merged): (&Admitted<'a>, Merged)| Decided {
-        delivery: one.delivery,
-        admission: one.admission,
-        decision: match (one.admission, &one.delivery.decoded, merged) {
-            (Admission::Duplicate, ..) => Decision::Duplicate,
-            (_, Err(rejected), _) => Decision::Dead(rejected.rejection.clone()),
-            (admission, Ok(event), merged) => {
-                let merged = merged.unwrap_or(Ok(Change::Unchanged));
-                decide(event, merged, &projection.owners, admission.is_retry())
-            }
-        },
-    };
-    admitted.iter().zip(merged).map(decide_one).collect()
-}
-
-fn rewritten<'a>(admitted: &[Admitted<'a>]) -> BTreeSet<&'a domain::ids::AccountId> {
+fn rewritten<'a>(admitted: &[Admitted<'a>]) -> BTreeSet<&'a AccountId> {
     let accounts = admitted.iter().filter_map(Admitted::account_to_rewrite);
     accounts.collect()
 }

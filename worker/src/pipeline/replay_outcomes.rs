@@ -4,7 +4,7 @@
 use domain::outcome::Decision;
 use store::replay_item::Note;
 
-use crate::pipeline::process::Decided;
+use crate::pipeline::decision::Decided;
 
 /// Dead letters whose event was applied after all, each with the replay that did it.
 type Resolved<'a> = Vec<(&'a str, Option<i64>)>;

@@ -1,14 +1,10 @@
 //! What a batch reads and writes: PostgreSQL in the worker, memory in the model's tests.
 
-use std::{collections::BTreeSet, future::Future};
+use std::future::Future;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    history::AccountTransition,
-    ids::AccountId,
-    projection::Projection,
-    reclassify::OutcomeChange,
-    working_set::{Source, WorkingSet},
+    changes::Changes, history::AccountTransition, reclassify::OutcomeChange, working_set::Source,
 };
 use store::{
     archive_page::PageBuilder, dead_letter::NewDeadLetter, event::LedgerRow, replay_item::Note,
@@ -19,12 +15,8 @@ use crate::pipeline::{admission::Known, delivery::Delivery};
 /// All that one batch changes. It is saved whole or not at all.
 #[derive(Debug)]
 pub struct BatchChanges<'a> {
-    /// The objects, as they are after the batch.
-    pub set: &'a WorkingSet,
-    /// The rows that the main app reads, as they have to be.
-    pub projection: &'a Projection<'a>,
-    /// Accounts whose rows are written anew although nothing changed.
-    pub rewrite: BTreeSet<&'a AccountId>,
+    /// The objects, and the rows that the main app reads.
+    pub objects: Changes<'a>,
     /// The history of hosts.
     pub transitions: Vec<AccountTransition>,
     /// A row for each event that was decided.

@@ -28,7 +28,7 @@ record! {
 
 /// Adds transitions. One of an event that is decided again is written anew, because the
 /// rule may have been mended since.
-pub(crate) async fn write(tx: &WriteTx<'_>, transitions: &[AccountTransition]) -> Result<()> {
+pub async fn write(tx: &WriteTx<'_>, transitions: &[AccountTransition]) -> Result<()> {
     let rows = transitions.iter().map(|transition| Row {
         account: transition.account.to_string(),
         event_created: moment(transition.event_created),

@@ -186,9 +186,9 @@ mod tests {
                 vec!["evt_5"]
             ]
         );
-        for page in &pages {
-            let page = page.compress().unwrap();
-            for ((id, body), (back_id, back)) in page.events.iter().zip(page.events().unwrap()) {
+        for builder in &pages {
+            let page = builder.compress().unwrap();
+            for ((id, body), (back_id, back)) in builder.events.iter().zip(page.events().unwrap()) {
                 assert_eq!((*id, *body), (back_id, back.as_slice()));
             }
         }

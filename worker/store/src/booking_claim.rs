@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use diesel::sql_types::{Integer, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use domain::{
+    changes::ChangedClaim,
     decode::moment,
     ids::{BookingId, ObjectId},
     ownership::{Claimant, Claims, FirstClaim},
@@ -37,13 +38,14 @@ const INVOICE: &str = "invoice";
 const CHECKOUT_SESSION: &str = "session";
 
 impl Row {
-    fn new(booking: BookingId, claimant: &Claimant, first: &FirstClaim) -> Self {
+    fn new(changed: &ChangedClaim<'_>) -> Self {
+        let (claimant, first) = (changed.claimant, changed.first);
         let object_kind = match claimant.object {
             ObjectId::Invoice(_) => INVOICE,
             ObjectId::CheckoutSession(_) => CHECKOUT_SESSION,
         };
         Self {
-            booking: booking.0,
+            booking: changed.booking.0,
             account: claimant.account.to_string(),
             object_kind: object_kind.to_owned(),
             object: claimant.object.as_str().to_owned(),
@@ -92,13 +94,7 @@ pub(crate) async fn load(
 }
 
 /// Writes claims: new ones, and those of which an earlier event came.
-pub(crate) async fn write(
-    tx: &WriteTx<'_>,
-    claims: &[(BookingId, &Claimant, &FirstClaim)],
-) -> Result<()> {
-    let rows: Vec<Row> = claims
-        .iter()
-        .map(|(booking, claimant, first)| Row::new(*booking, claimant, first))
-        .collect();
+pub(crate) async fn write(tx: &WriteTx<'_>, claims: &[ChangedClaim<'_>]) -> Result<()> {
+    let rows: Vec<Row> = claims.iter().map(Row::new).collect();
     Upsert::rows(tx, &rows).await
 }

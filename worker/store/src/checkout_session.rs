@@ -7,6 +7,7 @@ use diesel::sql_types::{Bool, Integer, Jsonb, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use domain::{
     by_claim::ByClaim,
+    changes::ChangedCheckoutSession,
     checkout_session::{CheckoutSession, PaymentStatus, Status},
     decode::moment,
     ids::{BookingId, CheckoutSessionId, InvoiceId},
@@ -47,18 +48,15 @@ record! {
 impl Row {
     /// The row of a session: all its parts merged, since whose booking it is of matters
     /// to its invoice only. `None` where no event was taken.
-    fn new(
-        id: &CheckoutSessionId,
-        by_claim: &ByClaim<CheckoutSession>,
-        is_undecided: bool,
-    ) -> Option<Self> {
+    fn new(changed: &ChangedCheckoutSession<'_>) -> Option<Self> {
+        let by_claim = changed.by_claim;
         let (claim, _) = by_claim.latest()?;
         let whole = by_claim.whole()?;
         let is_plain = by_claim.len() == 1 && whole.is_of_one_event();
         let status = value(&whole.status).map(|status| status.as_str().to_owned());
         let payment_status = value(&whole.payment_status);
         Some(Self {
-            id: id.to_string(),
+            id: changed.id.to_string(),
             account: claim.account.to_string(),
             claimed_booking: claim.booking.map(|booking| booking.0),
             payment_status: payment_status.map(|status| status.as_str().to_owned()),
@@ -67,7 +65,7 @@ impl Row {
             payment_intent: value(&whole.payment_intent).cloned(),
             event_created: moment(whole.latest.created),
             event_id: whole.latest.event_id,
-            is_undecided,
+            is_undecided: changed.is_undecided,
             by_claim: match is_plain {
                 true => None,
                 false => serde_json::to_value(by_claim).ok(),
@@ -142,15 +140,8 @@ pub(crate) async fn load(
     stored.collect()
 }
 
-/// Writes sessions, new ones and known ones; each with whether a claim of it is
-/// undecided.
-pub(crate) async fn write(
-    tx: &WriteTx<'_>,
-    sessions: &[(&CheckoutSessionId, &ByClaim<CheckoutSession>, bool)],
-) -> Result<()> {
-    let rows: Vec<Row> = sessions
-        .iter()
-        .filter_map(|(id, by_claim, is_undecided)| Row::new(id, by_claim, *is_undecided))
-        .collect();
+/// Writes sessions, new ones and known ones.
+pub(crate) async fn write(tx: &WriteTx<'_>, sessions: &[ChangedCheckoutSession<'_>]) -> Result<()> {
+    let rows: Vec<Row> = sessions.iter().filter_map(Row::new).collect();
     Upsert::rows(tx, &rows).await
 }

@@ -14,16 +14,17 @@ use futures_util::FutureExt;
 use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::{Connection, Pool, Result, error::chain, tls::Tls};
+use crate::{ConnectError, Connection, Pool, error::chain, tls::Tls};
 
 /// How long a host may take to accept a connection, and then one may take to be
 /// ready for a query, where `connect_timeout` in the URL says nothing.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a connection of the pool, new ones included.
 const POOL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections of one worker: one writes, the others look after waiting
-/// invoices, undecided accounts and health.
-const POOL_SIZE: u32 = 4;
+/// The most connections of one worker, opened when they are needed: the executor, the
+/// recorder and `/readyz` use one each, a job one for its lock and one for its work. Nobody
+/// who holds one may have to wait for another.
+const POOL_SIZE: u32 = 10;
 
 /// What each connection is set to. A statement that waits for another's row
 /// gives up before it holds back everything else; a transaction whose client
@@ -62,7 +63,7 @@ impl Database {
     ///
     /// # Errors
     /// Postgres cannot be reached, refuses us or does not answer in time.
-    pub async fn connect(&self) -> Result<Connection> {
+    pub async fn connect(&self) -> Result<Connection, ConnectError> {
         Ok(self.connect_in_time().await?)
     }
 

@@ -82,8 +82,13 @@ impl From<RunError> for Error {
     }
 }
 
-impl From<diesel::ConnectionError> for Error {
-    fn from(error: diesel::ConnectionError) -> Self {
+/// A connection could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("the database cannot be reached")]
+pub struct ConnectError(#[from] diesel::ConnectionError);
+
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
         Self::Unavailable(error.into())
     }
 }

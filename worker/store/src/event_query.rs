@@ -52,16 +52,16 @@ pub struct Filter {
     pub object: Option<String>,
     /// One of these outcomes; none given is any.
     pub outcomes: Vec<String>,
-    /// First judged then or later.
+    /// First decided then or later.
     pub since: Option<DateTime<Utc>>,
-    /// First judged before then.
+    /// First decided before then.
     pub until: Option<DateTime<Utc>>,
 }
 
 /// Where a page ends.
 #[derive(Clone, Debug)]
 pub struct Cursor {
-    /// When it was first judged.
+    /// When it was first decided.
     pub first_seen_at: DateTime<Utc>,
     /// Its id.
     pub id: String,

@@ -7,12 +7,13 @@ use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestampt
 use diesel_async::RunQueryDsl;
 use domain::{
     by_claim::ByClaim,
+    changes::ChangedInvoice,
     decode::moment,
     ids::{BookingId, InvoiceId},
     invoice::{Invoice, Status},
     merge::{EventOrder, Register, set_by},
     ownership::Claim,
-    projection::{InvoiceProjection, StoredProjection, WaitingFor},
+    projection::{StoredProjection, WaitingFor},
     working_set::StoredInvoice,
 };
 use serde::{Deserialize, de::Error as _};
@@ -51,11 +52,16 @@ record! {
 }
 
 impl Row {
-    fn new(id: &InvoiceId, known: &ByClaim<Invoice>, projection: &InvoiceProjection) -> Self {
+    fn new(changed: &ChangedInvoice<'_>) -> Self {
+        let ChangedInvoice {
+            id,
+            by_claim,
+            projection,
+        } = changed;
         let (invoice, stored) = (&projection.invoice, &projection.stored);
         let order = &invoice.status.order;
-        let claimed = known.latest().and_then(|(claim, _)| claim.booking);
-        let is_plain = known.len() == 1 && invoice.is_of_one_event();
+        let claimed = by_claim.latest().and_then(|(claim, _)| claim.booking);
+        let is_plain = by_claim.len() == 1 && invoice.is_of_one_event();
         Self {
             id: id.to_string(),
             account: stored.account.to_string(),
@@ -74,7 +80,7 @@ impl Row {
             is_undecided: stored.is_undecided,
             by_claim: match is_plain {
                 true => None,
-                false => serde_json::to_value(known).ok(),
+                false => serde_json::to_value(by_claim).ok(),
             },
         }
     }
@@ -152,13 +158,7 @@ pub(crate) async fn load(
 }
 
 /// Writes invoices, new ones and known ones.
-pub(crate) async fn write(
-    tx: &WriteTx<'_>,
-    invoices: &[(&InvoiceId, &ByClaim<Invoice>, &InvoiceProjection)],
-) -> Result<()> {
-    let rows: Vec<Row> = invoices
-        .iter()
-        .map(|(id, known, projection)| Row::new(id, known, projection))
-        .collect();
+pub(crate) async fn write(tx: &WriteTx<'_>, invoices: &[ChangedInvoice<'_>]) -> Result<()> {
+    let rows: Vec<Row> = invoices.iter().map(Row::new).collect();
     Upsert::rows(tx, &rows).await
 }

@@ -41,7 +41,7 @@ pub mod working_set;
 mod write_tx;
 
 pub use database::Database;
-pub use error::Error;
+pub use error::{ConnectError, Error};
 pub use write_tx::{Transaction, WriteTx, transaction, write};
 
 /// A connection to the database.

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The migrations, in order.
-pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
 
 /// The schema of the worker's own tables.
 const OWN: &str = "stripe";
@@ -144,11 +144,40 @@ pub async fn down(connection: Connection) -> Result<Vec<String>, MigrateError> {
     Ok(undone)
 }
 
-/// Runs and undoes single migrations. No one else migrates as long as it lives.
+/// Runs the next migration alone. Gives back its name; `None` where all have run.
 ///
 /// # Errors
 /// [`MigrateError`].
-pub async fn harness(
+pub async fn run_next(connection: Connection) -> Result<Option<String>, MigrateError> {
+    let mut harness = harness(connection).await?;
+    if !has_pending(&mut harness)? {
+        return Ok(None);
+    }
+    let ran = MigrationHarness::<Pg>::run_next_migration(&mut harness, MIGRATIONS);
+    Ok(names(ran.map(|name| vec![name]))?.pop())
+}
+
+/// Undoes the last migration alone. Gives back its name; `None` where none has run.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn undo_last(connection: Connection) -> Result<Option<String>, MigrateError> {
+    let mut harness = harness(connection).await?;
+    let applied = MigrationHarness::<Pg>::applied_migrations(&mut harness);
+    if names(applied)?.is_empty() {
+        return Ok(None);
+    }
+    let undone = MigrationHarness::<Pg>::revert_last_migration(&mut harness, MIGRATIONS);
+    Ok(names(undone.map(|name| vec![name]))?.pop())
+}
+
+fn has_pending(harness: &mut AsyncMigrationHarness<Connection>) -> Result<bool, MigrateError> {
+    MigrationHarness::<Pg>::has_pending_migration(harness, MIGRATIONS)
+        .map_err(|error| MigrateError::Migration(error.to_string()))
+}
+
+/// Runs and undoes single migrations. No one else migrates as long as it lives.
+async fn harness(
     mut connection: Connection,
 ) -> Result<AsyncMigrationHarness<Connection>, MigrateError> {
     let schema = lock(&mut connection).await?;

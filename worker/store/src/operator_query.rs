@@ -77,7 +77,7 @@ pub async fn waiting_for(mut conn: &Connection, event: &Row) -> Result<Option<St
 
 /// A host, and how far it is.
 #[derive(Clone, Debug, QueryableByName)]
-#[allow(missing_docs, reason = "the README describes the columns")]
+#[allow(missing_docs, reason = "docs/MAIN_APP.md describes the columns")]
 pub struct Host {
     #[diesel(sql_type = Text)]
     pub account: String,

@@ -1,22 +1,18 @@
 //! Loads a working set from the tables, and saves what a batch changed of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    account::Account,
-    history::AccountTransition,
-    ids::{AccountId, BookingId},
-    merge::Change,
+    changes::Changes,
+    ids::BookingId,
     ownership::Booking,
-    projection::{HostRow, Projection},
-    working_set::{Loaded, Missing, Source, WorkingSet},
+    working_set::{Loaded, Missing, Source},
 };
 use futures_util::try_join;
 
 use crate::{
-    Connection, Error, Result, WriteTx, account, account_transition, booking_claim,
-    checkout_session, invoice,
+    Connection, Error, Result, WriteTx, account, booking_claim, checkout_session, invoice,
     main_app::{
         self,
         booking::{self, Bookings},
@@ -71,55 +67,24 @@ impl Source for Tables<'_> {
     }
 }
 
-/// Saves what a batch changed of its working set, and the row of each host in `rewrite`:
-/// it may be gone, or of an older rule.
-pub async fn save(
-    tx: &WriteTx<'_>,
-    set: &WorkingSet,
-    projection: &Projection<'_>,
-    rewrite: &BTreeSet<&AccountId>,
-    transitions: &[AccountTransition],
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let invoices = set.invoices.iter_changes();
-    let invoices = invoices.filter_map(|(id, known, change)| {
-        let projected = projection.invoices.get(id)?;
-        let is_changed =
-            change == Change::Changed || known.projection.as_ref() != Some(&projected.stored);
-        is_changed.then_some((id, &known.by_claim, projected))
-    });
-    let invoices: Vec<_> = invoices.collect();
-    let sessions = set.checkout_sessions.iter_changes();
-    let sessions = sessions.filter_map(|(id, known, change)| {
-        let is_undecided = known.by_claim.is_undecided(&projection.owners);
-        let is_changed = change == Change::Changed || known.is_undecided != is_undecided;
-        is_changed.then_some((id, &known.by_claim, is_undecided))
-    });
-    let sessions: Vec<_> = sessions.collect();
-    let mut claims = Vec::new();
-    for (id, booking) in set.bookings.iter() {
-        for (claimant, first) in booking.changed_claims() {
-            claims.push((*id, claimant, first));
-        }
-    }
-    let accounts = set.accounts.iter_changes();
-    let accounts: Vec<(&AccountId, &Account)> = accounts
-        .filter(|(id, _, change)| *change == Change::Changed || rewrite.contains(id))
-        .map(|(id, account, _)| (id, account))
-        .collect();
-    let hosts = accounts
-        .iter()
-        .map(|(id, account)| HostRow::new(id, account));
-    let hosts: Vec<HostRow> = hosts.collect();
-    let rows = set.invoice_row_changes(projection);
+/// Saves what a batch changed of its working set. Its statements do not write the same
+/// rows.
+pub async fn save(tx: &WriteTx<'_>, changes: &Changes<'_>, now: DateTime<Utc>) -> Result<()> {
+    let Changes {
+        invoices,
+        checkout_sessions,
+        claims,
+        accounts,
+        hosts,
+        invoice_rows,
+    } = changes;
     try_join!(
-        invoice::write(tx, &invoices),
-        checkout_session::write(tx, &sessions),
-        booking_claim::write(tx, &claims),
-        account::write(tx, &accounts),
-        account_transition::write(tx, transitions),
+        invoice::write(tx, invoices),
+        checkout_session::write(tx, checkout_sessions),
+        booking_claim::write(tx, claims),
+        account::write(tx, accounts),
         main_app::host::write(tx, hosts, now),
-        main_app::invoice::write(tx, &rows),
+        main_app::invoice::write(tx, invoice_rows),
     )?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Transactions, and the one lock by which writers take turns.
+//! Transactions, and the one lock that serialises writers.
 
 use std::ops::Deref;
 

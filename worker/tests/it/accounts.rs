@@ -1,8 +1,8 @@
 //! The rules of host onboarding, one by one.
 
+use crate::support::{APPLIED, Lab, STALE, dead_code};
 use harness::stripe::{Account, ApiVersion, Event};
 use serde_json::{Value, json};
-use crate::support::{APPLIED, Lab, STALE, dead_code};
 
 const ID: &str = "acct_a";
 
@@ -208,7 +208,7 @@ async fn disconnecting_and_connecting_again_are_told_apart_by_time() {
     lab.take_one(&connection("evt_4", "deauthorized", 99)).await;
     assert_eq!(host(&lab).await, "ENABLED true");
     let history = lab
-        .rows("SELECT event_id || ' ' || coalesce(status, sign) FROM stripe.account_transition ORDER BY event_created, event_id")
+        .rows("SELECT event_id || ' ' || coalesce(status, change) FROM stripe.account_transition ORDER BY event_created, event_id")
         .await;
     assert_eq!(
         history,
@@ -246,7 +246,7 @@ async fn an_older_snapshot_is_stale_and_a_tie_is_told_by_what_was_before() {
     assert_eq!(lab.take_one(&later).await, APPLIED);
     assert_eq!(host(&lab).await, "ENABLED true");
     assert_eq!(
-        lab.rows("SELECT undecided::text FROM stripe.account").await,
+        lab.rows("SELECT tied::text FROM stripe.account").await,
         ["false"]
     );
     assert_eq!(
@@ -285,14 +285,14 @@ async fn a_tie_that_nothing_decides_is_marked() {
         .await;
     assert_eq!(host(&lab).await, "RESTRICTED true");
     assert_eq!(
-        lab.rows("SELECT undecided::text FROM stripe.account").await,
+        lab.rows("SELECT tied::text FROM stripe.account").await,
         ["true"]
     );
     lab.take_one(&updated("evt_0", account(true, true, true)).at(101))
         .await;
     assert_eq!(host(&lab).await, "ENABLED true");
     assert_eq!(
-        lab.rows("SELECT undecided::text FROM stripe.account").await,
+        lab.rows("SELECT tied::text FROM stripe.account").await,
         ["false"]
     );
 }

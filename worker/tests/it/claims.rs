@@ -1,14 +1,14 @@
 //! Whose a booking is.
 
-use harness::stripe::Event;
-use serde_json::json;
 use crate::support::{
-    APPLIED, Lab, WAITING,
+    APPLIED, Lab,
     claims::{book, with_owners},
     dead_code,
     invoices::{HOST, event, invoice, paid, row, session},
     without,
 };
+use harness::stripe::Event;
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_on_another_accounts_booking_is_dead_and_changes_nothing() {
@@ -54,14 +54,16 @@ async fn an_earlier_claim_that_arrives_later_wins() {
 async fn the_deployments_own_query_decides_whose_a_booking_is() {
     let lab = with_owners().await;
     let mine = paid("evt_1", "7");
-    assert_eq!(lab.take_one(&mine).await, WAITING);
+    assert_eq!(lab.take_one(&mine).await, APPLIED);
+    let waiting = "SELECT waiting FROM stripe.invoice";
+    assert_eq!(lab.rows(waiting).await, ["owner_unknown"]);
     lab.client
         .batch_execute(
             r#"INSERT INTO "Booking" VALUES (7, 'acct_host'), (8, 'acct_other'), (9, NULL)"#,
         )
         .await
         .unwrap();
-    worker::waiting::join(&lab.settler).await.unwrap();
+    lab.retry_waiting().await;
     assert_eq!(row(&lab).await, "7 in_1 PAID");
 
     let mut theirs = paid("evt_2", "8");

@@ -2,6 +2,19 @@
 //! by the command, and is sent again after its cause was put right. It is applied
 //! once.
 
+use crate::support::{
+    Lab,
+    claims::{OWNER_QUERY, book, with_owners},
+    operator::Operator,
+    payments::paid,
+    running::{LETTERS, Options, Running, declare, properties, publish, until},
+};
+use domain::{
+    event::{self as events, Rejected, Rules},
+    outcome::Decision,
+    ownership::MAX_CLAIMS,
+    rejection::Rejection,
+};
 use harness::{
     stripe::{Event, Invoice},
     test_servers::TestBroker,
@@ -14,16 +27,6 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use serde_json::{Value, json};
-use crate::support::{
-    Lab,
-    claims::{OWNER_QUERY, book, with_owners},
-    operator::Operator,
-    payments::paid,
-    running::{LETTERS, Options, Running, declare, properties, publish, until},
-};
-use worker::events::{
-    self, Rejected, Rules, booking::MAX_CLAIMS, rejection::Rejection, verdict::Verdict,
-};
 
 /// The dead letter is found by its reason, and sent again with success: it was
 /// applied once.
@@ -116,8 +119,8 @@ async fn a_booking_that_turns_out_to_be_another_accounts() {
     };
     let worker = Running::with(&broker, broker.url(), lab.worker_url(), options).await;
     publish(&broker, &paid("1", "7")).await;
-    let ledger = "SELECT concat_ws(' ', outcome, reason) FROM stripe.event";
-    until(&lab.client, ledger, "waiting owner_unknown").await;
+    let waiting = "SELECT waiting FROM stripe.invoice";
+    until(&lab.client, waiting, "owner_unknown").await;
     book(&lab, "acct_b").await;
     refused_and_put_right(&lab, &broker).await;
     worker.stop().await;
@@ -162,7 +165,7 @@ async fn a_booking_that_is_named_too_often() {
         lab.take(&drafts)
             .await
             .iter()
-            .all(|verdict| matches!(verdict, Verdict::Settled(_)))
+            .all(|verdict| matches!(verdict, Decision::Applied))
     );
     let worker = Running::start(&broker, lab.worker_url()).await;
     publish(&broker, &paid("1", "7")).await;
@@ -205,7 +208,7 @@ async fn a_wrong_metadata_key() {
 
 /// A release that does not know a status yet.
 fn old_release(body: &[u8], rules: &Rules) -> Result<events::Event, Rejected> {
-    let read = events::read(body, rules)?;
+    let read = events::decode(body, rules)?;
     Err(Rejected {
         header: Some(Box::new(read.header)),
         rejection: Rejection::UnknownStatus {
@@ -214,6 +217,9 @@ fn old_release(body: &[u8], rules: &Rules) -> Result<events::Event, Rejected> {
     })
 }
 
+/// How a release decodes.
+type Decode = fn(&[u8], &Rules) -> Result<events::Event, Rejected>;
+
 /// A release whose handler crashes.
 fn crashing_release(_body: &[u8], _rules: &Rules) -> Result<events::Event, Rejected> {
     panic!("on purpose")
@@ -221,13 +227,13 @@ fn crashing_release(_body: &[u8], _rules: &Rules) -> Result<events::Event, Rejec
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handler_with_a_mistake_and_one_that_crashes() {
-    for (reader, reason) in [
-        (old_release as worker::gather::Reader, "unknown_status"),
+    for (decode, reason) in [
+        (old_release as Decode, "unknown_status"),
         (crashing_release, "delivery_limit"),
     ] {
         let (lab, broker) = (Lab::new().await, TestBroker::new("mistake"));
         let options = Options {
-            reader,
+            decode,
             ..Options::default()
         };
         let worker = Running::with(&broker, broker.url(), lab.worker_url(), options).await;
@@ -268,7 +274,7 @@ async fn what_the_broker_gives_up() {
     let short = properties(&body).with_expiration("1".into());
     broker.publish("invoice.paid", &body, short).await.unwrap();
     broker
-        .until_depth(&broker.dead(), 2, support::running::BOUND)
+        .until_depth(&broker.dead(), 2, crate::support::running::BOUND)
         .await
         .unwrap();
 

@@ -3,6 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::{
+    Lab,
+    running::{Running, properties, until},
+};
 use harness::{
     stripe::{Event, Invoice},
     test_servers::TestBroker,
@@ -11,11 +15,8 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use crate::support::{
-    Lab,
-    running::{Running, properties, until},
-};
-use worker::{dead, store::connect::Database, waiting};
+use store::Database;
+use worker::{amqp::headers, jobs::retry_waiting::RetryWaiting};
 
 fn paid(id: &str) -> Vec<u8> {
     let object = Invoice {
@@ -77,7 +78,7 @@ async fn headers_that_cannot_be_kept_do_not_hold_an_event_up() {
             .unwrap();
     }
     let settled = "SELECT count(*) || ' ' || count(received_at) || ' ' || count(trace_id) \
-        FROM stripe.event WHERE outcome IN ('applied', 'waiting', 'stale')";
+        FROM stripe.event WHERE outcome IN ('applied', 'stale')";
     // Five without a time or without a trace: the rest of the event counts.
     until(
         &lab.client,
@@ -111,7 +112,7 @@ async fn a_dead_event_with_the_largest_headers_costs_nobody_else() {
         let properties = with_headers(&body, &[("other", text(&"a".repeat(130_000)))]);
         let properties = match number {
             1 => properties,
-            _ => support::running::properties(&body),
+            _ => crate::support::running::properties(&body),
         };
         broker
             .publish("invoice.paid", &body, properties)
@@ -144,8 +145,8 @@ async fn a_death_at_no_time_is_written_down() {
     {
         let body = paid(&number.to_string());
         let headers = [
-            (dead::REASON, text("unknown_status")),
-            (dead::AT, AMQPValue::LongLongInt(at)),
+            (headers::DEAD_REASON, text("unknown_status")),
+            (headers::DEAD_AT, AMQPValue::LongLongInt(at)),
         ];
         channel
             .basic_publish(
@@ -174,7 +175,8 @@ async fn a_database_that_accepts_and_says_nothing_is_given_up() {
     let Err(error) = connected.expect("it is given up") else {
         panic!("connected to a peer that says nothing");
     };
-    assert!(error.to_string().contains("no answer"), "{error}");
+    let line = shared::telemetry::report(&error);
+    assert!(line.contains("no answer"), "{line}");
     assert!(started.elapsed() >= Duration::from_secs(1));
 }
 
@@ -183,7 +185,7 @@ async fn a_database_that_accepts_and_says_nothing_is_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn invoices_of_bookings_that_nobody_has_are_looked_at_a_part_at_a_time() {
     let mut lab = Lab::with_bookings(&[]).await;
-    lab.settler.owner_query = Some(r#"SELECT 'acct_a' FROM "Booking" WHERE "id" = $1"#.into());
+    lab.executor.owner_query = Some(r#"SELECT 'acct_a' FROM "Booking" WHERE "id" = $1"#.into());
     let invoice = |number: i32| {
         let object = Invoice {
             id: format!("in_{number}"),
@@ -200,15 +202,15 @@ async fn invoices_of_bookings_that_nobody_has_are_looked_at_a_part_at_a_time() {
 
     // The last in the order of ids comes in its turn, like any other.
     lab.book(99).await;
-    let mut progress = waiting::Progress::default();
-    let mut looked_at = Vec::new();
+    let mut job = RetryWaiting::new(lab.executor.clone());
+    let mut rechecked = Vec::new();
     loop {
-        looked_at.push(waiting::look(&lab.settler, &mut progress, 1).await.unwrap());
-        if progress.is_at_start() {
+        rechecked.push(job.poll(1).await.unwrap());
+        if job.is_at_start() {
             break;
         }
     }
-    assert_eq!(looked_at, [100, 100, 100, 100, 50, 0]);
+    assert_eq!(rechecked, [100, 100, 100, 100, 50, 0]);
     assert_eq!(lab.rows(waiting).await, ["owner_unknown 449"]);
     assert_eq!(lab.invoices().await.len(), 1);
 }

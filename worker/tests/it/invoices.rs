@@ -1,13 +1,14 @@
 //! The rules of invoices and sessions, one by one.
 
-use harness::stripe::{ApiVersion, CheckoutSession, Invoice};
-use serde_json::{Value, json};
 use crate::support::{
-    APPLIED, Lab, STALE, WAITING,
+    APPLIED, Lab, STALE,
     invoices::{event, invoice, paid, row, session},
     without,
 };
-use worker::{events::verdict::Verdict, waiting};
+use domain::outcome::Decision;
+use harness::stripe::{ApiVersion, CheckoutSession, Invoice};
+use serde_json::{Value, json};
+use worker::jobs::retry_waiting::RetryWaiting;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_status_of_stripe_is_one_of_the_main_apps() {
@@ -82,7 +83,8 @@ async fn every_api_version_is_read() {
         };
         let mut completed = event("evt_2", "checkout.session.completed", completed.value());
         completed.version = version;
-        assert_eq!(lab.take_one(&paid).await, WAITING, "{version:?}");
+        assert_eq!(lab.take_one(&paid).await, APPLIED, "{version:?}");
+        assert_eq!(lab.waiting().await, ["in_1 no_booking"]);
         assert_eq!(lab.take_one(&completed).await, APPLIED, "{version:?}");
         assert_eq!(row(&lab).await, "7 in_1 PAID", "{version:?}");
         assert_eq!(lab.ledger("evt_1").await.unwrap().0, "applied");
@@ -97,7 +99,8 @@ async fn a_sparse_event_needs_no_more_than_the_ids() {
         "data": { "object": { "id": "in_1" } },
     });
     let verdicts = lab.take_bytes(&[body.to_string().into_bytes()]).await;
-    assert_eq!(verdicts, [WAITING]);
+    assert_eq!(verdicts, [APPLIED]);
+    assert_eq!(lab.waiting().await, ["in_1 no_booking"]);
     let full = event("evt_2", "invoice.paid", invoice("paid", Some("7")));
     let mut nearly = full.clone();
     for field in [
@@ -135,7 +138,8 @@ async fn a_session_links_its_invoice_as_text_object_or_not_yet() {
     let unlinked = event("evt_1", "checkout.session.completed", session(Value::Null));
     assert_eq!(lab.take_one(&unlinked).await, APPLIED);
     let paid = event("evt_2", "invoice.paid", invoice("paid", None));
-    assert_eq!(lab.take_one(&paid).await, WAITING);
+    assert_eq!(lab.take_one(&paid).await, APPLIED);
+    assert_eq!(lab.waiting().await, ["in_1 no_booking"]);
     let linked = event(
         "evt_3",
         "checkout.session.async_payment_succeeded",
@@ -211,9 +215,9 @@ async fn one_delivery_has_one_effect_however_often_it_comes() {
     let mut again = once.clone();
     again.pending_webhooks = 0;
     let verdicts = lab.take(&[once.clone(), again.clone()]).await;
-    assert_eq!(verdicts, [APPLIED, Verdict::Duplicate]);
+    assert_eq!(verdicts, [APPLIED, Decision::Duplicate]);
     let state = lab.state().await;
-    assert_eq!(lab.take_one(&again).await, Verdict::Duplicate);
+    assert_eq!(lab.take_one(&again).await, Decision::Duplicate);
     assert_eq!(lab.state().await, state);
     assert_eq!(
         lab.ledger("evt_1").await.unwrap(),
@@ -230,16 +234,13 @@ async fn one_delivery_has_one_effect_however_often_it_comes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invoice_waits_for_its_bookings_row() {
     let lab = Lab::with_bookings(&[]).await;
-    assert_eq!(lab.take_one(&paid("evt_1", "7")).await, WAITING);
-    assert_eq!(
-        lab.ledger("evt_1").await.unwrap().1.as_deref(),
-        Some("booking_missing")
-    );
+    assert_eq!(lab.take_one(&paid("evt_1", "7")).await, APPLIED);
+    assert_eq!(lab.waiting().await, ["in_1 booking_missing"]);
     assert!(lab.invoices().await.is_empty());
-    assert_eq!(waiting::join(&lab.settler).await.unwrap(), 0);
+    assert_eq!(lab.retry_waiting().await, 0);
 
     lab.book(7).await;
-    assert_eq!(waiting::join(&lab.settler).await.unwrap(), 1);
+    assert_eq!(lab.retry_waiting().await, 1);
     assert_eq!(row(&lab).await, "7 in_1 PAID");
     assert_eq!(
         lab.ledger("evt_1").await.unwrap(),
@@ -262,9 +263,10 @@ async fn a_foreign_key_that_comes_later_is_respected() {
     lab.grant().await;
     let mut other = paid("evt_2", "2");
     other.object["id"] = json!("in_2");
-    assert_eq!(lab.take_one(&other).await, WAITING);
+    assert_eq!(lab.take_one(&other).await, APPLIED);
+    assert_eq!(lab.waiting().await, ["in_2 booking_missing"]);
     lab.book(2).await;
-    waiting::join(&lab.settler).await.unwrap();
+    lab.retry_waiting().await;
     assert_eq!(lab.invoices().await.len(), 2);
 }
 
@@ -344,26 +346,23 @@ async fn an_invoice_that_cannot_be_joined_does_not_hold_up_the_others() {
     for booking in ["1", "2", "3"] {
         let mut event = paid(&format!("evt_{booking}"), booking);
         event.object["id"] = json!(format!("in_{booking}"));
-        assert_eq!(lab.take_one(&event).await, WAITING);
+        assert_eq!(lab.take_one(&event).await, APPLIED);
     }
     let refuse = r#"ALTER TABLE "Invoice" ADD CONSTRAINT "not_two" CHECK ("bookingId" <> 2)"#;
     lab.client.batch_execute(refuse).await.unwrap();
     for booking in [1, 2, 3] {
         lab.book(booking).await;
     }
-    let mut progress = waiting::Progress::default();
-    let mut look = async || {
-        waiting::look(&lab.settler, &mut progress, 10)
-            .await
-            .unwrap()
-    };
-    assert_eq!(look().await, 3);
+    assert_eq!(lab.waiting().await.len(), 3);
+    let mut job = RetryWaiting::new(lab.executor.clone());
+    let mut poll = async || job.poll(10).await.unwrap();
+    assert_eq!(poll().await, 3);
     let shown = r#"SELECT "stripeInvoiceId" FROM "Invoice" ORDER BY 1"#;
     assert_eq!(lab.rows(shown).await, ["in_1", "in_3"]);
-    assert_eq!(look().await, 0, "it is left alone");
+    assert_eq!(poll().await, 0, "it is skipped");
 
     let allow = r#"ALTER TABLE "Invoice" DROP CONSTRAINT "not_two""#;
     lab.client.batch_execute(allow).await.unwrap();
-    waiting::join(&lab.settler).await.unwrap();
+    lab.retry_waiting().await;
     assert_eq!(lab.rows(shown).await, ["in_1", "in_2", "in_3"]);
 }

@@ -1,32 +1,32 @@
 //! What the ledger and the dead letters say when it turns out late whose a
 //! booking is, or what an invoice waits for.
 
-use harness::stripe::Event;
-use serde_json::{Value, json};
 use crate::support::{
-    APPLIED, Lab, WAITING,
+    APPLIED, Lab,
     claims::{REFUSED, book, claim, with_owners},
     dead_code,
     invoices::{HOST, event, invoice, row, session},
 };
-use worker::{
-    events::verdict::Verdict,
-    keep::Keep,
-    store::{
-        burial::{self, Grave},
-        connect::Database,
-        replay_run,
-    },
+use domain::{ids::BookingId, outcome::Decision, rejection::Rejection};
+use harness::stripe::Event;
+use serde_json::{Value, json};
+use store::{
+    Database,
+    archive_page::ArchivePolicy,
+    dead_letter::{self, NewDeadLetter, Origin, State},
+    replay::{self, Kind},
+    replay_item,
 };
 
 const LETTERS: &str =
     "SELECT concat_ws(' ', id, reason, state, attempts) FROM stripe.dead_letter ORDER BY id";
 const LEDGER: &str = "SELECT concat_ws(' ', id, outcome, reason) FROM stripe.event ORDER BY id";
 
-/// A dead letter as the burial of an event writes it down.
-async fn bury(lab: &Lab, event: &Event, reason: &str, origin: &'static str) {
-    let connection = Database::parse(lab.database.url()).unwrap().connect().await;
-    let grave = Grave {
+/// A dead letter as the recorder writes that of an event.
+async fn record(lab: &Lab, event: &Event, reason: &str, origin: Origin) {
+    let database = Database::parse(lab.database.url()).unwrap();
+    let mut connection = database.connect().await.unwrap();
+    let letter = NewDeadLetter {
         id: event.id.clone(),
         event_id: Some(event.id.clone()),
         envelope: None,
@@ -36,10 +36,13 @@ async fn bury(lab: &Lab, event: &Event, reason: &str, origin: &'static str) {
         reason: reason.into(),
         detail: "As it was.".into(),
         origin,
-        mark: "first".into(),
+        death_key: "first".into(),
         died_at: chrono::DateTime::from_timestamp(harness::stripe::now() - 60, 0).unwrap(),
     };
-    burial::bury(&connection.unwrap(), &grave).await.unwrap();
+    let written = store::write(&mut connection, async |tx| {
+        dead_letter::insert_many(tx, &[letter]).await
+    });
+    written.await.unwrap();
 }
 
 /// What was applied by then becomes a dead letter, as if it had come in order.
@@ -51,9 +54,9 @@ async fn a_claim_that_is_overtaken_leaves_a_dead_letter_with_its_bytes() {
         claim("evt_early", "acct_a", "in_a", 0),
     );
     assert_eq!(lab.take_one(&late).await, APPLIED);
-    assert_eq!(lab.settler.refused_late.get(), 0);
+    assert_eq!(lab.executor.refused_late.get(), 0);
     assert_eq!(lab.take_one(&early).await, APPLIED);
-    assert_eq!(lab.settler.refused_late.get(), 1);
+    assert_eq!(lab.executor.refused_late.get(), 1);
     assert_eq!(
         lab.rows(LEDGER).await,
         ["evt_early applied", &format!("evt_late dead {REFUSED}")]
@@ -74,17 +77,23 @@ async fn a_claim_that_is_overtaken_leaves_a_dead_letter_with_its_bytes() {
     assert_eq!(kept.get::<_, String>(1), "invoice.paid");
     assert_eq!(
         kept.get::<_, String>(2),
-        worker::events::rejection::Rejection::BookingClaimedByOtherAccount { booking: 7 }
-            .to_string()
+        Rejection::BookingClaimedByOtherAccount {
+            booking: BookingId(7)
+        }
+        .to_string()
     );
     assert!(kept.get::<_, bool>(3));
-    // Nothing more comes of it: not by the same event, nor by a later one.
-    assert_eq!(dead_code(&lab.take_one(&late).await), REFUSED);
+    // A later event changes nothing; the same one is the same dead letter once more.
     let more = claim("evt_more", "acct_a", "in_a", 20);
     lab.take_one(&more).await;
     assert_eq!(
         lab.rows(LETTERS).await,
         [format!("evt_late {REFUSED} dead 1")]
+    );
+    assert_eq!(dead_code(&lab.take_one(&late).await), REFUSED);
+    assert_eq!(
+        lab.rows(LETTERS).await,
+        [format!("evt_late {REFUSED} dead 2")]
     );
     assert_eq!(row(&lab).await, "7 in_a PAID");
 }
@@ -98,7 +107,6 @@ async fn a_dead_letter_whose_claim_wins_after_all_is_resolved() {
     let first = claim("evt_3", "acct_b", "in_b", 0);
     assert_eq!(lab.take_one(&winner).await, APPLIED);
     assert_eq!(dead_code(&lab.take_one(&refused).await), REFUSED);
-    bury(&lab, &refused, REFUSED, "worker").await;
     assert_eq!(lab.rows(LETTERS).await, [format!("evt_2 {REFUSED} dead 1")]);
 
     assert_eq!(lab.take_one(&first).await, APPLIED);
@@ -119,7 +127,7 @@ async fn a_dead_letter_whose_claim_wins_after_all_is_resolved() {
     );
     assert_eq!(row(&lab).await, "7 in_b PAID");
 
-    // And back: the bytes that died first are still there.
+    // And back: the bytes that were recorded first are still there.
     let before = claim("evt_4", "acct_a", "in_a", -10);
     assert_eq!(lab.take_one(&before).await, APPLIED);
     assert_eq!(
@@ -133,22 +141,22 @@ async fn a_dead_letter_whose_claim_wins_after_all_is_resolved() {
     assert_eq!(row(&lab).await, "7 in_a PAID");
 }
 
-/// The worker was killed between the verdict and the dead letter, the claim won
-/// before the event came again, and lost later: its bytes are still there.
+/// The claim wins before the refused event comes again, and loses later: its bytes are
+/// archived although its dead letter has them as well.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_verdict_whose_letter_was_never_sent_costs_no_bytes() {
+async fn the_bytes_of_a_refused_event_are_archived() {
     let lab = Lab::new().await;
     lab.take_one(&claim("evt_1", "acct_a", "in_a", 10)).await;
     let refused = claim("evt_2", "acct_b", "in_b", 20);
     assert_eq!(dead_code(&lab.take_one(&refused).await), REFUSED);
     lab.take_one(&claim("evt_3", "acct_b", "in_b", 0)).await;
-    assert_eq!(lab.take_one(&refused).await, Verdict::Duplicate);
+    assert_eq!(lab.take_one(&refused).await, Decision::Duplicate);
     assert_eq!(lab.ledger("evt_2").await.unwrap().0, "applied");
     lab.take_one(&claim("evt_4", "acct_a", "in_a", -10)).await;
     let body = "SELECT body FROM stripe.dead_letter WHERE id = 'evt_2' AND state = 'dead'";
     let row = lab.client.query_one(body, &[]).await.unwrap();
     assert_eq!(row.get::<_, Vec<u8>>(0), refused.bytes());
-    let kept = "SELECT unnest(event_ids) FROM stripe.kept_page ORDER BY 1";
+    let kept = "SELECT unnest(event_ids) FROM stripe.event_archive ORDER BY 1";
     assert_eq!(lab.rows(kept).await, ["evt_1", "evt_2", "evt_3", "evt_4"]);
 }
 
@@ -168,41 +176,39 @@ async fn a_claim_that_waits_for_its_owner_is_decided_when_the_booking_comes() {
         ),
     ] {
         let lab = with_owners().await;
-        assert_eq!(lab.take_one(&paid).await, WAITING);
+        assert_eq!(lab.take_one(&paid).await, APPLIED);
         // Without an invoice of its own the session waits alone.
-        assert_eq!(lab.take_one(&opened).await, WAITING);
-        assert_eq!(
-            lab.rows(LEDGER).await,
-            ["evt_1 waiting owner_unknown", "evt_2 waiting owner_unknown"]
-        );
-        assert_eq!(worker::waiting::join(&lab.settler).await.unwrap(), 2);
+        assert_eq!(lab.take_one(&opened).await, APPLIED);
+        assert_eq!(lab.waiting().await, ["in_1 owner_unknown"]);
+        let undecided = "SELECT id FROM stripe.checkout_session WHERE owner_unknown";
+        assert_eq!(lab.rows(undecided).await.len(), 1);
+        assert_eq!(lab.retry_waiting().await, 2);
         book(&lab, owner).await;
         assert_eq!(lab.rows(LEDGER).await, ledger);
         assert_eq!(lab.rows(LETTERS).await.len(), letters);
         assert_eq!(lab.invoices().await.len(), 1 - letters / 2);
-        // It is decided, and not looked at again.
-        assert_eq!(worker::waiting::join(&lab.settler).await.unwrap(), 0);
+        // It is decided, and not rechecked.
+        assert_eq!(lab.rows(undecided).await.len(), 0);
+        assert_eq!(lab.retry_waiting().await, 0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reason_of_a_waiting_event_is_what_it_waits_for_now() {
+async fn an_invoice_says_what_it_waits_for_now() {
     let lab = Lab::with_bookings(&[]).await;
     let unnamed = event("evt_1", "invoice.paid", invoice("paid", None));
-    assert_eq!(lab.take_one(&unnamed).await, WAITING);
-    assert_eq!(lab.rows(LEDGER).await, ["evt_1 waiting no_booking"]);
+    assert_eq!(lab.take_one(&unnamed).await, APPLIED);
+    assert_eq!(lab.waiting().await, ["in_1 no_booking"]);
     lab.take_one(&event(
         "evt_2",
         "checkout.session.completed",
         session(json!("in_1")),
     ))
     .await;
-    assert_eq!(
-        lab.rows(LEDGER).await,
-        ["evt_1 waiting booking_missing", "evt_2 applied"]
-    );
+    assert_eq!(lab.waiting().await, ["in_1 booking_missing"]);
     lab.book(7).await;
-    worker::waiting::join(&lab.settler).await.unwrap();
+    lab.retry_waiting().await;
+    assert_eq!(lab.waiting().await.len(), 0);
     assert_eq!(lab.rows(LEDGER).await, ["evt_1 applied", "evt_2 applied"]);
 }
 
@@ -210,7 +216,7 @@ async fn the_reason_of_a_waiting_event_is_what_it_waits_for_now() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_whose_bytes_are_not_kept_is_dead_in_the_ledger_alone() {
     let mut lab = Lab::new().await;
-    lab.settler.keep = Keep::Never;
+    lab.executor.archive = ArchivePolicy::Never;
     lab.take_one(&claim("evt_1", "acct_b", "in_b", 10)).await;
     lab.take_one(&claim("evt_2", "acct_a", "in_a", 0)).await;
     assert_eq!(
@@ -258,7 +264,7 @@ async fn a_query_that_changes_its_answer_leaves_no_dead_event_that_is_shown() {
 async fn a_letter_that_is_dead_once_more_says_why() {
     let lab = Lab::new().await;
     let late = claim("evt_1", "acct_b", "in_b", 10);
-    bury(&lab, &late, "maxlen", "broker").await;
+    record(&lab, &late, "maxlen", Origin::Broker).await;
     // Applied since, and then refused.
     assert_eq!(lab.take_one(&late).await, APPLIED);
     lab.take_one(&claim("evt_2", "acct_a", "in_a", 0)).await;
@@ -276,21 +282,26 @@ async fn a_letter_that_is_dead_once_more_says_why() {
 /// Its claim wins while an operator's replay has it in hand, and the replay is
 /// killed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_that_is_given_up_does_not_bury_what_was_accepted_meanwhile() {
+async fn a_replay_that_is_killed_leaves_events_alone_that_were_accepted_meanwhile() {
     let lab = Lab::new().await;
     lab.take_one(&claim("evt_1", "acct_a", "in_a", 10)).await;
     lab.take_one(&claim("evt_2", "acct_a", "in_a", 5)).await;
     // Refused after all, with a letter out of the kept bytes.
     lab.take_one(&claim("evt_3", "acct_b", "in_b", 0)).await;
     let connection = Database::parse(lab.database.url()).unwrap().connect().await;
-    let connection = connection.unwrap();
-    let run = replay_run::start(&connection, "dead_letters", "ada", "all");
+    let mut connection = connection.unwrap();
+    let run = replay::start(&connection, Kind::DeadLetters, "ada", "all");
     let run = run.await.unwrap();
     let ids = ["evt_1".to_owned(), "evt_2".to_owned()];
-    let taken = replay_run::claim(&connection, run, "ada", &ids, "dead");
+    let taken = store::write(&mut connection, async |tx| {
+        let taken = dead_letter::claim_for_replay(tx, run, "ada", &ids, State::Dead).await?;
+        replay_item::add(tx, run, &taken).await?;
+        store::Result::Ok(taken)
+    });
     assert_eq!(taken.await.unwrap().len(), 2);
     lab.take_one(&claim("evt_4", "acct_a", "in_a", -5)).await;
-    replay_run::abandon(&connection, run).await.unwrap();
+    let abandoned = store::write(&mut connection, async |tx| replay::abandon(tx, run).await);
+    abandoned.await.unwrap();
     assert_eq!(
         lab.rows(LEDGER).await,
         [
@@ -308,36 +319,6 @@ async fn a_replay_that_is_given_up_does_not_bury_what_was_accepted_meanwhile() {
             format!("evt_3 {REFUSED} dead 1")
         ]
     );
-}
-
-/// Events from before the ledger knew what they claim wait with their invoice.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_says_no_claim_is_not_looked_at_for_ever() {
-    let lab = with_owners().await;
-    lab.take_one(&claim("evt_1", HOST, "in_1", 0)).await;
-    lab.client
-        .batch_execute(
-            "UPDATE stripe.event SET claimed_booking_id = NULL; \
-             UPDATE stripe.invoice SET waiting = 'booking_claimed_by_other_account'",
-        )
-        .await
-        .unwrap();
-    assert_eq!(worker::waiting::join(&lab.settler).await.unwrap(), 0);
-}
-
-/// A host has its invoice wait, and not wait, over and over.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_invoice_of_many_events_moves_a_bounded_number_of_rows() {
-    let lab = Lab::with_bookings(&[7]).await;
-    let events: Vec<Event> = (0..300)
-        .map(|number| claim(&format!("evt_{number}"), HOST, "in_1", number))
-        .collect();
-    lab.take(&events).await;
-    let mut elsewhere = claim("evt_last", HOST, "in_1", 1_000);
-    elsewhere.object["metadata"] = json!({ "bookingId": "2000000000" });
-    lab.take_one(&elsewhere).await;
-    let waiting = "SELECT count(*)::text FROM stripe.event WHERE outcome = 'waiting'";
-    assert_eq!(lab.rows(waiting).await, ["101"]);
 }
 
 /// Nothing says that ids of two kinds differ: what one waits for is not said of
@@ -360,12 +341,12 @@ async fn an_invoice_and_a_session_of_one_id_are_two_objects() {
         for number in order {
             lab.take_one(&events[number]).await;
         }
-        let waiting = ["evt_1 applied", "evt_2 waiting amount_unknown"];
-        assert_eq!(lab.rows(LEDGER).await, waiting, "{order:?}");
+        assert_eq!(lab.waiting().await, ["both amount_unknown"], "{order:?}");
 
         of_invoice["total"] = json!(500);
         let whole = event("evt_3", "invoice.paid", of_invoice);
         assert_eq!(lab.take_one(&whole).await, APPLIED);
+        assert_eq!(lab.waiting().await.len(), 0, "{order:?}");
         let joined = ["evt_1 applied", "evt_2 applied", "evt_3 applied"];
         assert_eq!(lab.rows(LEDGER).await, joined, "{order:?}");
     }

@@ -1,29 +1,22 @@
 //! Migrations that run again, run many at once and are undone. And the command
 //! `worker migrate`, which says in a line what it did, or why it could not.
 
-mod prisma;
 use std::process::Command;
 
-use diesel::pg::Pg;
-use diesel_migrations::MigrationHarness;
-use prisma::Place;
-use crate::support::migrating::{BOOKING, ROWS, database, down, migrations, up};
-use worker::store::migrate;
+use crate::prisma::{self, Place};
+use crate::support::migrating::{BOOKING, ROWS, count, database, down, up};
+use store::migrations;
 
 /// Runs the next migration.
 async fn one_up(url: &str) -> Option<String> {
     let connection = database(url).connect().await.unwrap();
-    let mut harness = migrate::harness(connection).await.unwrap();
-    let name = harness.run_next_migration(migrate::MIGRATIONS).ok()?;
-    Some(name.to_string())
+    migrations::run_next(connection).await.unwrap()
 }
 
 /// Undoes the last migration.
 async fn one_down(url: &str) -> Option<String> {
     let connection = database(url).connect().await.unwrap();
-    let mut harness = migrate::harness(connection).await.unwrap();
-    let name = MigrationHarness::<Pg>::revert_last_migration(&mut harness, migrate::MIGRATIONS);
-    Some(name.ok()?.to_string())
+    migrations::undo_last(connection).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,7 +34,7 @@ async fn migrating_twice_or_many_at_once_is_harmless() {
         ran.push(task.await.unwrap().unwrap().len());
     }
     ran.sort_unstable();
-    assert_eq!(ran, [0, 0, 0, migrations()], "one of them did it all");
+    assert_eq!(ran, [0, 0, 0, count()], "one of them did it all");
 
     let (listing, rows) = (place.listing().await, place.rows().await);
     assert_eq!(up(&url).await, Ok(Vec::new()));
@@ -51,7 +44,7 @@ async fn migrating_twice_or_many_at_once_is_harmless() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_way_back_the_database_is_as_before() {
-    let all = migrations();
+    let all = count();
     for first in [String::new(), prisma::statements(BOOKING)] {
         let place = Place::after(&first).await;
         let url = place.database.url();
@@ -77,7 +70,7 @@ async fn each_migration_alone_can_be_undone_and_run_again() {
     let place = Place::after(&prisma::statements(BOOKING)).await;
     let url = place.database.url();
     let mut steps = Vec::new();
-    for _ in 0..migrations() {
+    for _ in 0..count() {
         // The list of migrations is there once one has run.
         let before = (!steps.is_empty()).then_some(place.listing().await);
         let name = one_up(url).await.unwrap();
@@ -167,7 +160,7 @@ async fn the_command_makes_the_tables_undoes_them_and_says_so() {
     let before = place.listing().await;
     let (code, said) = migrate(&[], Some(place.database.url()));
     assert_eq!(code, Some(0), "{said}");
-    let all = migrations();
+    let all = count();
     assert_eq!(said.lines().count(), all + 1, "{said}");
     assert!(said.contains(&format!("{all} migrations run")), "{said}");
     assert!(place.listing().await.contains("public.Invoice: relation r"));

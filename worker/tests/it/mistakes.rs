@@ -2,14 +2,17 @@
 //! reading can give, the event is found by it, the handler is mended, the event is
 //! sent again, and it is applied once.
 
-use harness::test_servers::TestBroker;
 use crate::support::{
     Lab,
     operator::Operator,
     payments::nth_paid,
     running::{Options, Running, publish, until},
 };
-use worker::events::{self, Event, Rejected, Rules, rejection::Rejection};
+use domain::{
+    event::{self as events, Event, Rejected, Rules},
+    rejection::Rejection,
+};
+use harness::test_servers::TestBroker;
 
 fn mistakes() -> Vec<Rejection> {
     let field = "data.object";
@@ -29,7 +32,7 @@ fn mistakes() -> Vec<Rejection> {
 
 /// Makes the mistake that the event's number says.
 fn mistaken(body: &[u8], rules: &Rules) -> Result<Event, Rejected> {
-    let header = events::read(body, rules)?.header;
+    let header = events::decode(body, rules)?.header;
     let number: usize = header.id["evt_".len()..].parse().unwrap();
     Err(Rejected {
         header: Some(Box::new(header)),
@@ -41,7 +44,7 @@ fn mistaken(body: &[u8], rules: &Rules) -> Result<Event, Rejected> {
 async fn every_mistake_of_a_handler_can_be_made_good() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("mistakes"));
     let options = Options {
-        reader: mistaken,
+        decode: mistaken,
         ..Options::default()
     };
     let worker = Running::with(&broker, broker.url(), lab.worker_url(), options).await;

@@ -1,48 +1,56 @@
-//! The rules alone, some hundred thousand histories a minute: the worker's
-//! decisions and rows, on tables in memory, are those of the plain reference
-//! after every step. `order.rs` does the same on Postgres.
-
-/// The parts of the support that know no server.
-#[allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test binary uses a part of it"
-)]
-mod support {
-    pub(crate) mod histories;
-    pub(crate) mod memory;
-}
+//! The worker's own batches on tables in memory, some hundred thousand histories a minute:
+//! the decisions and rows are those of the plain reference after every step. `order.rs`
+//! does the same on PostgreSQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use event::Mode;
+use domain::{
+    decode::moment,
+    ids::BookingId,
+    outcome::Decision,
+    projection::{InvoiceRow, RowStatus},
+};
 use harness::reference::{self, Said};
 use proptest::{prelude::*, test_runner::TestCaseError};
+use tokio::runtime::Runtime;
+use worker::pipeline::delivery::Delivery;
+
 use crate::support::{
+    delivery,
     histories::{Arrival, Step, sayings, signs, try_all},
-    memory::{Memory, Took},
-};
-use worker::{
-    events::{self, Event, Rules, account::Standing, fields::moment, onboarding::onboarding},
-    store::app::Shown,
+    memory::{Memory, Tables},
 };
 
 /// Says how many histories each test tries; a few where it is not set.
 const HISTORIES: &str = "MODEL_HISTORIES";
 const USUAL: u32 = 1_500;
 
-fn read(body: &[u8]) -> Event {
-    let rules = Rules {
-        mode: Mode::Test,
-        booking_key: "bookingId".into(),
-    };
-    events::read(body, &rules).unwrap()
+/// What the reference expects of a delivery.
+#[derive(Debug, PartialEq, Eq)]
+enum Taken {
+    /// It is taken in.
+    New,
+    /// It is known.
+    Duplicate,
+    /// Its booking is another account's.
+    Refused,
 }
 
-/// A worker, and what it was told so far.
+impl Taken {
+    fn of(decision: &Decision) -> Self {
+        match decision {
+            Decision::Dead(_) => Self::Refused,
+            Decision::Duplicate => Self::Duplicate,
+            Decision::Applied | Decision::Stale | Decision::Ignored(_) => Self::New,
+        }
+    }
+}
+
+/// A worker on tables in memory, and what it was told so far.
 struct Model<'a> {
+    runtime: &'a Runtime,
     said: &'a [Said],
-    events: Vec<Event>,
+    deliveries: &'a [Delivery],
     memory: Memory,
     taken: BTreeSet<usize>,
 }
@@ -53,30 +61,39 @@ impl Model<'_> {
             Step::Take(range) => self.take(&arrival.order[range.clone()])?,
             Step::Replay(range) => {
                 let again: BTreeSet<usize> = arrival.order[range.clone()].iter().copied().collect();
-                let again: Vec<&Event> = again.iter().map(|place| &self.events[*place]).collect();
-                self.memory.judge_again(&again);
+                let again = again.iter().map(|place| self.deliveries[*place].clone());
+                let again: Vec<Delivery> = again.collect();
+                self.runtime.block_on(self.memory.decide_again(&again));
             }
             // Without a table of bookings there is nothing to make one in.
-            Step::Book(_) if self.memory.bookings.is_none() => {}
-            Step::Book(booking) => self.memory.book(*booking),
+            Step::Book(_) if self.memory.tables().bookings.is_none() => {}
+            Step::Book(booking) => self.runtime.block_on(self.memory.book(BookingId(*booking))),
         }
         self.check()
     }
 
-    fn take(&mut self, unit: &[usize]) -> Result<(), TestCaseError> {
-        let events: Vec<&Event> = unit.iter().map(|place| &self.events[*place]).collect();
-        let took = self.memory.take(&events);
-        let fresh: Vec<bool> = unit.iter().map(|place| self.taken.insert(*place)).collect();
+    fn take(&mut self, batch: &[usize]) -> Result<(), TestCaseError> {
+        let deliveries = batch.iter().map(|place| self.deliveries[*place].clone());
+        let deliveries: Vec<Delivery> = deliveries.collect();
+        let decisions = self.runtime.block_on(self.memory.take(&deliveries));
+        let (known, owners_before) = (self.taken.clone(), reference::owners(&self.told()));
+        self.taken.extend(batch);
         let owners = reference::owners(&self.told());
-        for ((place, fresh), took) in unit.iter().zip(fresh).zip(took) {
+        let mut decided = BTreeSet::new();
+        for (place, decision) in batch.iter().zip(decisions) {
             let said = &self.said[*place];
-            let foreign = |booking: i32| owners[&booking] != said.account;
-            let expected = match fresh {
-                false => Took::Duplicate,
-                true if said.booking.is_some_and(foreign) => Took::Refused,
-                true => Took::New,
+            let is_foreign = |owners: &BTreeMap<i32, String>| {
+                said.booking
+                    .is_some_and(|booking| owners[&booking] != said.account)
             };
-            prop_assert_eq!(took, expected, "{}", said.id);
+            // An event that was dead before the batch is decided again.
+            let has_effect = known.contains(place) && !is_foreign(&owners_before);
+            let expected = match decided.insert(*place) && !has_effect {
+                false => Taken::Duplicate,
+                true if is_foreign(&owners) => Taken::Refused,
+                true => Taken::New,
+            };
+            prop_assert_eq!(Taken::of(&decision), expected, "{}", said.id);
         }
         Ok(())
     }
@@ -90,57 +107,72 @@ impl Model<'_> {
 
     fn check(&self) -> Result<(), TestCaseError> {
         let told = self.told();
-        let expected: BTreeMap<i32, Shown> = reference::shown(&told, self.memory.bookings.as_ref())
+        let tables = self.memory.tables().clone();
+        let bookings = tables.bookings.as_ref();
+        let bookings: Option<BTreeSet<i32>> =
+            bookings.map(|bookings| bookings.iter().map(|booking| booking.0).collect());
+        let row = |shown: reference::Shown| {
+            let (booking, invoice, status, minor, currency, pdf_url, made) = shown;
+            let row = InvoiceRow {
+                booking_id: BookingId(booking),
+                stripe_invoice_id: invoice.into(),
+                pdf_url,
+                amount: reference::major(minor, &currency),
+                currency,
+                status: RowStatus::parse(status),
+                created_at: moment(made),
+            };
+            (row.booking_id, row)
+        };
+        let expected: BTreeMap<BookingId, InvoiceRow> = reference::shown(&told, bookings.as_ref())
             .into_iter()
-            .map(
-                |(booking_id, invoice, status, minor, currency, pdf_url, made)| {
-                    let row = Shown {
-                        booking_id,
-                        stripe_invoice_id: invoice,
-                        pdf_url,
-                        amount: reference::major(minor, &currency),
-                        currency,
-                        status: status.into(),
-                        created_at: moment(made).naive_utc(),
-                    };
-                    (booking_id, row)
-                },
-            )
+            .map(row)
             .collect();
-        prop_assert_eq!(&self.memory.shown, &expected);
+        prop_assert_eq!(&tables.invoice_rows, &expected);
         prop_assert_eq!(self.memory.sessions(), reference::sessions(&told));
         Ok(())
     }
 }
 
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+}
+
 #[test]
 fn invoices_and_sessions_are_as_the_reference_says_after_every_step() {
+    let runtime = runtime();
     try_all(HISTORIES, USUAL, sayings(), |said, arrivals| {
-        let events: Vec<Event> = said
+        let deliveries: Vec<Delivery> = said
             .iter()
-            .map(|said| read(&said.event().bytes()))
+            .map(|said| delivery(&said.event().bytes()))
             .collect();
-        let mut ends: Vec<Memory> = Vec::new();
+        let mut ends: Vec<Tables> = Vec::new();
         for (index, arrival) in arrivals.iter().enumerate() {
             let mut model = Model {
+                runtime: &runtime,
                 said,
-                events: events.clone(),
-                memory: Memory::default(),
+                deliveries: &deliveries,
+                // Every other time there are bookings, and they come one by one.
+                memory: match index % 2 {
+                    1 => Memory::with_bookings(),
+                    _ => Memory::default(),
+                },
                 taken: BTreeSet::new(),
             };
-            // Every other time there are bookings, and they come one by one.
-            model.memory.bookings = (index % 2 == 1).then(BTreeSet::new);
             for step in &arrival.steps {
                 model.step(arrival, step)?;
             }
-            if model.memory.bookings.is_some() {
+            let has_bookings = model.memory.tables().bookings.is_some();
+            if has_bookings {
                 for booking in 1..=3 {
                     model.step(arrival, &Step::Book(booking))?;
                 }
             }
-            let end = Memory {
+            let end = Tables {
                 bookings: None,
-                ..model.memory
+                ..model.memory.tables().clone()
             };
             prop_assert_eq!(&end, ends.first().unwrap_or(&end));
             ends.push(end);
@@ -151,17 +183,19 @@ fn invoices_and_sessions_are_as_the_reference_says_after_every_step() {
 
 #[test]
 fn hosts_are_as_the_reference_says_after_every_step() {
+    let runtime = runtime();
     try_all(HISTORIES, USUAL, signs(), |signs, arrivals| {
-        let events: Vec<Event> = signs
+        let deliveries: Vec<Delivery> = signs
             .iter()
-            .map(|sign| read(&sign.event("acct_a").bytes()))
+            .map(|sign| delivery(&sign.event("acct_a").bytes()))
             .collect();
         for arrival in arrivals {
-            let (mut memory, mut taken) = (Memory::default(), BTreeSet::<usize>::new());
-            for unit in arrival.units() {
-                taken.extend(unit);
-                let unit: Vec<&Event> = unit.iter().map(|place| &events[*place]).collect();
-                memory.take(&unit);
+            let (memory, mut taken) = (Memory::default(), BTreeSet::<usize>::new());
+            for batch in arrival.units() {
+                taken.extend(batch);
+                let batch = batch.iter().map(|place| deliveries[*place].clone());
+                let batch: Vec<Delivery> = batch.collect();
+                runtime.block_on(memory.take(&batch));
                 let told: Vec<_> = taken.iter().map(|place| signs[*place].clone()).collect();
                 prop_assert_eq!(host(&memory), reference::host(&told));
             }
@@ -170,12 +204,11 @@ fn hosts_are_as_the_reference_says_after_every_step() {
     });
 }
 
-/// The status of the one account, whether it can sell, and the winning event.
+/// The status of the one account, whether it can sell, and the event of its latest
+/// snapshot.
 fn host(memory: &Memory) -> (String, bool, Option<String>) {
-    let account = memory.accounts["acct_a"].account().unwrap();
-    let winner = account.standing.as_ref().and_then(Standing::winner);
-    let snapshot = winner.as_ref().map(|winner| winner.snapshot.clone());
-    let shown = onboarding(&account, &snapshot.unwrap_or_default());
-    let event = winner.map(|winner| winner.event_id.to_owned());
-    (shown.status.as_str().into(), shown.can_sell, event)
+    let tables = memory.tables();
+    let (account, host) = (&tables.accounts["acct_a"], &tables.hosts["acct_a"]);
+    let event = account.winner().map(|winner| winner.event_id.to_owned());
+    (host.status.as_str().into(), host.can_sell, event)
 }

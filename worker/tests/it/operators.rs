@@ -3,15 +3,15 @@
 
 use std::{process::Stdio, time::Duration};
 
-use harness::{
-    stripe::{Account, Event},
-    test_servers::TestBroker,
-};
 use crate::support::{
     Lab,
     operator::Operator,
     payments::nth_paid,
     running::{Running, publish, until},
+};
+use harness::{
+    stripe::{Account, Event},
+    test_servers::TestBroker,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -49,9 +49,12 @@ async fn what_happened_to_this_event() {
     until(&lab.client, "SELECT count(*)::text FROM stripe.event", "4").await;
     let operator = Operator::new(lab.worker_url(), &broker);
     for (event, words) in [
-        ("evt_0", &["applied", "kept since", "webhook", "in_0"][..]),
-        ("evt_1", &["waiting", "no_booking"]),
-        ("evt_2", &["ignored", "other_mode", "not kept"]),
+        (
+            "evt_0",
+            &["applied", "archived since", "webhook", "in_0"][..],
+        ),
+        ("evt_1", &["applied", "Waits for", "no_booking"]),
+        ("evt_2", &["ignored", "other_mode", "not archived"]),
     ] {
         let shown = operator.run(&format!("events show {event}")).await.well();
         for word in words {

@@ -6,18 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::test_servers::TestBroker;
 use crate::support::{
     Lab,
     operator::{Operator, done},
     running::declare,
 };
+use harness::test_servers::TestBroker;
 use tokio::io::AsyncReadExt;
 
 /// Dead letters as if they had come over weeks: few with the rare reason.
 const MANY: &str = "
     INSERT INTO stripe.dead_letter (id, event_id, type, account, routing_key, body, properties, reason,
-            detail, origin, mark, first_at, last_at)
+            detail, origin, death_key, first_at, last_at)
         SELECT 'evt_' || lpad(i::text, 6, '0'), 'evt_' || i, (ARRAY['invoice.paid', 'account.updated'])[1 + i % 2],
             'acct_' || i % 1000, 'invoice.paid', convert_to(repeat('body ' || i, 200), 'UTF8'),
             '{\"headers\": []}',
@@ -134,12 +134,12 @@ async fn pruning_leaves_what_is_young_or_open() {
              INSERT INTO stripe.event (id, type, created, outcome, first_seen_at, processed_at) VALUES
                 ('evt_young', 'invoice.paid', now(), 'applied', now() - interval '39 days', now()),
                 ('evt_dead', 'invoice.paid', now(), 'dead', now() - interval '90 days', now() - interval '90 days');
-             INSERT INTO stripe.dead_letter (id, routing_key, body, properties, reason, detail, origin, mark,
+             INSERT INTO stripe.dead_letter (id, routing_key, body, properties, reason, detail, origin, death_key,
                     first_at, last_at, state, changed_at)
                 SELECT id, '', '', '{}', 'x', 'x', 'worker', 'x', now() - interval '90 days', now(), state, now() - age
                 FROM (VALUES ('evt_dead', 'dead', interval '90 days'), ('evt_r', 'resolved', interval '41 days'),
                     ('evt_d', 'discarded', interval '41 days'), ('evt_new', 'resolved', interval '1 day')) AS t (id, state, age);
-             INSERT INTO stripe.kept_page (id, event_ids, ends, bytes, stored_at) VALUES
+             INSERT INTO stripe.event_archive (id, event_ids, ends, bytes, stored_at) VALUES
                 (1, '{evt_a}', '{}', '', now() - interval '31 days'),
                 (2, '{evt_b}', '{}', '', now() - interval '29 days')",
         )
@@ -150,7 +150,7 @@ async fn pruning_leaves_what_is_young_or_open() {
     assert!(dry.out.contains("2500 ledger rows"), "{}", dry.out);
     operator.run("prune --yes").await.well();
     let left = "SELECT id FROM stripe.event UNION ALL SELECT id || ' letter' FROM stripe.dead_letter \
-        UNION ALL SELECT event_ids[1] || ' body' FROM stripe.kept_page ORDER BY 1";
+        UNION ALL SELECT event_ids[1] || ' body' FROM stripe.event_archive ORDER BY 1";
     assert_eq!(
         lab.rows(left).await,
         [
@@ -163,6 +163,6 @@ async fn pruning_leaves_what_is_young_or_open() {
     );
     let none = operator.with("KEEP_EVENTS_DAYS", "0");
     none.run("prune --yes").await.well();
-    let bodies = "SELECT count(*)::text FROM stripe.kept_page";
+    let bodies = "SELECT count(*)::text FROM stripe.event_archive";
     assert_eq!(lab.rows(bodies).await, ["0"]);
 }

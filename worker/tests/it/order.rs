@@ -4,13 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::support::{
+    Lab, delivery,
+    histories::{Step, sayings, signs, try_all},
+};
 use harness::reference;
 use proptest::prelude::*;
-use crate::support::{
-    Lab,
-    histories::{Step, sayings, signs, try_all},
-    item,
-};
 use tokio_util::sync::CancellationToken;
 
 /// Says how many histories each test tries; a few where it is not set. Each is
@@ -25,8 +24,8 @@ async fn run(lab: &Lab, bodies: &[Vec<u8>], units: &[&[usize]], workers: usize) 
         let stop = &stop;
         async move {
             for unit in units.iter().skip(worker).step_by(workers) {
-                let items: Vec<_> = unit.iter().map(|index| item(&bodies[*index])).collect();
-                lab.settler.settle(&items, stop).await.unwrap();
+                let items: Vec<_> = unit.iter().map(|index| delivery(&bodies[*index])).collect();
+                lab.executor.execute(&items, stop).await.unwrap();
             }
         }
     };
@@ -106,7 +105,7 @@ fn bookings_that_appear_at_any_moment_show_what_the_reference_says_after_every_s
                         Step::Book(booking) => {
                             booked.insert(*booking);
                             lab.book(*booking).await;
-                            worker::waiting::join(&lab.settler).await.unwrap();
+                            lab.retry_waiting().await;
                         }
                     }
                     lab.invoices().await

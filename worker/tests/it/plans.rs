@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crate::support::Lab;
+use harness::tokio_postgres::Client;
 use harness::{
     stripe::{Account, CheckoutSession, Event, Invoice},
     wait::{self, Seen},
 };
-use crate::support::Lab;
-use tokio_postgres::Client;
 
 /// Enough rows that reading a whole table is never the better plan.
 const ROWS: &str = r#"
@@ -15,16 +15,16 @@ const ROWS: &str = r#"
     INSERT INTO "Invoice" ("bookingId", "stripeInvoiceId", "pdfUrl", "amount", "currency", "status")
         SELECT i, 'in_old' || i, '', 45, 'eur', 'PAID' FROM generate_series(1, 20000) i;
     INSERT INTO stripe.event (id, type, created, outcome, object_id)
-        SELECT 'evt_old' || i, 'invoice.paid', now(), CASE WHEN i % 20 = 0 THEN 'waiting' ELSE 'applied' END,
+        SELECT 'evt_old' || i, 'invoice.paid', now(), 'applied',
             'in_old' || i FROM generate_series(1, 20000) i;
-    INSERT INTO stripe.invoice (id, account, booking_id, status, event_created, event_id, waiting)
+    INSERT INTO stripe.invoice (id, account, booking_id, status, event_created, event_id, waiting, owner_unknown)
         SELECT 'in_old' || i, 'acct_a', 30000 + i, 'paid', now(), 'evt_old' || i,
-            CASE WHEN i % 20 = 0 THEN 'no_booking' END FROM generate_series(1, 20000) i;
-    INSERT INTO stripe.checkout_session (id, account, invoice_id, event_created, event_id)
-        SELECT 'cs_old' || i, 'acct_a', 'in_old' || i, now(), 'evt_old' || i FROM generate_series(1, 20000) i;
+            CASE WHEN i % 20 = 0 THEN 'no_booking' END, i % 100 = 0 FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.checkout_session (id, account, invoice_id, event_created, event_id, owner_unknown)
+        SELECT 'cs_old' || i, 'acct_a', 'in_old' || i, now(), 'evt_old' || i, i % 100 = 0 FROM generate_series(1, 20000) i;
     INSERT INTO stripe.booking_claim
         SELECT 30000 + i, 'acct_a', 'invoice', 'in_old' || i, now(), 'evt_old' || i FROM generate_series(1, 20000) i;
-    INSERT INTO stripe.account (id, undecided) SELECT 'acct_old' || i, i % 100 = 0 FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.account (id, tied) SELECT 'acct_old' || i, i % 100 = 0 FROM generate_series(1, 20000) i;
     INSERT INTO stripe.account_transition
         SELECT 'acct_old' || i, now(), 'evt_old' || i, 'authorized' FROM generate_series(1, 20000) i;
     INSERT INTO "HostOnboarding" SELECT 'acct_old' || i, NULL, 'ENABLED', true, true, true, true, '{}', '{}',
@@ -54,7 +54,7 @@ const UNUSED: &str = r#"
     FROM pg_stat_user_indexes
     WHERE idx_scan = 0 AND (schemaname = 'stripe' OR relname IN ('Invoice', 'HostOnboarding'))
       -- What operators read; their commands have tests of their own.
-      AND relname NOT IN ('dead_letter', 'replay', 'replay_item', 'kept_page')
+      AND relname NOT IN ('dead_letter', 'replay', 'replay_item', 'event_archive')
       AND indexrelname NOT IN ('event_first_seen_idx', 'event_dead_idx')
       AND indexrelname NOT IN (__EXPECTED__)"#;
 
@@ -126,17 +126,17 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     for event in overtaken(500) {
         lab.take_one(&event).await;
     }
-    worker::waiting::join(&lab.settler).await.unwrap();
+    lab.retry_waiting().await;
     {
-        let conn = lab.settler.pool.get().await.unwrap();
-        store::account::undecided(&conn, "").await.unwrap();
+        let conn = lab.executor.pool.get().await.unwrap();
+        store::account::next_tied(&conn, "").await.unwrap();
     }
 
     // A connection hands its counts over at the latest when it ends.
     let Lab {
-        database, settler, ..
+        database, executor, ..
     } = lab;
-    drop(settler);
+    drop(executor);
     let client = database.connect().await.unwrap();
     // Made for keys only: never read by.
     let unused = UNUSED.replace(
@@ -180,9 +180,9 @@ async fn a_full_unit_reads_no_whole_table_before_there_are_statistics() {
     }
 
     let Lab {
-        database, settler, ..
+        database, executor, ..
     } = lab;
-    drop(settler);
+    drop(executor);
     let client = database.connect().await.unwrap();
     wait::until(
         "the counts handed over",

@@ -3,17 +3,17 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::{
+    Lab,
+    running::{BOUND, Options, Running, declare, properties, until},
+};
+use domain::event::{self as events, Rejected, Rules};
 use harness::{
     servers::rabbitmq,
     stripe::{Event, Invoice},
     test_servers::TestBroker,
 };
 use lapin::options::BasicPublishOptions;
-use crate::support::{
-    Lab,
-    running::{BOUND, Options, Running, declare, properties, until},
-};
-use worker::events::{self, Rejected, Rules};
 
 /// Events in one run: enough that a stop would show.
 const EVENTS: usize = 1500;
@@ -29,7 +29,7 @@ fn paid(id: &str, index: usize) -> Event {
 
 /// Crashes on each event whose id says so.
 fn crashing(body: &[u8], rules: &Rules) -> Result<events::Event, Rejected> {
-    let event = events::read(body, rules)?;
+    let event = events::decode(body, rules)?;
     assert!(!event.header.id.contains("poison"), "on purpose");
     Ok(event)
 }
@@ -68,7 +68,7 @@ async fn drained(poison: usize) -> Duration {
     fill(&broker, &events).await;
     let started = Instant::now();
     let options = Options {
-        reader: crashing,
+        decode: crashing,
         ..Options::default()
     };
     let worker = Running::with(&broker, broker.url(), lab.worker_url(), options).await;

@@ -1,6 +1,13 @@
 //! The worker on its queue while the broker or the database is away. Nothing is
 //! lost, and nothing has its effect twice.
 
+use crate::support::{
+    Lab,
+    consuming::{Worker, until_acked, until_rows},
+    migrated,
+    payments::nth_paid,
+    running::{BOUND, properties, publish},
+};
 use harness::{
     private::PrivateFolder,
     proxy::Proxy,
@@ -9,14 +16,7 @@ use harness::{
     wait::{self, Seen},
 };
 use lapin::{Confirmation, options::QueueDeleteOptions};
-use crate::support::{
-    Lab,
-    consuming::{Worker, until_acked, until_rows},
-    migrated,
-    payments::nth_paid,
-    running::{BOUND, properties, publish},
-};
-use worker::store::connect::Database;
+use store::Database;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_was_committed_but_not_acked_comes_again_without_effect() {
@@ -101,7 +101,7 @@ async fn while_the_database_is_away_the_queue_holds_everything() {
         .await
         .unwrap();
     let connection = Database::parse(database.url()).unwrap().connect().await;
-    store::migrate::up(connection.unwrap()).await.unwrap();
+    store::migrations::up(connection.unwrap()).await.unwrap();
     let broker = TestBroker::new("away");
     let worker = Worker::start(&broker, broker.url(), database.url())
         .consuming()

@@ -1,15 +1,16 @@
 //! What is read of an event: every field that is kept, what is refused and why.
 
+use domain::{
+    account::AccountChange,
+    account_snapshot::AccountSnapshot,
+    event::{self as events, EventData, Rules},
+    ids::BookingId,
+    merge::{Register, value},
+    rejection::Rejection,
+};
 use event::Mode;
 use harness::stripe::{Account, CheckoutSession, Event, Invoice};
 use serde_json::{Value, json};
-use worker::events::{
-    self, Fact, Rules,
-    account::Sign,
-    rejection::Rejection,
-    snapshot::Snapshot,
-    version::{Slot, value},
-};
 
 fn rules() -> Rules {
     Rules {
@@ -20,11 +21,11 @@ fn rules() -> Rules {
 
 fn read(kind: &str, object: Value) -> Result<events::Event, Rejection> {
     let event = Event::new("evt_1", kind, object).of_account("acct_a");
-    events::read(&event.bytes(), &rules()).map_err(|rejected| rejected.rejection)
+    events::decode(&event.bytes(), &rules()).map_err(|rejected| rejected.rejection)
 }
 
-fn text(slot: &Slot<String>) -> Option<&str> {
-    value(slot).map(String::as_str)
+fn text(register: &Option<Register<String>>) -> Option<&str> {
+    value(register).map(String::as_str)
 }
 
 fn invoice(change: impl FnOnce(&mut Value)) -> Result<events::Event, Rejection> {
@@ -39,7 +40,7 @@ fn session(change: impl FnOnce(&mut Value)) -> Result<events::Event, Rejection> 
     read("checkout.session.completed", object)
 }
 
-fn account(change: impl FnOnce(&mut Value)) -> Result<Snapshot, Rejection> {
+fn account(change: impl FnOnce(&mut Value)) -> Result<AccountSnapshot, Rejection> {
     let mut object = Account {
         id: "acct_a".into(),
         ..Account::default()
@@ -47,9 +48,9 @@ fn account(change: impl FnOnce(&mut Value)) -> Result<Snapshot, Rejection> {
     .value();
     change(&mut object);
     let event = read("account.updated", object)?;
-    match event.fact {
-        Fact::Account(fact) => match fact.sign {
-            Sign::Updated(candidate) => Ok(candidate.after),
+    match event.data {
+        EventData::Account(data) => match data.change {
+            AccountChange::Updated(candidate) => Ok(candidate.after),
             other => panic!("{other:?}"),
         },
         other => panic!("{other:?}"),
@@ -66,11 +67,11 @@ fn every_field_of_an_invoice() {
     })
     .unwrap();
     assert_eq!(event.object_id(), Some("in_1Sample"));
-    let Fact::Invoice(fact) = &event.fact else {
+    let EventData::Invoice(data) = &event.data else {
         panic!("{event:?}");
     };
-    assert_eq!(fact.booking, Some(1));
-    let read = &fact.invoice;
+    assert_eq!(data.booking, Some(BookingId(1)));
+    let read = &data.invoice;
     assert_eq!(read.status.value.as_str(), "open");
     assert_eq!(value(&read.total), Some(&4500));
     assert_eq!(value(&read.created), Some(&harness::stripe::SAMPLE_TIME));
@@ -101,7 +102,7 @@ fn every_field_of_an_account() {
     assert_eq!(read.future_currently_due, ["e"]);
     assert_eq!(read.future_deadline, Some(8));
     assert_eq!(read.host_id.as_deref(), Some("42"));
-    assert_eq!(read.kind.as_deref(), Some("express"));
+    assert_eq!(read.account_type.as_deref(), Some("express"));
     assert_eq!(read.card_payments.as_deref(), Some("active"));
     assert_eq!(read.country.as_deref(), Some("ES"));
     assert_eq!(read.default_currency.as_deref(), Some("eur"));
@@ -210,10 +211,10 @@ fn what_just_fits_is_kept() {
 #[test]
 fn an_event_of_the_platform_or_without_an_account() {
     let event = Event::new("evt_1", "account.application.deauthorized", json!({}));
-    let rejected = events::read(&event.bytes(), &rules()).unwrap_err();
+    let rejected = events::decode(&event.bytes(), &rules()).unwrap_err();
     assert_eq!(rejected.rejection, Rejection::MissingAccount);
     assert_eq!(rejected.header.unwrap().id, "evt_1");
-    let unreadable = events::read(b"[]", &rules()).unwrap_err();
+    let unreadable = events::decode(b"[]", &rules()).unwrap_err();
     assert_eq!(unreadable.rejection.code(), "unreadable_event");
     assert!(unreadable.header.is_none());
 }
@@ -221,15 +222,15 @@ fn an_event_of_the_platform_or_without_an_account() {
 #[test]
 fn what_is_not_for_us_says_why() {
     let other = read("customer.created", json!({ "id": "cus_1" })).unwrap();
-    let Fact::Ignored(why) = other.fact else {
+    let EventData::Ignored(why) = other.data else {
         panic!("{other:?}");
     };
     assert_eq!(why.code(), "unhandled_type");
     let mut event = Event::new("evt_1", "invoice.paid", Invoice::default().value());
     event.livemode = true;
-    let event = events::read(&event.bytes(), &rules()).unwrap();
+    let event = events::decode(&event.bytes(), &rules()).unwrap();
     assert!(event.claim().is_none() && event.object_id().is_none());
-    let Fact::Ignored(why) = event.fact else {
+    let EventData::Ignored(why) = event.data else {
         panic!("{event:?}");
     };
     assert_eq!(why.code(), "other_mode");

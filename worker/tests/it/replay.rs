@@ -3,18 +3,18 @@
 
 use std::time::Duration;
 
+use crate::support::{
+    Lab,
+    operator::{Operator, done},
+    running::{BOUND, Options, Running, declare, publish, until},
+};
 use harness::{
     proxy::Proxy,
     stripe::{Event, Invoice},
     test_servers::TestBroker,
     wait::{self, Seen},
 };
-use crate::support::{
-    Lab,
-    operator::{Operator, done},
-    running::{BOUND, Options, Running, declare, publish, until},
-};
-use worker::keep::Keep;
+use store::archive_page::ArchivePolicy;
 
 const STATES: &str = "SELECT state || ' ' || count(*) || ' ' || sum(attempts) \
     FROM stripe.dead_letter GROUP BY state ORDER BY state";
@@ -107,7 +107,8 @@ async fn two_replays_at_once_share_the_work() {
     let operator = Operator::new(lab.worker_url(), &broker);
     let replay = || operator.run("dead-letters replay --all --yes --follow --rate 20 --json");
     let (one, two) = tokio::join!(replay(), replay());
-    let sent = |done: &support::operator::Done| done.objects()[0]["published"].as_u64().unwrap();
+    let sent =
+        |done: &crate::support::operator::Done| done.objects()[0]["published"].as_u64().unwrap();
     let (one, two) = (one.well(), two.well());
     assert_eq!(sent(&one) + sent(&two), 60);
     assert!(sent(&one) > 0 && sent(&two) > 0);
@@ -124,7 +125,7 @@ async fn what_no_queue_takes_is_told_apart_from_what_one_takes() {
     lab.client
         .batch_execute(
             r#"INSERT INTO stripe.dead_letter (id, routing_key, body, properties, reason, detail,
-                origin, mark, first_at, last_at)
+                origin, death_key, first_at, last_at)
             SELECT 'evt_' || i, CASE WHEN i % 3 = 0 THEN 'nobody.wants' ELSE 'invoice.paid' END,
                 '{}', '{}', 'other_object', '', 'worker', '', now(), now()
             FROM generate_series(1, 120) i"#,
@@ -292,14 +293,14 @@ async fn an_event_that_was_dead_and_is_accepted_after_all_can_be_judged_again() 
 async fn without_kept_bytes_there_is_nothing_to_judge_again() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("never"));
     let options = Options {
-        keep: Keep::Never,
+        archive: ArchivePolicy::Never,
         ..Options::default()
     };
     let worker = Running::with(&broker, broker.url(), lab.worker_url(), options).await;
     publish(&broker, &paid(0)).await;
     until(&lab.client, LEDGER, "applied 1 1").await;
     assert_eq!(
-        lab.rows("SELECT count(*)::text FROM stripe.kept_page")
+        lab.rows("SELECT count(*)::text FROM stripe.event_archive")
             .await,
         ["0"]
     );
@@ -309,7 +310,7 @@ async fn without_kept_bytes_there_is_nothing_to_judge_again() {
     assert!(
         replayed
             .out
-            .contains("1 not sent: their bytes are not kept"),
+            .contains("1 not sent: their bytes are not archived"),
         "{}",
         replayed.out
     );
@@ -329,7 +330,7 @@ async fn while_the_database_is_away_the_dead_letters_wait_in_their_queue() {
     let channel = connection.create_channel().await.unwrap();
     for index in 0..5 {
         let body = paid(index).bytes();
-        let properties = support::running::properties(&body);
+        let properties = crate::support::running::properties(&body);
         channel
             .basic_publish(
                 broker.dead().into(),

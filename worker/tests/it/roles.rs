@@ -1,16 +1,16 @@
 //! The worker can do its work with the rights that docs/DATABASE.md gives it, and
 //! neither it nor the reader can do more.
 
+use crate::support::{APPLIED, Lab};
+use harness::tokio_postgres::{Client, error::SqlState};
 use harness::{
     stripe::{Account, Event, Invoice},
     test_servers::roles::{self, READER, WORKER},
 };
-use crate::support::{APPLIED, Lab};
-use tokio_postgres::{Client, error::SqlState};
+use store::{Database, migrations, retention::Kind};
 use worker::{
-    prune,
-    settings::Retention,
-    store::{connect::Database, migrate, retention::Kind},
+    config::Retention,
+    jobs::prune::{self, days},
 };
 
 /// Somebody connected with this role.
@@ -52,7 +52,7 @@ async fn tables(lab: &Lab) -> Vec<String> {
 async fn the_workers_role_is_enough_for_its_work() {
     let lab = Lab::with_bookings(&[7]).await;
     let database = Database::parse(lab.worker_url()).unwrap();
-    migrate::check(database.connect().await.unwrap())
+    migrations::check(database.connect().await.unwrap())
         .await
         .unwrap();
     let paid = |id: &str, status: &str| {
@@ -70,7 +70,7 @@ async fn the_workers_role_is_enough_for_its_work() {
     let mut voided = paid("evt_4", "void");
     voided.created += 1;
     assert_eq!(lab.take_one(&voided).await, APPLIED);
-    assert_eq!(worker::waiting::join(&lab.settler).await.unwrap(), 0);
+    assert_eq!(lab.retry_waiting().await, 0);
     let (stop, retention) = (
         Default::default(),
         Retention {
@@ -79,12 +79,12 @@ async fn the_workers_role_is_enough_for_its_work() {
         },
     );
     for kind in Kind::ALL {
-        let days = prune::days(retention, kind);
-        let pruned = prune::all(&lab.settler.pool, kind, days, &stop).await;
+        let days = days(retention, kind);
+        let pruned = prune::prune(&lab.executor.pool, kind, days, &stop).await;
         assert!(pruned.is_ok(), "{}: {:?}", kind.name(), pruned.err());
     }
     assert!(
-        migrate::up(database.connect().await.unwrap())
+        migrations::up(database.connect().await.unwrap())
             .await
             .is_err()
     );
@@ -150,7 +150,7 @@ async fn the_reader_reads_two_tables_and_writes_none() {
     let mut forbidden = vec![
         r#"SELECT * FROM "Booking""#.to_owned(),
         "SELECT body FROM stripe.dead_letter".to_owned(),
-        "SELECT bytes FROM stripe.kept_page".to_owned(),
+        "SELECT bytes FROM stripe.event_archive".to_owned(),
         r#"UPDATE "HostOnboarding" SET "canSell" = true"#.to_owned(),
         r#"UPDATE "Invoice" SET "status" = 'PAID'"#.to_owned(),
         r#"SELECT nextval('"Invoice_id_seq"')"#.to_owned(),

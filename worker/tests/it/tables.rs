@@ -1,20 +1,19 @@
 //! The tables: made as Prisma makes them, or adopted as the app made them, or
 //! refused.
 
-mod prisma;
 use std::collections::BTreeSet;
 
-use harness::stripe::{Account, Event, Invoice};
-use prisma::{Place, misfits::MISFITS};
+use crate::prisma::{self, Place, misfits::MISFITS};
 use crate::support::{
     APPLIED, Lab,
-    migrating::{BOOKING, ROWS, database, down, migrations, up},
+    migrating::{BOOKING, ROWS, count, database, down, up},
 };
-use worker::store::migrate;
+use harness::stripe::{Account, Event, Invoice};
+use store::migrations;
 
 async fn check(url: &str) -> Result<(), String> {
     let connection = database(url).connect().await.unwrap();
-    let done = migrate::check(connection).await;
+    let done = migrations::check(connection).await;
     done.map_err(|error| shared::telemetry::report(&error))
 }
 
@@ -27,7 +26,7 @@ async fn prismas(models: &[&str]) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_database_gets_what_prisma_makes_and_nothing_else() {
     let place = Place::new().await;
-    assert_eq!(up(place.database.url()).await.unwrap().len(), migrations());
+    assert_eq!(up(place.database.url()).await.unwrap().len(), count());
 
     let public = place.listing_of("public").await;
     assert_eq!(public, prismas(&["Invoice", "HostOnboarding"]).await);
@@ -138,7 +137,7 @@ async fn a_table_that_does_not_fit_is_refused_by_name_and_difference_before_anyt
         place.run(change).await;
         let before = place.listing().await;
         let expected =
-            format!("the table {table} does not fit the model in the README: {difference}");
+            format!("the table {table} does not fit the model in docs/MAIN_APP.md: {difference}");
         let refused = up(place.database.url()).await.unwrap_err();
         assert_eq!(refused, expected, "{change}");
         assert_eq!(refused.lines().count(), 1);
@@ -199,7 +198,7 @@ async fn a_table_that_was_changed_since_is_refused_at_the_next_start() {
     for refused in [up(url).await.unwrap_err(), check(url).await.unwrap_err()] {
         assert_eq!(
             refused,
-            "the table \"Invoice\" does not fit the model in the README: \
+            "the table \"Invoice\" does not fit the model in docs/MAIN_APP.md: \
              there is no such table (was it migrated, or dropped since?)"
         );
     }

@@ -7,7 +7,7 @@ use harness::{
     private::PrivateFolder,
     servers::{Durability, Postgres, PostgresOptions},
 };
-use worker::store::connect::Database;
+use store::Database;
 
 /// Who answers under `localhost` and `127.0.0.1`.
 struct Server {
@@ -41,7 +41,7 @@ impl Server {
         let Err(error) = database.connect().await else {
             panic!("connected to {host} with {parameters}");
         };
-        let line = error.to_string();
+        let line = shared::telemetry::report(&error);
         let (_user, password) = self.credentials.split_once(':').unwrap();
         assert!(!line.contains(password), "{line}");
         line

@@ -1,15 +1,19 @@
 //! What cannot be read, what is not for us, and a reference that is no booking:
 //! each changes nothing, says why, and costs nobody else.
 
+use crate::support::{
+    APPLIED, Lab, OTHER_MODE, UNHANDLED, dead_code, delivery,
+    invoices::{HOST, event, paid, row, session},
+};
+use domain::{
+    event::{EventData, IgnoreReason},
+    outcome::Decision,
+};
 use harness::stripe::Event;
 use serde_json::{Value, json};
-use crate::support::{
-    APPLIED, IGNORED, Lab, dead_code,
-    invoices::{HOST, event, paid, row, session},
-    item,
-};
+use store::archive_page::ArchivePolicy;
 use tokio_util::sync::CancellationToken;
-use worker::{events::verdict::Verdict, settle::Settlement};
+use worker::pipeline::{delivery::Delivery, executor::Disposition};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_dead_with_its_reason_and_costs_nobody_else() {
@@ -98,15 +102,15 @@ async fn what_is_not_for_us_is_ignored_and_says_why() {
     let lab = Lab::new().await;
     let mut live = paid("evt_1", "7");
     live.livemode = true;
-    assert_eq!(lab.take_one(&live).await, IGNORED);
+    assert_eq!(lab.take_one(&live).await, OTHER_MODE);
     let unknown = event(
         "evt_2",
         "charge.succeeded",
         json!({ "id": "ch_1", "object": "charge" }),
     );
-    assert_eq!(lab.take_one(&unknown).await, IGNORED);
+    assert_eq!(lab.take_one(&unknown).await, UNHANDLED);
     let thin = harness::stripe::thin_event("evt_3", "v2.core.account[requirements].updated", HOST);
-    assert_eq!(lab.take_bytes(&[thin]).await, [IGNORED]);
+    assert_eq!(lab.take_bytes(&[thin]).await, [UNHANDLED]);
     assert_eq!(
         lab.ledger("evt_1").await.unwrap().1.as_deref(),
         Some("other_mode")
@@ -139,26 +143,26 @@ async fn a_reference_that_is_no_booking_is_not_ours() {
 async fn what_was_for_nobody_is_judged_again_once_it_is_for_us() {
     let mut lab = Lab::new().await;
     let right = paid("evt_1", "7");
-    let taken_for_live = |mut item: worker::process::Item| {
-        if let Ok(event) = &mut item.reading {
-            event.fact = worker::events::Fact::Ignored(worker::events::Ignored::OtherMode);
+    let taken_for_live = |mut delivery: Delivery| {
+        if let Ok(event) = &mut delivery.decoded {
+            event.data = EventData::Ignored(IgnoreReason::OtherMode);
         }
-        item
+        delivery
     };
     let stop = CancellationToken::new();
-    let wrong = [taken_for_live(item(&right.bytes()))];
-    for verdict in [IGNORED, Verdict::Duplicate] {
-        let settled = lab.settler.settle(&wrong, &stop).await.unwrap();
-        assert_eq!(settled, [Settlement::Verdict(verdict)]);
+    let wrong = [taken_for_live(delivery(&right.bytes()))];
+    for decision in [OTHER_MODE, Decision::Duplicate] {
+        let settled = lab.executor.execute(&wrong, &stop).await.unwrap();
+        assert_eq!(settled, [Disposition::Ack(decision)]);
     }
-    lab.settler.keep = worker::keep::Keep::Compressed;
+    lab.executor.archive = ArchivePolicy::Compressed;
     assert_eq!(lab.take_one(&right).await, APPLIED);
     assert_eq!(row(&lab).await, "7 in_1 PAID");
     assert_eq!(
         lab.ledger("evt_1").await.unwrap(),
         ("applied".into(), None, 2)
     );
-    assert_eq!(lab.take_one(&right).await, Verdict::Duplicate);
+    assert_eq!(lab.take_one(&right).await, Decision::Duplicate);
 }
 
 /// Two endpoints can have two API versions.
@@ -173,8 +177,8 @@ async fn of_two_renderings_of_one_event_the_readable_one_counts() {
     ] {
         let lab = Lab::new().await;
         let mut verdicts = lab.take_bytes(&together).await;
-        verdicts.sort_by_key(|verdict| *verdict == Verdict::Duplicate);
-        assert_eq!(verdicts, [APPLIED, Verdict::Duplicate]);
+        verdicts.sort_by_key(|verdict| *verdict == Decision::Duplicate);
+        assert_eq!(verdicts, [APPLIED, Decision::Duplicate]);
         assert_eq!(row(&lab).await, "7 in_1 PAID");
         assert_eq!(
             lab.ledger("evt_1").await.unwrap(),

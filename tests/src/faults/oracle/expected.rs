@@ -12,8 +12,6 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Expected {
     tables: [BTreeSet<String>; 6],
-    /// What is kept of every invoice.
-    pub(super) kept: BTreeMap<String, Kept>,
     /// Whose each booking is.
     owners: BTreeMap<i32, String>,
     /// Bookings that more than one account claims: how often one of their events
@@ -43,7 +41,6 @@ impl Expected {
                 claims(&said),
                 transitions(&signs),
             ],
-            kept,
             owners: reference::owners(&said),
             contested: contested(&said),
         }

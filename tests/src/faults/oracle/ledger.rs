@@ -6,10 +6,7 @@ use anyhow::Result;
 use tokio_postgres::Client;
 
 use super::{Findings, expected::Expected};
-use crate::{
-    faults::world::{Tale, World},
-    reference::What,
-};
+use crate::faults::world::{Tale, World};
 
 /// A row of the ledger.
 struct Row {
@@ -61,7 +58,7 @@ pub(super) async fn examine(
     for id in rows.keys() {
         findings.wrong(format!("{id} was never sent, but is in the ledger"));
     }
-    let query = "SELECT unnest(event_ids) FROM stripe.kept_page";
+    let query = "SELECT unnest(event_ids) FROM stripe.event_archive";
     findings.compare("kept bytes", &kept, &column(client, query).await?);
     // A delivery limit that was reached is an event without an effect.
     let query = "SELECT id FROM stripe.dead_letter WHERE state <> 'resolved' AND origin = 'worker'";
@@ -87,17 +84,7 @@ fn judge(tale: &Tale, row: &Row, expected: &Expected, findings: &mut Findings) {
         Tale::Object(said) if expected.is_refused(said) => {
             row.outcome == "dead" && reason == Some("booking_claimed_by_other_account")
         }
-        Tale::Object(said) => {
-            let waiting = match &said.what {
-                What::Invoice { id, .. } => expected.kept.get(id).and_then(|kept| kept.waiting),
-                What::Session { .. } => None,
-            };
-            match waiting {
-                Some(why) => row.outcome == "waiting" && reason == Some(why),
-                None => is_settled,
-            }
-        }
-        Tale::Account { .. } => is_settled,
+        Tale::Object(_) | Tale::Account { .. } => is_settled,
         Tale::Flawed { flaw, .. } => row.outcome == "dead" && reason == Some(flaw.reason()),
         Tale::Unwanted { .. } => false,
     };

@@ -1,19 +1,21 @@
-//! Which snapshot of an account stands, and how far the host is.
+//! Which snapshot of an account is the latest, and how far the host is.
 
-use super::{Account, Candidate, MAX_TIED, Sign, Standing as Snapshots};
+use super::{Account, AccountChange, Candidate, LatestSnapshots, MAX_TIED};
 use crate::{
+    account_snapshot::AccountSnapshot,
+    ids::AccountId,
+    merge::Change,
     onboarding::{Status, onboarding},
-    snapshot::Snapshot,
-    version::Change,
-    world::World,
+    tests::{Memory, load},
+    working_set::WorkingSet,
 };
 
 const START: i64 = 1_760_000_000;
 
-fn snapshot(country: &str) -> Snapshot {
-    Snapshot {
+fn snapshot(country: &str) -> AccountSnapshot {
+    AccountSnapshot {
         country: Some(country.into()),
-        ..Snapshot::default()
+        ..AccountSnapshot::default()
     }
 }
 
@@ -24,70 +26,76 @@ fn candidate(country: &str) -> Candidate {
     }
 }
 
+fn updated(country: &str) -> AccountChange {
+    AccountChange::Updated(Box::new(candidate(country)))
+}
+
 #[test]
 fn an_account_knows_its_first_and_its_last_event() {
     let mut account = Account::default();
     assert_eq!(account.last_event(), None);
-    for (at, sign) in [(20, Sign::Authorized), (30, Sign::Deauthorized)] {
-        let _ = account.join(START + at, &format!("evt_{at}"), &sign);
+    for (at, change) in [
+        (20, AccountChange::Authorized),
+        (30, AccountChange::Deauthorized),
+    ] {
+        let _ = account.merge(START + at, &format!("evt_{at}"), &change);
     }
     assert_eq!(account.last_event(), Some(START + 30));
     assert_eq!(account.first_event, Some(START + 20));
-    let earlier = Sign::Updated(Box::new(candidate("PT")));
-    assert_eq!(account.join(START, "evt_0", &earlier), Change::Changed);
+    let earlier = account.merge(START, "evt_0", &updated("PT"));
+    assert_eq!(earlier, Change::Changed);
     assert_eq!(account.last_event(), Some(START + 30));
     assert_eq!(account.first_event, Some(START));
 }
 
 #[test]
-fn of_one_second_the_greatest_event_ids_stay() {
+fn of_one_second_the_greatest_event_ids_are_kept() {
     let mut account = Account::default();
     let nth = |number: usize| format!("evt_{number:03}");
-    let mut join = |number| {
-        let sign = Sign::Updated(Box::new(candidate(&nth(number))));
-        let change = account.join(START, &nth(number), &sign);
-        let kept = account.standing.as_ref().unwrap().candidates.keys();
+    let mut merge = |number| {
+        let change = account.merge(START, &nth(number), &updated(&nth(number)));
+        let kept = account.latest.as_ref().unwrap().candidates.keys();
         (change, kept.cloned().collect::<Vec<_>>())
     };
     for number in 1..=MAX_TIED {
-        let (change, kept) = join(number);
+        let (change, kept) = merge(number);
         assert_eq!((change, kept.len()), (Change::Changed, number));
     }
-    let (change, kept) = join(MAX_TIED + 1);
+    let (change, kept) = merge(MAX_TIED + 1);
     assert_eq!((change, kept.len()), (Change::Changed, MAX_TIED));
     assert_eq!(kept.first(), Some(&nth(2)));
-    let (change, kept) = join(0);
+    let (change, kept) = merge(0);
     assert_eq!((change, kept.len()), (Change::Unchanged, MAX_TIED));
     assert_eq!(kept.first(), Some(&nth(2)));
 }
 
 #[test]
-fn a_tie_is_undecided_until_somebody_settles_it() {
-    let tie = |countries: [&str; 2], settled: Option<Snapshot>| Snapshots {
+fn snapshots_of_one_second_are_tied_until_the_api_tells_the_last() {
+    let latest = |countries: [&str; 2], api_snapshot: Option<AccountSnapshot>| LatestSnapshots {
         created: START,
         candidates: [("evt_1", countries[0]), ("evt_2", countries[1])]
             .map(|(id, country)| (id.to_owned(), candidate(country)))
             .into(),
-        settled,
+        api_snapshot,
     };
-    let undecided = |snapshots: &Snapshots| snapshots.winner().unwrap().undecided;
-    assert!(undecided(&tie(["PT", "ES"], None)));
-    assert!(!undecided(&tie(["PT", "PT"], None)), "both say the same");
-    let settled = tie(["PT", "ES"], Some(snapshot("FR")));
-    assert!(!undecided(&settled));
-    assert_eq!(settled.winner().unwrap().snapshot, &snapshot("FR"));
-    assert!(!undecided(&tie(["PT", "PT"], Some(snapshot("FR")))));
+    let is_tied = |latest: &LatestSnapshots| latest.winner().unwrap().is_tied;
+    assert!(is_tied(&latest(["PT", "ES"], None)));
+    assert!(!is_tied(&latest(["PT", "PT"], None)), "both are the same");
+    let resolved = latest(["PT", "ES"], Some(snapshot("FR")));
+    assert!(!is_tied(&resolved));
+    assert_eq!(resolved.winner().unwrap().snapshot, &snapshot("FR"));
+    assert!(!is_tied(&latest(["PT", "PT"], Some(snapshot("FR")))));
 }
 
 #[test]
-fn the_deadline_is_todays_or_else_the_next() {
-    let enabled = || Snapshot {
+fn the_deadline_is_todays_or_else_the_future_one() {
+    let enabled = || AccountSnapshot {
         charges_enabled: true,
         payouts_enabled: true,
         details_submitted: true,
-        ..Snapshot::default()
+        ..AccountSnapshot::default()
     };
-    let seen = |snapshot: &Snapshot| {
+    let seen = |snapshot: &AccountSnapshot| {
         let seen = onboarding(&Account::default(), snapshot);
         (seen.status, seen.deadline)
     };
@@ -104,24 +112,50 @@ fn the_deadline_is_todays_or_else_the_next() {
     assert_eq!(seen(&without_time), (Status::Enabled, None));
 }
 
-/// What the API said was said of the snapshots that were known when it was asked.
+/// The answer of the API is about the snapshots that were known when it was asked.
 #[test]
-fn what_the_api_said_settles_the_tie_that_it_was_asked_about() {
-    let world = |countries: &[&str]| {
+fn the_api_resolves_only_the_tie_that_it_was_asked_about() {
+    let account = |countries: &[&str]| {
         let mut account = Account::default();
         for country in countries {
-            let sign = Sign::Updated(Box::new(candidate(country)));
-            let _ = account.join(START, &format!("evt_{country}"), &sign);
+            let _ = account.merge(START, &format!("evt_{country}"), &updated(country));
         }
-        let mut world = World::of_account("acct_a");
-        world.accounts.insert("acct_a".into(), account);
-        world
+        account
     };
-    let asked = world(&["PT", "ES"]);
-    let settled = |mut now: World| {
-        now.settle_account("acct_a", &asked, snapshot("FR"));
-        now.accounts["acct_a"].standing.clone().unwrap().settled
+    let id = AccountId::from("acct_a");
+    let asked = account(&["PT", "ES"]);
+    let resolved = |now: Account| {
+        let mut source = Memory::default();
+        source.accounts.insert(id.clone(), now);
+        let mut set = WorkingSet::for_account(&id);
+        load(&mut set, &source);
+        let change = set.resolve_tie(&id, &asked, snapshot("FR"));
+        let (_, account, tracked) = set.accounts.iter_changes().next().unwrap();
+        assert_eq!(tracked, change);
+        let latest = account.latest.clone();
+        (change, latest.and_then(|latest| latest.api_snapshot))
     };
-    assert_eq!(settled(world(&["PT", "ES"])), Some(snapshot("FR")));
-    assert_eq!(settled(world(&["PT", "ES", "IT"])), None);
+    let known = resolved(account(&["PT", "ES"]));
+    assert_eq!(known, (Change::Changed, Some(snapshot("FR"))));
+    let newer = resolved(account(&["PT", "ES", "IT"]));
+    assert_eq!(newer, (Change::Unchanged, None));
+    // An account without a snapshot has no tie.
+    assert_eq!(resolved(account(&[])), (Change::Unchanged, None));
+}
+
+#[test]
+fn a_new_snapshot_of_the_second_removes_the_api_snapshot() {
+    let mut account = Account::default();
+    for country in ["PT", "ES"] {
+        let _ = account.merge(START, &format!("evt_{country}"), &updated(country));
+    }
+    let asked = account.clone();
+    assert_eq!(account.resolve_tie(&asked, snapshot("FR")), Change::Changed);
+    let again = account.merge(START, "evt_PT", &updated("PT"));
+    assert_eq!(again, Change::Unchanged);
+    assert!(!account.winner().unwrap().is_tied);
+    let newer = account.merge(START, "evt_IT", &updated("IT"));
+    assert_eq!(newer, Change::Changed);
+    assert!(account.winner().unwrap().is_tied);
+    assert_eq!(account.latest.unwrap().api_snapshot, None);
 }

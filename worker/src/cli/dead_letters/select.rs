@@ -19,7 +19,7 @@ use crate::cli::{
 pub(super) enum State {
     /// It waits for an operator
     Dead,
-    /// It was sent again and is not judged yet
+    /// It was sent again and is not decided yet
     Replayed,
     /// It was applied after all
     Resolved,

@@ -1,7 +1,8 @@
 use super::*;
+use crate::amqp::headers as headers_of;
 
 fn now() -> DateTime<Utc> {
-    fields::moment(2_000_000_000)
+    moment(2_000_000_000)
 }
 
 fn text(text: &str) -> AMQPValue {
@@ -40,24 +41,27 @@ fn the_broker_tells_its_reason_in_every_version() {
     for properties in [old, new] {
         let death = death(&properties, now());
         assert_eq!(death.reason, "delivery_limit");
-        assert_eq!(death.origin, "delivery_limit");
-        assert_eq!(death.mark, "delivery_limit:1:1760000000");
-        assert_eq!(death.at, fields::moment(1_760_000_000));
+        assert_eq!(death.origin, Origin::DeliveryLimit);
+        assert_eq!(death.key, "delivery_limit:1:1760000000");
+        assert_eq!(death.at, moment(1_760_000_000));
     }
     for reason in ["rejected", "expired", "maxlen", "brand-new"] {
         let death = death(&headers(&[("x-first-death-reason", text(reason))]), now());
-        assert_eq!((death.reason.as_str(), death.origin), (reason, "broker"));
+        assert_eq!(
+            (death.reason.as_str(), death.origin),
+            (reason, Origin::Broker)
+        );
         assert_eq!(death.at, now());
     }
 }
 
 #[test]
 fn the_latest_death_counts() {
-    let with = |verdict_at: i64, broker_at: u64| {
+    let with = |worker_at: i64, broker_at: u64| {
         let properties = headers(&[
-            (dead::REASON, text("unknown_status")),
-            (dead::DETAIL, text("A sentence.")),
-            (dead::AT, AMQPValue::LongLongInt(verdict_at)),
+            (headers_of::DEAD_REASON, text("unknown_status")),
+            (headers_of::DEAD_DETAIL, text("A sentence.")),
+            (headers_of::DEAD_AT, AMQPValue::LongLongInt(worker_at)),
             ("x-death", x_death("delivery_limit", broker_at, 2)),
         ]);
         death(&properties, now()).reason
@@ -70,7 +74,10 @@ fn the_latest_death_counts() {
 fn a_message_without_a_reason_is_kept_too() {
     let death = death(&BasicProperties::default(), now());
     assert_eq!((death.reason.as_str(), death.at), ("unknown", now()));
-    let nul = headers(&[(dead::REASON, text("a\0b")), ("x-death", AMQPValue::Void)]);
+    let nul = headers(&[
+        (headers_of::DEAD_REASON, text("a\0b")),
+        ("x-death", AMQPValue::Void),
+    ]);
     assert_eq!(super::death(&nul, now()).reason, "a\u{fffd}b");
 }
 
@@ -81,8 +88,8 @@ fn whatever_a_dead_letter_says_can_be_stored() {
     let long = "ä".repeat(5000);
     for millis in [i64::MIN, -1, i64::MAX] {
         let properties = headers(&[
-            (dead::REASON, text(&long)),
-            (dead::AT, AMQPValue::LongLongInt(millis)),
+            (headers_of::DEAD_REASON, text(&long)),
+            (headers_of::DEAD_AT, AMQPValue::LongLongInt(millis)),
         ]);
         let death = death(&properties, now());
         assert_eq!(death.reason, "ä".repeat(127));

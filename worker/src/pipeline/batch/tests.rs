@@ -1,5 +1,5 @@
-//! Every schedule of a broker that delivers, of the reading and of a worker that
-//! takes sets and stops at some moment.
+//! Every schedule of a broker that delivers, of the decoding and of a worker that takes
+//! batches and stops at some moment.
 
 use super::{Batch, BatchReader, decode_all, next_batch};
 use crate::pipeline::delivery::Decoder;
@@ -10,7 +10,7 @@ use domain::{
 use event::Mode;
 use futures_util::stream;
 use harness::schedules::{Task, every, turn};
-use lapin::{Error, ErrorKind, message::Delivery};
+use lapin::{Error, ErrorKind, message::Delivery as Message};
 use std::{cell::RefCell, rc::Rc};
 use tokio::sync::mpsc;
 
@@ -27,32 +27,34 @@ fn reader(_body: &[u8], _rules: &Rules) -> Result<Event, Rejected> {
     })
 }
 
-fn reading(reader: Reader) -> Reading {
-    Reading {
+type Decode = fn(&[u8], &Rules) -> Result<Event, Rejected>;
+
+fn decoder(decode: Decode) -> Decoder {
+    Decoder {
         rules: Rules {
             mode: Mode::Test,
             booking_key: "bookingId".into(),
         },
-        reader,
+        decode,
     }
 }
 
 /// What the worker has seen: tags taken, tags crashed, and errors.
 #[derive(Debug, Default)]
 struct Seen {
-    units: Vec<Vec<u64>>,
+    batches: Vec<Vec<u64>>,
     crashed: Vec<u64>,
     errors: usize,
 }
 
 impl Seen {
-    fn note(&mut self, unit: lapin::Result<Gathered>) {
-        match unit {
-            Ok(unit) => {
-                let taken = unit.taken.iter();
-                self.units
-                    .push(taken.map(|(delivery, _)| delivery.delivery_tag).collect());
-                let crashed = unit.crashed.iter();
+    fn note(&mut self, batch: lapin::Result<Batch>) {
+        match batch {
+            Ok(batch) => {
+                let taken = batch.deliveries.iter();
+                self.batches
+                    .push(taken.map(|delivery| delivery.tag).collect());
+                let crashed = batch.crashed.iter();
                 self.crashed
                     .extend(crashed.map(|delivery| delivery.delivery_tag));
             }
@@ -62,8 +64,8 @@ impl Seen {
 }
 
 /// Runs every schedule with so many deliveries, then an error of the broker, if
-/// any; the worker takes at most `takes` units and stops.
-fn explore(reader: Reader, count: u64, fails: bool, takes: usize, check: impl Fn(&Seen)) -> usize {
+/// any; the worker takes at most `takes` batches and stops.
+fn explore(decode: Decode, count: u64, fails: bool, takes: usize, check: impl Fn(&Seen)) -> usize {
     let ends: RefCell<Vec<Rc<RefCell<Seen>>>> = RefCell::default();
     let schedules = every(|| {
         let seen = Rc::<RefCell<Seen>>::default();
@@ -71,12 +73,12 @@ fn explore(reader: Reader, count: u64, fails: bool, takes: usize, check: impl Fn
         let (deliver, mut delivered) = mpsc::unbounded_channel();
         let delivered = stream::poll_fn(move |cx| delivered.poll_recv(cx));
         // Room for two, so that reading has to wait as well.
-        let (ready, mut reads) = mpsc::channel(2);
+        let (sender, mut decoded) = mpsc::channel(2);
         let broker: Task<'_> = Box::pin(async move {
             for tag in 1..=count {
                 let body = tag.to_string().into_bytes();
                 let (exchange, key) = ("stripe.events".into(), "invoice.paid".into());
-                let delivery = Delivery::mock(tag, exchange, key, false, body);
+                let delivery = Message::mock(tag, exchange, key, false, body);
                 // Nobody listens once the worker has stopped.
                 let _gone = deliver.send(Ok(delivery));
                 turn().await;
@@ -86,13 +88,13 @@ fn explore(reader: Reader, count: u64, fails: bool, takes: usize, check: impl Fn
                 let _gone = deliver.send(Err(error));
             }
         });
-        let reading = Box::pin(read_all(delivered, reading(reader), ready));
+        let reading = Box::pin(decode_all(delivered, decoder(decode), sender));
         let worker = Box::pin(async move {
             for _ in 0..takes {
-                let Some(unit) = set(&mut reads).await else {
+                let Some(batch) = next_batch(&mut decoded).await else {
                     return;
                 };
-                seen.borrow_mut().note(unit);
+                seen.borrow_mut().note(batch);
                 turn().await;
             }
         });
@@ -107,7 +109,7 @@ fn explore(reader: Reader, count: u64, fails: bool, takes: usize, check: impl Fn
 #[test]
 fn every_delivery_is_taken_once_and_in_order() {
     let schedules = explore(reader, 4, false, usize::MAX, |seen| {
-        assert_eq!(seen.units.concat(), [1, 2, 3, 4]);
+        assert_eq!(seen.batches.concat(), [1, 2, 3, 4]);
         assert!(seen.crashed.is_empty() && seen.errors == 0);
     });
     println!("{schedules} schedules");
@@ -117,15 +119,15 @@ fn every_delivery_is_taken_once_and_in_order() {
 #[test]
 fn a_delivery_that_crashes_its_handler_is_given_back() {
     explore(crashing, 2, false, usize::MAX, |seen| {
-        assert_eq!((seen.units.concat(), &seen.crashed), (vec![1], &vec![2]));
+        assert_eq!((seen.batches.concat(), &seen.crashed), (vec![1], &vec![2]));
     });
 }
 
 #[test]
-fn a_set_is_what_is_there_when_it_is_taken() {
+fn a_batch_is_what_is_there_when_it_is_taken() {
     let cuts = RefCell::new(Vec::new());
     explore(reader, 2, false, usize::MAX, |seen| {
-        cuts.borrow_mut().push(seen.units.len());
+        cuts.borrow_mut().push(seen.batches.len());
     });
     // One by one, and both at once.
     assert!(cuts.borrow().contains(&1) && cuts.borrow().contains(&2));
@@ -135,7 +137,7 @@ fn a_set_is_what_is_there_when_it_is_taken() {
 #[test]
 fn the_brokers_error_is_seen_once_and_nothing_is_taken_behind_it() {
     explore(reader, 3, true, usize::MAX, |seen| {
-        let taken = seen.units.concat();
+        let taken = seen.batches.concat();
         assert_eq!(taken, [1, 2, 3][..taken.len()]);
         assert_eq!(seen.errors, 1);
     });
@@ -146,49 +148,49 @@ fn the_brokers_error_is_seen_once_and_nothing_is_taken_behind_it() {
 #[test]
 fn a_worker_that_stops_ends_the_reading() {
     explore(reader, 3, false, 1, |seen| {
-        let taken: Vec<u64> = seen.units.concat();
+        let taken: Vec<u64> = seen.batches.concat();
         let first: Vec<u64> = (1..=taken.len() as u64).collect();
         assert_eq!(taken, first);
-        assert!(seen.units.len() <= 1);
+        assert!(seen.batches.len() <= 1);
     });
 }
 
-/// The sizes of the units that bodies of these sizes are taken in.
-async fn units(bodies: &[usize]) -> Vec<usize> {
-    let (ready, mut reads) = mpsc::channel(bodies.len());
+/// The sizes of the batches in which bodies of these sizes are taken.
+async fn batches(bodies: &[usize]) -> Vec<usize> {
+    let (sender, mut decoded) = mpsc::channel(bodies.len());
     for size in bodies {
         let (exchange, key) = ("stripe.events".into(), "invoice.paid".into());
-        let mut delivery = Delivery::mock(1, exchange, key, false, vec![b' '; *size]);
-        let item = reading(reader).item(&mut delivery);
-        ready.send(Ok((delivery, item))).await.unwrap();
+        let message = Message::mock(1, exchange, key, false, vec![b' '; *size]);
+        let delivery = decoder(reader).delivery(message);
+        sender.send(Ok(delivery)).await.unwrap();
     }
-    drop(ready);
+    drop(sender);
     let mut sizes = Vec::new();
-    while let Some(unit) = set(&mut reads).await {
-        sizes.push(unit.unwrap().taken.len());
+    while let Some(batch) = next_batch(&mut decoded).await {
+        sizes.push(batch.unwrap().deliveries.len());
     }
     sizes
 }
 
 #[tokio::test]
-async fn a_unit_is_bounded_in_number_and_in_bytes() {
-    assert_eq!(units(&[1; 501]).await, [500, 1]);
-    assert_eq!(units(&[6 << 20; 5]).await, [3, 2]);
-    assert_eq!(units(&[16 << 20, 1]).await, [1, 1]);
+async fn a_batch_is_bounded_in_number_and_in_bytes() {
+    assert_eq!(batches(&[1; 501]).await, [500, 1]);
+    assert_eq!(batches(&[6 << 20; 5]).await, [3, 2]);
+    assert_eq!(batches(&[16 << 20, 1]).await, [1, 1]);
 }
 
 #[tokio::test]
 async fn nothing_is_read_for_a_worker_that_is_gone() {
-    let reading = tokio::spawn(std::future::pending::<()>());
-    let (ready, read) = mpsc::channel(1);
-    let mut gathering = Gathering {
-        read,
-        task: reading.abort_handle(),
+    let decoding = tokio::spawn(std::future::pending::<()>());
+    let (sender, decoded) = mpsc::channel(1);
+    let mut reader = BatchReader {
+        decoded,
+        task: decoding.abort_handle(),
     };
-    let delivery = Delivery::mock(1, "x".into(), "y".into(), false, Vec::new());
-    ready.send(Ok((delivery, None))).await.unwrap();
-    let unit = gathering.next().await.unwrap().unwrap();
-    assert_eq!((unit.taken.len(), unit.crashed.len()), (0, 1));
-    drop(gathering);
-    assert!(reading.await.unwrap_err().is_cancelled());
+    let message = Message::mock(1, "x".into(), "y".into(), false, Vec::new());
+    sender.send(Ok(Err(message))).await.unwrap();
+    let batch = reader.next().await.unwrap().unwrap();
+    assert_eq!((batch.deliveries.len(), batch.crashed.len()), (0, 1));
+    drop(reader);
+    assert!(decoding.await.unwrap_err().is_cancelled());
 }

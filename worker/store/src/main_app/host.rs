@@ -37,12 +37,12 @@ record! {
 }
 
 /// Writes rows, new ones and known ones.
-pub(crate) async fn write(tx: &WriteTx<'_>, hosts: Vec<HostRow>, now: DateTime<Utc>) -> Result<()> {
+pub(crate) async fn write(tx: &WriteTx<'_>, hosts: &[HostRow], now: DateTime<Utc>) -> Result<()> {
     let rows: Vec<Row> = hosts
-        .into_iter()
+        .iter()
         .map(|host| Row {
             account: host.account.to_string(),
-            host_id: host.host_id,
+            host_id: host.host_id.clone(),
             status: host.status.as_str(),
             can_sell: host.can_sell,
             charges_enabled: host.charges_enabled,
@@ -52,11 +52,11 @@ pub(crate) async fn write(tx: &WriteTx<'_>, hosts: Vec<HostRow>, now: DateTime<U
             past_due: array(&host.requirements.past_due),
             eventually_due: array(&host.requirements.eventually_due),
             pending_verification: array(&host.requirements.pending_verification),
-            disabled_reason: host.requirements.disabled_reason,
+            disabled_reason: host.requirements.disabled_reason.clone(),
             deadline: host.deadline.map(|at| at.naive_utc()),
-            account_type: host.account_type,
-            country: host.country,
-            default_currency: host.default_currency,
+            account_type: host.account_type.clone(),
+            country: host.country.clone(),
+            default_currency: host.default_currency.clone(),
             last_event_at: host.last_event_at.naive_utc(),
             created_at: host.created_at.naive_utc(),
             updated_at: now.naive_utc(),

@@ -1,13 +1,11 @@
 //! What Prisma makes of the models, and what a database holds, line by line.
 
-#![allow(dead_code, unreachable_pub, reason = "as in support")]
-
 pub mod misfits;
 
 use std::collections::BTreeSet;
 
 use harness::test_servers::TestDatabase;
-use tokio_postgres::Client;
+use harness::tokio_postgres::Client;
 
 /// What Prisma's own migration makes.
 const MODELS: &str = include_str!("models.sql");

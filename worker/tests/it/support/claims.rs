@@ -27,7 +27,7 @@ pub async fn with_owners() -> Lab {
         .batch_execute(r#"ALTER TABLE "Booking" ADD "account" TEXT"#)
         .await
         .unwrap();
-    lab.settler.owner_query = Some(OWNER_QUERY.into());
+    lab.executor.owner_query = Some(OWNER_QUERY.into());
     lab
 }
 
@@ -35,5 +35,5 @@ pub async fn with_owners() -> Lab {
 pub async fn book(lab: &Lab, account: &str) {
     let insert = r#"INSERT INTO "Booking" VALUES (7, $1)"#;
     lab.client.execute(insert, &[&account]).await.unwrap();
-    worker::waiting::join(&lab.settler).await.unwrap();
+    lab.retry_waiting().await;
 }

@@ -5,14 +5,20 @@ use harness::{
     wait::{self, Seen},
 };
 use shared::{amqp::AmqpUrl, topology::Names};
+use store::{Database, archive_page::ArchivePolicy};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::{
-    consume::Consume, gather::Reading, health::Health, keep::Keep, metrics::Metrics,
-    settle::Settler, store::connect::Database,
+    amqp::consumer::Queue,
+    health::Health,
+    metrics::Metrics,
+    pipeline::{
+        consumer::{self, Consumer},
+        executor::BatchExecutor,
+    },
 };
 
-use super::{Lab, rules, running::BOUND};
+use super::{Lab, decoder, running::BOUND};
 
 /// A worker that consumes in this process.
 pub struct Worker {
@@ -24,24 +30,24 @@ pub struct Worker {
 impl Worker {
     pub fn start(broker: &TestBroker, amqp_url: &str, database_url: &str) -> Self {
         let (stop, health) = (CancellationToken::new(), Health::default());
-        let consume = Consume {
-            amqp: AmqpUrl::parse(amqp_url).unwrap(),
-            names: Names::new(broker.prefix()).unwrap(),
-            reading: Reading {
-                rules: rules(),
-                reader: worker::events::read,
+        let names = Names::new(broker.prefix()).unwrap();
+        let pool = Database::parse(database_url).unwrap().pool();
+        let consumer = Consumer {
+            queue: Queue {
+                amqp: AmqpUrl::parse(amqp_url).unwrap(),
+                name: names.worker.clone(),
+                names,
+                connection: "test",
+                prefetch: consumer::PREFETCH,
             },
-            settler: Settler::new(
-                Database::parse(database_url).unwrap().pool(),
-                None,
-                Keep::Compressed,
-            ),
+            decoder: decoder(),
+            executor: BatchExecutor::new(pool, None, ArchivePolicy::Compressed),
             metrics: Metrics::default(),
             health: health.clone(),
         };
         let token = stop.clone();
         let task = tokio::spawn(async move {
-            let ended = consume.run(&token).await;
+            let ended = consumer.run(&token).await;
             ended.map_err(|error| shared::telemetry::report(&error))
         });
         Self { stop, health, task }

@@ -1,288 +1,283 @@
-//! The worker's tables in memory: the same worlds, rows and decisions as on
-//! Postgres, some thousand times faster.
+//! The worker's tables in memory: the worker's own batches on them, some thousand times
+//! faster than on PostgreSQL.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use worker::{
-    events::{
-        Event,
-        account::Account,
-        booking::{Booking, Kind},
-        claim::{BookingId, Claim, Claimed, Join, Owners},
-        place::{Placed, Waiting, best_of_each, waits_for},
-        rejection::Rejection,
-        rejudge::{Judged, Rejudged, rejudged},
-        session::Session,
-        verdict::{self, Judgement, Verdict, judge},
-        version::{Change, Slot},
-        world::{Again, World},
-    },
-    store::{account, app::Shown, claim::Claims, invoice, session},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    sync::{Mutex, MutexGuard},
 };
 
-/// The tables. Two of them are equal if the main app and the worker cannot tell
-/// them apart.
+use chrono::DateTime;
+use domain::{
+    account::Account,
+    changes::Changes,
+    checkout_session::CheckoutSession,
+    ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
+    outcome::{Decision, Outcome},
+    ownership::{Booking, Claims},
+    projection::{HostRow, InvoiceRow, StoredProjection},
+    reclassify::OutcomeChange,
+    working_set::{Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice},
+};
+use store::{
+    archive_page::ArchivePolicy,
+    event::{KnownEvent, LedgerRow},
+};
+use worker::pipeline::{
+    admission::Known,
+    delivery::Delivery,
+    process::{Work, process},
+    storage::{BatchChanges, Storage},
+};
+
+/// The tables. Two of them are equal if the main app and the worker cannot tell them
+/// apart.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Memory {
+pub struct Tables {
     pub ledger: BTreeMap<String, Entry>,
-    pub invoices: BTreeMap<String, invoice::Row>,
-    pub sessions: BTreeMap<String, session::Row>,
-    pub accounts: BTreeMap<String, account::Row>,
+    pub invoices: BTreeMap<InvoiceId, StoredInvoice>,
+    pub checkout_sessions: BTreeMap<CheckoutSessionId, StoredCheckoutSession>,
+    pub accounts: BTreeMap<AccountId, Account>,
     pub claims: BTreeMap<BookingId, Claims>,
-    pub shown: BTreeMap<BookingId, Shown>,
+    pub invoice_rows: BTreeMap<BookingId, InvoiceRow>,
+    pub hosts: BTreeMap<AccountId, HostRow>,
     /// The main app's bookings; `None` where they are not in this database.
     pub bookings: Option<BTreeSet<BookingId>>,
 }
 
-/// What the ledger says of an event.
+/// What the ledger says of an event. Whether it came late does not matter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    kind: Kind,
-    object: String,
-    claim: Claim,
-    said: Outcome,
-}
-
-/// What became of an event. Whether it came late does not matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Settled,
-    Waiting(&'static str),
-    Dead,
+    is_dead: bool,
+    is_session: bool,
+    object: Option<String>,
+    account: Option<String>,
+    booking: Option<BookingId>,
 }
 
 impl Entry {
-    fn new(event: &Event, judgement: &Judgement) -> Option<Self> {
-        Some(Self {
-            said: match judgement {
-                (Verdict::Dead(_), _) => Outcome::Dead,
-                (Verdict::Settled(verdict::Outcome::Waiting), Some(why)) => Outcome::Waiting(why),
-                (Verdict::Settled(_) | Verdict::Duplicate, _) => Outcome::Settled,
-            },
-            kind: event.kind()?,
-            object: event.object_id()?.to_owned(),
-            claim: event.claim()?,
-        })
+    fn new(row: &LedgerRow<'_>) -> Self {
+        Self {
+            is_dead: row.outcome == Outcome::Dead,
+            is_session: row.event_type.starts_with("checkout."),
+            object: row.object_id.map(str::to_owned),
+            account: row.account.map(str::to_owned),
+            booking: row.booking,
+        }
     }
 
-    /// Whether it waits because nobody knows whose booking it names.
-    fn is_undecided(&self) -> bool {
-        self.claim.booking.is_some() && self.said == Outcome::Waiting(Waiting::OwnerUnknown.code())
-    }
-
-    fn is_of(&self, claim: &Rejudged<'_>) -> bool {
-        (self.kind, self.object.as_str()) == (claim.kind, claim.object)
-            && self.claim.account == claim.account
-            && self.claim.booking == Some(claim.booking)
-    }
-}
-
-impl Outcome {
-    fn of(waiting: Option<Waiting>) -> Self {
-        waiting.map_or(Self::Settled, |why| Self::Waiting(why.code()))
+    fn is_of(&self, change: &OutcomeChange<'_>) -> bool {
+        self.is_session == matches!(change.object, ObjectId::CheckoutSession(_))
+            && self.object.as_deref() == Some(change.object.as_str())
+            && self.account.as_deref().unwrap_or_default() == change.account.as_str()
+            && self.booking == Some(change.booking)
     }
 }
 
 /// A session, its payment status, its status and its invoice.
 pub type SeenSession = (String, Option<String>, Option<String>, Option<String>);
 
-/// What became of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Took {
-    /// It was taken in.
-    New,
-    /// It was known.
-    Duplicate,
-    /// Its booking is another account's, or named too often.
-    Refused,
-}
+/// Tables that batches of the worker read and write.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<Tables>);
 
 impl Memory {
-    /// Takes a unit of events, as one transaction.
-    pub fn take(&mut self, unit: &[&Event]) -> Vec<Took> {
-        let mut world = World::around(unit.iter().copied(), &Again::default());
-        self.fill(&mut world);
-        let mut seen: BTreeSet<&String> = BTreeSet::new();
-        let joined: Vec<Option<Result<Change, Rejection>>> = unit
-            .iter()
-            .map(|event| {
-                let id = &event.header.id;
-                let is_new = seen.insert(id) && !self.ledger.contains_key(id);
-                is_new.then(|| world.join(event))
-            })
-            .collect();
-        self.fill(&mut world);
-        let owners = world.owners();
-        let placed = world.place(&owners);
-        self.write(&world, &placed, &owners);
-        let judged = joined.into_iter().zip(unit).map(|(change, event)| {
-            let Some(change) = change else {
-                return Took::Duplicate;
-            };
-            let object = event.kind().zip(event.object_id());
-            let waiting = object.and_then(|(kind, id)| waits_for(&placed, kind, id));
-            let judgement = judge(event, change, &owners, waiting, false);
-            let took = match judgement.0 {
-                Verdict::Dead(_) => Took::Refused,
-                Verdict::Settled(_) | Verdict::Duplicate => Took::New,
-            };
-            if let Some(entry) = Entry::new(event, &judgement) {
-                self.ledger.insert(event.header.id.clone(), entry);
-            }
-            took
-        });
-        judged.collect()
+    /// With bookings of the main app in the same database, none yet.
+    pub fn with_bookings() -> Self {
+        let tables = Tables {
+            bookings: Some(BTreeSet::new()),
+            ..Tables::default()
+        };
+        Self(Mutex::new(tables))
     }
 
-    /// Judges events again, whatever became of them before, as a replay does.
-    pub fn judge_again(&mut self, events: &[&Event]) {
-        for event in events {
-            self.ledger.remove(&event.header.id);
+    pub fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().unwrap()
+    }
+
+    /// Takes deliveries as one batch.
+    pub async fn take(&self, deliveries: &[Delivery]) -> Vec<Decision> {
+        self.process(deliveries, &Recheck::default()).await
+    }
+
+    /// Decides events again, whatever became of them before, as a replay does.
+    pub async fn decide_again(&self, deliveries: &[Delivery]) {
+        for delivery in deliveries {
+            self.tables().ledger.remove(delivery.event_id().unwrap());
         }
-        self.take(events);
+        self.take(deliveries).await;
     }
 
     /// The main app makes a booking, and the worker sees it.
-    pub fn book(&mut self, booking: BookingId) {
-        self.bookings.get_or_insert_default().insert(booking);
-        let waiting = self.invoices.values();
-        let waiting = waiting.filter(|row| row.waiting().is_some());
-        let again = Again {
-            invoices: waiting.map(|row| row.id().to_owned()).collect(),
-            ..Again::default()
+    pub async fn book(&self, booking: BookingId) {
+        let recheck = {
+            let mut tables = self.tables();
+            tables.bookings.get_or_insert_default().insert(booking);
+            let invoices = tables.invoices.iter();
+            let waiting = invoices.filter(|(_, invoice)| {
+                let projection = invoice.projection.as_ref();
+                projection.is_some_and(|projection| projection.waiting.is_some())
+            });
+            Recheck(
+                waiting
+                    .map(|(id, _)| ObjectId::Invoice(id.clone()))
+                    .collect(),
+            )
         };
-        let mut world = World::around([].into_iter(), &again);
-        self.fill(&mut world);
-        let owners = world.owners();
-        self.write(&world, &world.place(&owners), &owners);
+        self.process(&[], &recheck).await;
+    }
+
+    async fn process(&self, deliveries: &[Delivery], recheck: &Recheck) -> Vec<Decision> {
+        let work = Work {
+            deliveries,
+            recheck,
+            archive: ArchivePolicy::Never,
+        };
+        let Ok(done) = process(self, work, DateTime::UNIX_EPOCH).await;
+        done.decisions
     }
 
     /// Each session with its payment status, its status and its invoice.
     pub fn sessions(&self) -> Vec<SeenSession> {
-        let rows = self.sessions.iter();
-        let rows = rows.filter_map(|(id, row)| Some((id, whole(&row.claimed().unwrap())?)));
-        let text = |slot: Slot<String>| slot.map(|said| said.value);
-        rows.map(|(id, whole)| {
-            let (payment, status) = (text(whole.payment_status), text(whole.status));
-            (id.clone(), payment, status, text(whole.invoice))
-        })
-        .collect()
+        let tables = self.tables();
+        let sessions = tables.checkout_sessions.iter();
+        let sessions = sessions.filter_map(|(id, session)| Some((id, session.by_claim.whole()?)));
+        sessions
+            .map(|(id, whole)| {
+                let payment = whole
+                    .payment_status
+                    .map(|one| one.value.as_str().to_owned());
+                let status = whole.status.map(|one| one.value.as_str().to_owned());
+                let invoice = whole.invoice.map(|one| one.value.to_string());
+                (id.to_string(), payment, status, invoice)
+            })
+            .collect()
+    }
+}
+
+impl Tables {
+    fn names(&self, session: &CheckoutSession, invoices: &[InvoiceId]) -> bool {
+        let link = session.invoice.as_ref();
+        link.is_some_and(|link| invoices.contains(&link.value))
     }
 
-    fn fill(&self, world: &mut World) {
-        loop {
-            let missing = world.missing();
-            if missing.is_empty() {
-                return;
-            }
-            for id in &missing.invoices {
-                let row = self.invoices.get(id).map(|row| row.claimed().unwrap());
-                world.invoices.insert(id.clone(), row.unwrap_or_default());
-            }
-            for (id, row) in &self.sessions {
-                let claimed = row.claimed().unwrap();
-                let link = whole(&claimed).and_then(|whole| whole.invoice);
-                let wanted = missing.sessions.contains(id)
-                    || link.is_some_and(|link| missing.invoices.contains(&link.value));
-                if wanted {
-                    world.sessions.entry(id.clone()).or_insert(claimed);
-                }
-            }
-            for id in missing.sessions {
-                world.sessions.entry(id).or_default();
-            }
-            for id in missing.accounts {
-                let row = self.accounts.get(&id).map(|row| row.account().unwrap());
-                world.accounts.insert(id, row.unwrap_or_default());
-            }
-            for id in missing.bookings {
-                let booking = Booking {
-                    exists: self.exists(id),
-                    claims: self.claims.get(&id).cloned().unwrap_or_default(),
-                    decreed: None,
-                };
-                world.bookings.insert(id, booking);
-            }
-        }
-    }
-
-    fn exists(&self, booking: BookingId) -> bool {
-        let here = self.bookings.as_ref();
-        here.is_none_or(|bookings| bookings.contains(&booking))
-    }
-
-    /// What is said of earlier events, before the rows are written.
-    fn say(&mut self, world: &World, placed: &BTreeMap<&str, Placed>, owners: &Owners) {
-        for (id, placed) in placed {
-            let before = self.invoices.get(*id).map(invoice::Row::waiting);
-            if before.is_none_or(|before| before == placed.waiting.map(Waiting::code)) {
-                continue;
-            }
-            let of_it = |entry: &&mut Entry| {
-                let is_moved = match entry.said {
-                    Outcome::Dead => false,
-                    Outcome::Settled => placed.waiting.is_some(),
-                    Outcome::Waiting(_) => !entry.is_undecided(),
-                };
-                (entry.kind, entry.object.as_str()) == (Kind::Invoice, id) && is_moved
+    fn save(&mut self, changes: &Changes<'_>) {
+        for changed in &changes.invoices {
+            let projection: StoredProjection = changed.projection.stored.clone();
+            let stored = StoredInvoice {
+                by_claim: changed.by_claim.clone(),
+                projection: Some(projection),
             };
-            for entry in self.ledger.values_mut().filter(of_it) {
-                entry.said = Outcome::of(placed.waiting);
-            }
+            self.invoices.insert(changed.id.clone(), stored);
         }
-        for claim in rejudged(world, &self.claims, placed, owners) {
-            for entry in self.ledger.values_mut().filter(|entry| entry.is_of(&claim)) {
-                match claim.judged {
-                    Judged::Refused => entry.said = Outcome::Dead,
-                    Judged::Accepted { waiting }
-                        if entry.said == Outcome::Dead || entry.is_undecided() =>
-                    {
-                        entry.said = Outcome::of(waiting);
-                    }
-                    Judged::Accepted { .. } => {}
-                }
-            }
-        }
-    }
-
-    fn write(&mut self, world: &World, placed: &BTreeMap<&str, Placed>, owners: &Owners) {
-        self.say(world, placed, owners);
-        for (id, placed) in placed {
-            let row = invoice::Row::new(id, &world.invoices[*id], placed);
-            self.invoices.insert((*id).to_owned(), row);
-        }
-        for (id, claimed) in &world.sessions {
-            if let Some(row) = session::Row::new(id, claimed) {
-                self.sessions.insert(id.clone(), row);
-            }
-        }
-        for (id, account) in &world.accounts {
-            if *account != Account::default() {
-                self.accounts
-                    .insert(id.clone(), account::Row::new(id, account));
-            }
-        }
-        let best = best_of_each(placed);
-        for (id, booking) in &world.bookings {
-            if !booking.claims.is_empty() {
-                self.claims.insert(*id, booking.claims.clone());
-            }
-            let row = best.get(id);
-            match row.and_then(|(invoice, placed)| Shown::new(*id, invoice, placed)) {
-                Some(row) => self.shown.insert(*id, row),
-                None => self.shown.remove(id),
+        for changed in &changes.checkout_sessions {
+            let stored = StoredCheckoutSession {
+                by_claim: changed.by_claim.clone(),
+                is_undecided: changed.is_undecided,
             };
+            // A session of which no event was taken has no row.
+            if !stored.by_claim.is_empty() {
+                self.checkout_sessions.insert(changed.id.clone(), stored);
+            }
+        }
+        for changed in &changes.claims {
+            let claims = self.claims.entry(changed.booking).or_default();
+            claims.insert(changed.claimant.clone(), changed.first.clone());
+        }
+        for (id, account) in &changes.accounts {
+            self.accounts.insert((*id).clone(), (*account).clone());
+        }
+        for host in &changes.hosts {
+            self.hosts.insert(host.account.clone(), host.clone());
+        }
+        let rows = &changes.invoice_rows;
+        for row in rows.insert.iter().chain(&rows.update) {
+            self.invoice_rows.insert(row.booking_id, row.clone());
+        }
+        for booking in &rows.delete {
+            self.invoice_rows.remove(booking);
         }
     }
 }
 
-/// The parts of a session joined, whoever claims its booking: its row is found
-/// by the invoice of it.
-fn whole(session: &Claimed<Session>) -> Option<Session> {
-    let mut parts = session.parts().map(|(_, part)| part.clone());
-    let mut whole = parts.next()?;
-    for part in parts {
-        let _ = whole.join(part);
+impl Source for Memory {
+    type Error = Infallible;
+
+    async fn load(&self, missing: &Missing) -> Result<Loaded, Infallible> {
+        let tables = self.tables();
+        let mut loaded = Loaded::default();
+        for id in &missing.invoices {
+            let stored = tables.invoices.get(id).cloned();
+            loaded.invoices.extend(stored.map(|one| (id.clone(), one)));
+        }
+        for (id, session) in &tables.checkout_sessions {
+            let names = |whole| tables.names(&whole, &missing.invoices);
+            if missing.checkout_sessions.contains(id) || session.by_claim.whole().is_some_and(names)
+            {
+                loaded.checkout_sessions.insert(id.clone(), session.clone());
+            }
+        }
+        for id in &missing.accounts {
+            let stored = tables.accounts.get(id).cloned();
+            loaded.accounts.extend(stored.map(|one| (id.clone(), one)));
+        }
+        for id in &missing.bookings {
+            let claims = tables.claims.get(id).cloned().unwrap_or_default();
+            let mut booking = Booking::with_claims(claims);
+            let here = tables.bookings.as_ref();
+            booking.exists = here.is_none_or(|bookings| bookings.contains(id));
+            booking.row = tables.invoice_rows.get(id).cloned();
+            loaded.bookings.insert(*id, booking);
+        }
+        Ok(loaded)
     }
-    Some(whole)
+}
+
+impl Storage for Memory {
+    type Lock = ();
+
+    async fn lock(&self) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    async fn known(&self, deliveries: &[Delivery]) -> Result<Known, Infallible> {
+        let tables = self.tables();
+        let ids = deliveries.iter().filter_map(Delivery::event_id);
+        let known = ids.filter_map(|id| {
+            let entry = tables.ledger.get(id)?;
+            let outcome = match entry.is_dead {
+                true => Outcome::Dead,
+                false => Outcome::Applied,
+            };
+            let is_archived = false;
+            Some((
+                id.to_owned(),
+                KnownEvent {
+                    outcome,
+                    is_archived,
+                },
+            ))
+        });
+        Ok(Known {
+            events: known.collect(),
+            ..Known::default()
+        })
+    }
+
+    async fn save(&self, (): &(), changes: &BatchChanges<'_>) -> Result<usize, Infallible> {
+        let mut tables = self.tables();
+        tables.save(&changes.objects);
+        for row in &changes.ledger {
+            tables.ledger.insert(row.id.to_owned(), Entry::new(row));
+        }
+        let mut refused_late = 0;
+        for change in &changes.outcome_changes {
+            let entries = tables.ledger.values_mut();
+            for entry in entries.filter(|entry| entry.is_of(change)) {
+                refused_late += usize::from(!change.is_accepted && !entry.is_dead);
+                entry.is_dead = !change.is_accepted;
+            }
+        }
+        Ok(refused_late)
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use worker::store::{connect::Database, migrate};
+use store::{Database, migrations};
 
 /// The one model of the main app that is not ours to make.
 pub const BOOKING: &[&str] = &["Booking"];
@@ -25,19 +25,19 @@ pub fn database(url: &str) -> Database {
 /// The names of the migrations that ran, or the line that says why not.
 pub async fn up(url: &str) -> Result<Vec<String>, String> {
     let connection = database(url).connect().await.unwrap();
-    let done = migrate::up(connection).await;
+    let done = migrations::up(connection).await;
     done.map_err(|error| shared::telemetry::report(&error))
 }
 
 /// The same for the migrations that were undone.
 pub async fn down(url: &str) -> Result<Vec<String>, String> {
     let connection = database(url).connect().await.unwrap();
-    let done = migrate::down(connection).await;
+    let done = migrations::down(connection).await;
     done.map_err(|error| shared::telemetry::report(&error))
 }
 
 /// How many migrations there are. A worker built before the newest one has fewer.
-pub fn migrations() -> usize {
+pub fn count() -> usize {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
     fs::read_dir(folder).unwrap().count()
 }

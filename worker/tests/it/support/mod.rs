@@ -1,11 +1,5 @@
 //! What the worker's tests share: a migrated database of their own, the worker's
 //! own functions on it, and the rows that the main app would read.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "each test binary uses a part of it"
-)]
 
 pub mod claims;
 pub mod consuming;
@@ -19,6 +13,10 @@ pub mod running;
 
 use std::{fs, path::Path, sync::Once};
 
+use domain::{
+    event::{self as events, IgnoreReason, Rules},
+    outcome::Decision,
+};
 use event::Mode;
 use harness::{
     leaks,
@@ -27,16 +25,14 @@ use harness::{
 };
 use serde_json::Value;
 use shared::{config::Env, telemetry::Telemetry};
+use store::{Database, archive_page::ArchivePolicy, migrations};
 use tokio_util::sync::CancellationToken;
 use worker::{
-    events::{
-        self, Rules,
-        verdict::{Outcome, Verdict},
+    jobs::retry_waiting::RetryWaiting,
+    pipeline::{
+        delivery::{Decoder, Delivery},
+        executor::{BatchExecutor, Disposition},
     },
-    keep::Keep,
-    process::Item,
-    settle::{Settlement, Settler},
-    store::{connect::Database, migrate},
 };
 
 /// The rules of a deployment in test mode.
@@ -51,8 +47,8 @@ pub fn rules() -> Rules {
 /// The client has the owner's.
 pub struct Lab {
     pub database: TestDatabase,
-    pub client: tokio_postgres::Client,
-    pub settler: Settler,
+    pub client: harness::tokio_postgres::Client,
+    pub executor: BatchExecutor,
     worker_url: String,
 }
 
@@ -72,7 +68,7 @@ impl Lab {
             .await
             .unwrap();
         let connection = Database::parse(database.url()).unwrap().connect().await;
-        migrate::up(connection.unwrap()).await.unwrap();
+        migrations::up(connection.unwrap()).await.unwrap();
         let lab = Self::on(database).await;
         for booking in bookings {
             lab.book(*booking).await;
@@ -95,7 +91,7 @@ impl Lab {
         Self {
             client: database.connect().await.unwrap(),
             database,
-            settler: Settler::new(pool, None, Keep::Compressed),
+            executor: BatchExecutor::new(pool, None, ArchivePolicy::Compressed),
             worker_url,
         }
     }
@@ -119,28 +115,34 @@ impl Lab {
             .unwrap();
     }
 
-    /// Takes events as one unit.
-    pub async fn take(&self, events: &[Event]) -> Vec<Verdict> {
+    /// Takes events as one batch.
+    pub async fn take(&self, events: &[Event]) -> Vec<Decision> {
         let bodies: Vec<Vec<u8>> = events.iter().map(Event::bytes).collect();
         self.take_bytes(&bodies).await
     }
 
-    /// Takes bodies as one unit.
-    pub async fn take_bytes(&self, bodies: &[Vec<u8>]) -> Vec<Verdict> {
-        let items: Vec<Item> = bodies.iter().map(|body| item(body)).collect();
+    /// Takes bodies as one batch.
+    pub async fn take_bytes(&self, bodies: &[Vec<u8>]) -> Vec<Decision> {
+        let deliveries: Vec<Delivery> = bodies.iter().map(|body| delivery(body)).collect();
         let stop = CancellationToken::new();
-        let settled = self.settler.settle(&items, &stop).await.unwrap();
-        settled
+        let dispositions = self.executor.execute(&deliveries, &stop).await.unwrap();
+        dispositions
             .into_iter()
-            .map(|settlement| match settlement {
-                Settlement::Verdict(verdict) => verdict,
+            .map(|disposition| match disposition {
+                Disposition::Ack(decision) => decision,
                 other => panic!("{other:?}"),
             })
             .collect()
     }
 
+    /// Rechecks every invoice and session that waits. Gives back how many there were.
+    pub async fn retry_waiting(&self) -> usize {
+        let mut job = RetryWaiting::new(self.executor.clone());
+        job.poll_all().await.unwrap()
+    }
+
     /// Takes one event.
-    pub async fn take_one(&self, event: &Event) -> Verdict {
+    pub async fn take_one(&self, event: &Event) -> Decision {
         self.take(std::slice::from_ref(event)).await.remove(0)
     }
 
@@ -160,6 +162,14 @@ impl Lab {
         self.rows(
             r#"SELECT (to_jsonb(h) - 'updatedAt')::text FROM "HostOnboarding" h
                ORDER BY "stripeAccountId""#,
+        )
+        .await
+    }
+
+    /// Each invoice that waits, and for what.
+    pub async fn waiting(&self) -> Vec<String> {
+        self.rows(
+            "SELECT id || ' ' || waiting FROM stripe.invoice WHERE waiting IS NOT NULL ORDER BY 1",
         )
         .await
     }
@@ -210,7 +220,7 @@ impl Lab {
             .batch_execute(
                 r#"TRUNCATE "Invoice", "HostOnboarding", stripe.event, stripe.invoice,
                    stripe.checkout_session, stripe.booking_claim, stripe.account,
-                   stripe.account_transition, stripe.dead_letter, stripe.kept_page"#,
+                   stripe.account_transition, stripe.dead_letter, stripe.event_archive"#,
             )
             .await
             .unwrap();
@@ -231,7 +241,7 @@ pub fn watch_logs() {
 pub async fn migrated() -> TestDatabase {
     TestDatabase::from_template(&template_key(), async |url| {
         let connection = Database::parse(url)?.connect().await?;
-        migrate::up(connection).await?;
+        migrations::up(connection).await?;
         Ok(())
     })
     .await
@@ -253,30 +263,34 @@ fn template_key() -> String {
     format!("worker-{}", text.concat())
 }
 
-/// A delivery of these bytes, read.
-pub fn item(body: &[u8]) -> Item {
-    Item {
-        reading: events::read(body, &rules()),
-        received_at: None,
-        trace_id: None,
-        ticket: None,
-        body: body.to_vec(),
+/// A delivery of these bytes, decoded.
+pub fn delivery(body: &[u8]) -> Delivery {
+    let (exchange, key) = ("stripe.events".into(), "invoice.paid".into());
+    let message = lapin::message::Delivery::mock(1, exchange, key, false, body.to_vec());
+    decoder().delivery(message).unwrap()
+}
+
+/// How the worker of a deployment in test mode decodes.
+pub fn decoder() -> Decoder {
+    Decoder {
+        rules: rules(),
+        decode: events::decode,
     }
 }
 
-/// The verdict of an event that changed something.
-pub const APPLIED: Verdict = Verdict::Settled(Outcome::Applied);
-/// The verdict of an event that said nothing new.
-pub const STALE: Verdict = Verdict::Settled(Outcome::Stale);
-/// The verdict of an event whose invoice cannot be shown yet.
-pub const WAITING: Verdict = Verdict::Settled(Outcome::Waiting);
-/// The verdict of an event that is not for us.
-pub const IGNORED: Verdict = Verdict::Settled(Outcome::Ignored);
+/// The decision about an event that changed something.
+pub const APPLIED: Decision = Decision::Applied;
+/// The decision about an event that said nothing new.
+pub const STALE: Decision = Decision::Stale;
+/// The decision about an event of the other mode.
+pub const OTHER_MODE: Decision = Decision::Ignored(IgnoreReason::OtherMode);
+/// The decision about an event whose type is not handled.
+pub const UNHANDLED: Decision = Decision::Ignored(IgnoreReason::UnhandledType);
 
 /// The reason code of a dead event.
-pub fn dead_code(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Dead(why) => why.code(),
+pub fn dead_code(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Dead(why) => why.code(),
         other => panic!("not dead: {other:?}"),
     }
 }

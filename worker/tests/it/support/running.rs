@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::event::{self as events, Event as Decoded, Rejected, Rules};
 use event::Envelope;
 use harness::{
     stripe::Event,
@@ -10,10 +11,18 @@ use harness::{
 };
 use lapin::{BasicProperties, Confirmation};
 use shared::{amqp::AmqpUrl, message, topology::Names};
+use store::{Database, archive_page::ArchivePolicy};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use worker::{
-    burial::Burial, consume::Consume, events, gather::Reader, gather::Reading, health::Health,
-    keep::Keep, metrics::Metrics, settle::Settler, store::connect::Database,
+    amqp::consumer::Queue,
+    dead_letters::recorder::{self, DeadLetterRecorder},
+    health::Health,
+    metrics::Metrics,
+    pipeline::{
+        consumer::{self, Consumer},
+        delivery::Decoder,
+        executor::BatchExecutor,
+    },
 };
 
 use super::rules;
@@ -27,19 +36,19 @@ pub const LETTERS: &str = "SELECT id || ' ' || reason || ' ' || state || ' ' || 
 
 /// How a worker differs from the usual one.
 pub struct Options {
-    pub reader: Reader,
+    pub decode: fn(&[u8], &Rules) -> Result<Decoded, Rejected>,
     pub booking_key: &'static str,
     pub owner_query: Option<&'static str>,
-    pub keep: Keep,
+    pub archive: ArchivePolicy,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            reader: events::read,
+            decode: events::decode,
             booking_key: "bookingId",
             owner_query: None,
-            keep: Keep::Compressed,
+            archive: ArchivePolicy::Compressed,
         }
     }
 }
@@ -73,27 +82,33 @@ impl Running {
         let mut rules = rules();
         rules.booking_key = options.booking_key.into();
         let metrics = Metrics::default();
-        let burial = Burial {
+        let queue = |name, prefetch| Queue {
             amqp: amqp.clone(),
             names: names.clone(),
+            name,
+            connection: "test",
+            prefetch,
+        };
+        let recorder = DeadLetterRecorder {
+            queue: queue(names.dead_queue.clone(), recorder::PREFETCH),
             pool: pool.clone(),
             metrics: metrics.clone(),
         };
-        let consume = Consume {
-            amqp,
-            names,
-            reading: Reading {
+        let owner_query = options.owner_query.map(str::to_owned);
+        let consumer = Consumer {
+            queue: queue(names.worker.clone(), consumer::PREFETCH),
+            decoder: Decoder {
                 rules,
-                reader: options.reader,
+                decode: options.decode,
             },
-            settler: Settler::new(pool, options.owner_query.map(str::to_owned), options.keep),
+            executor: BatchExecutor::new(pool, owner_query, options.archive),
             metrics: metrics.clone(),
             health: health.clone(),
         };
         let token = stop.clone();
-        tasks.spawn(async move { burial.run(&token).await });
+        tasks.spawn(async move { recorder.run(&token).await.unwrap() });
         let token = stop.clone();
-        tasks.spawn(async move { consume.run(&token).await.unwrap() });
+        tasks.spawn(async move { consumer.run(&token).await.unwrap() });
         wait::until("a consuming worker", BOUND, async || {
             match health.is_consuming() {
                 true => Seen::Reached(()),
@@ -149,7 +164,7 @@ pub async fn declare(broker: &TestBroker) {
 }
 
 /// Waits until a query's rows, joined by "; ", read so.
-pub async fn until(client: &tokio_postgres::Client, query: &str, expected: &str) {
+pub async fn until(client: &harness::tokio_postgres::Client, query: &str, expected: &str) {
     wait::until(expected, BOUND, async || {
         let rows = client.query(query, &[]).await.unwrap();
         let texts: Vec<String> = rows.iter().map(|row| row.get(0)).collect();

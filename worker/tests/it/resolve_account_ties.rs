@@ -1,25 +1,25 @@
-//! Accounts that events cannot settle are settled by Stripe's API.
+//! Accounts whose last snapshot the events cannot tell are read from Stripe's API.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
+use crate::support::Lab;
 use harness::stripe::{Account, Event};
 use serde_json::Value;
-use crate::support::Lab;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
 use worker::{
+    jobs::resolve_account_ties::ResolveAccountTies,
     metrics::Metrics,
-    reread,
-    stripe_api::{Api, ApiConfig},
+    stripe::client::{ApiConfig, Client},
 };
 
 /// A double of Stripe's API that always gives the same answer.
-async fn stripe(status: u16, body: Value) -> (Api, Arc<AtomicUsize>) {
+async fn stripe(status: u16, body: Value) -> (Client, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/", listener.local_addr().unwrap());
     let asked = Arc::new(AtomicUsize::new(0));
@@ -44,7 +44,16 @@ async fn stripe(status: u16, body: Value) -> (Api, Arc<AtomicUsize>) {
         key: "sk_test_double".into(),
         base,
     };
-    (Api::new(&config).unwrap(), asked)
+    (Client::new(&config).unwrap(), asked)
+}
+
+/// The job on the lab's database.
+fn job(lab: &Lab, client: &Client, metrics: &Metrics) -> ResolveAccountTies {
+    ResolveAccountTies {
+        pool: lab.executor.pool.clone(),
+        client: client.clone(),
+        resolved: metrics.account_ties_resolved.clone(),
+    }
 }
 
 fn account(payouts: bool) -> Value {
@@ -64,7 +73,7 @@ fn updated(id: &str, payouts: bool) -> Event {
 
 async fn status(lab: &Lab) -> Vec<String> {
     lab.rows(
-        r#"SELECT h."status" || ' ' || a.undecided::text FROM "HostOnboarding" h
+        r#"SELECT h."status" || ' ' || a.tied::text FROM "HostOnboarding" h
            JOIN stripe.account a ON a.id = h."stripeAccountId""#,
     )
     .await
@@ -78,13 +87,9 @@ async fn a_tie_is_settled_by_what_stripe_says_now() {
     assert_eq!(status(&lab).await, ["RESTRICTED true"]);
     let (api, asked) = stripe(200, account(true)).await;
     let metrics = Metrics::default();
-    reread::settle_all(&lab.settler, &api, &metrics)
-        .await
-        .unwrap();
+    job(&lab, &api, &metrics).resolve_all().await.unwrap();
     assert_eq!(status(&lab).await, ["ENABLED false"]);
-    reread::settle_all(&lab.settler, &api, &metrics)
-        .await
-        .unwrap();
+    job(&lab, &api, &metrics).resolve_all().await.unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 1, "asked again without need");
 
     // A third snapshot of that second opens the question again.
@@ -105,8 +110,8 @@ async fn an_answer_that_is_no_account_or_an_error_changes_nothing() {
             .await;
         let before = lab.state().await;
         let (api, _) = stripe(code, body).await;
-        let settled = reread::settle_all(&lab.settler, &api, &Metrics::default()).await;
-        assert!(settled.is_err());
+        let resolved = job(&lab, &api, &Metrics::default()).resolve_all().await;
+        assert!(resolved.is_err());
         assert_eq!(lab.state().await, before);
     }
 }
@@ -126,7 +131,8 @@ async fn a_disconnected_account_is_not_asked_about() {
         .await;
     assert_eq!(status(&lab).await, ["DISCONNECTED true"]);
     let (api, asked) = stripe(403, serde_json::json!({})).await;
-    reread::settle_all(&lab.settler, &api, &Metrics::default())
+    job(&lab, &api, &Metrics::default())
+        .resolve_all()
         .await
         .unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 0);

@@ -2,18 +2,18 @@
 //! discards it, what is sent again byte for byte, and what a stranger published.
 //! A death that is told late is no death of an event that was applied.
 
-use harness::test_servers::TestBroker;
-use lapin::{BasicProperties, options::BasicPublishOptions};
-use serde_json::{Value, json};
 use crate::support::{
     Lab,
     operator::Operator,
     payments::paid,
     running::{LETTERS, Running, publish, publish_bytes, until},
 };
-use worker::store::{
-    burial::{self, Grave},
-    connect::Database,
+use harness::test_servers::TestBroker;
+use lapin::{BasicProperties, options::BasicPublishOptions};
+use serde_json::{Value, json};
+use store::{
+    Database,
+    dead_letter::{self, NewDeadLetter, Origin},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,10 +210,10 @@ async fn what_somebody_publishes_to_the_dead_letters_is_kept_and_cannot_be_sent(
 async fn a_death_that_is_told_after_its_event_was_applied_is_resolved() {
     let lab = Lab::new().await;
     let event = paid("1", "1");
-    assert_eq!(lab.take_one(&event).await, support::APPLIED);
+    assert_eq!(lab.take_one(&event).await, crate::support::APPLIED);
     let connection = Database::parse(lab.database.url()).unwrap().connect().await;
-    let connection = connection.unwrap();
-    let mut grave = Grave {
+    let mut connection = connection.unwrap();
+    let mut letter = NewDeadLetter {
         id: "evt_1".into(),
         event_id: Some("evt_1".into()),
         envelope: None,
@@ -222,15 +222,21 @@ async fn a_death_that_is_told_after_its_event_was_applied_is_resolved() {
         properties: json!({}),
         reason: "booking_claimed_by_other_account".into(),
         detail: "Booking 1 belongs to another account.".into(),
-        origin: "worker",
-        mark: "first".into(),
+        origin: Origin::Worker,
+        death_key: "first".into(),
         died_at: chrono::DateTime::from_timestamp(harness::stripe::now() + 60, 0).unwrap(),
     };
-    burial::bury(&connection, &grave).await.unwrap();
+    let mut record = async |letter: &NewDeadLetter| {
+        let written = store::write(&mut connection, async |tx| {
+            dead_letter::insert_many(tx, std::slice::from_ref(letter)).await
+        });
+        written.await.unwrap();
+    };
+    record(&letter).await;
     let state = "SELECT state FROM stripe.dead_letter";
     assert_eq!(lab.rows(state).await, ["resolved"]);
     // A handler that crashed says nothing in the ledger: the later one counts.
-    (grave.origin, grave.mark) = ("delivery_limit", "second".into());
-    burial::bury(&connection, &grave).await.unwrap();
+    (letter.origin, letter.death_key) = (Origin::DeliveryLimit, "second".into());
+    record(&letter).await;
     assert_eq!(lab.rows(state).await, ["dead"]);
 }

@@ -1,0 +1,143 @@
+//! What a batch changed of its working set: the rows to save.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    account::Account,
+    by_claim::ByClaim,
+    checkout_session::CheckoutSession,
+    ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId},
+    invoice::Invoice,
+    merge::Change,
+    ownership::{Claimant, FirstClaim},
+    projection::{HostRow, InvoiceProjection, InvoiceRowChanges, Projection},
+    working_set::WorkingSet,
+};
+
+/// An invoice to save.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangedInvoice<'a> {
+    /// Its id.
+    pub id: &'a InvoiceId,
+    /// What its events said.
+    pub by_claim: &'a ByClaim<Invoice>,
+    /// Its row.
+    pub projection: &'a InvoiceProjection,
+}
+
+/// A Checkout Session to save.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangedCheckoutSession<'a> {
+    /// Its id.
+    pub id: &'a CheckoutSessionId,
+    /// What its events said.
+    pub by_claim: &'a ByClaim<CheckoutSession>,
+    /// Whether it names a booking whose owner nobody knows yet.
+    pub is_undecided: bool,
+}
+
+/// A claim to save: it is new, or an earlier event of it came.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangedClaim<'a> {
+    /// The booking that is claimed.
+    pub booking: BookingId,
+    /// Who claims it.
+    pub claimant: &'a Claimant,
+    /// The first event that does.
+    pub first: &'a FirstClaim,
+}
+
+/// The rows to save. A new object is one more field, and the compiler asks every storage
+/// for its writer.
+#[derive(Debug, Default)]
+pub struct Changes<'a> {
+    /// Invoices.
+    pub invoices: Vec<ChangedInvoice<'a>>,
+    /// Checkout Sessions.
+    pub checkout_sessions: Vec<ChangedCheckoutSession<'a>>,
+    /// Claims on bookings.
+    pub claims: Vec<ChangedClaim<'a>>,
+    /// Connected accounts.
+    pub accounts: Vec<(&'a AccountId, &'a Account)>,
+    /// The main app's rows of the same accounts.
+    pub hosts: Vec<HostRow>,
+    /// The main app's rows of invoices.
+    pub invoice_rows: InvoiceRowChanges,
+}
+
+impl WorkingSet {
+    /// What has to be saved. The accounts in `rewrite` are saved although nothing changed:
+    /// their rows may be gone, or of an older rule.
+    pub fn changes<'a>(
+        &'a self,
+        projection: &'a Projection<'_>,
+        rewrite: &BTreeSet<&AccountId>,
+    ) -> Changes<'a> {
+        let accounts = self.changed_accounts(rewrite);
+        let hosts = accounts
+            .iter()
+            .map(|(id, account)| HostRow::new(id, account));
+        Changes {
+            invoices: self.changed_invoices(projection),
+            checkout_sessions: self.changed_checkout_sessions(projection),
+            claims: self.changed_claims(),
+            hosts: hosts.collect(),
+            accounts,
+            invoice_rows: self.invoice_row_changes(projection),
+        }
+    }
+
+    fn changed_invoices<'a>(&'a self, projection: &'a Projection<'_>) -> Vec<ChangedInvoice<'a>> {
+        let invoices = self.invoices.iter_changes();
+        let changed = invoices.filter_map(|(id, known, change)| {
+            let projection = projection.invoices.get(id)?;
+            let is_changed =
+                change == Change::Changed || known.projection.as_ref() != Some(&projection.stored);
+            is_changed.then_some(ChangedInvoice {
+                id,
+                by_claim: &known.by_claim,
+                projection,
+            })
+        });
+        changed.collect()
+    }
+
+    fn changed_checkout_sessions(
+        &self,
+        projection: &Projection<'_>,
+    ) -> Vec<ChangedCheckoutSession<'_>> {
+        let sessions = self.checkout_sessions.iter_changes();
+        let changed = sessions.filter_map(|(id, known, change)| {
+            let is_undecided = known.by_claim.is_undecided(&projection.owners);
+            let is_changed = change == Change::Changed || known.is_undecided != is_undecided;
+            is_changed.then_some(ChangedCheckoutSession {
+                id,
+                by_claim: &known.by_claim,
+                is_undecided,
+            })
+        });
+        changed.collect()
+    }
+
+    fn changed_claims(&self) -> Vec<ChangedClaim<'_>> {
+        let mut changed = Vec::new();
+        for (booking, known) in self.bookings.iter() {
+            let booking = *booking;
+            let claims = known.changed_claims();
+            changed.extend(claims.map(|(claimant, first)| ChangedClaim {
+                booking,
+                claimant,
+                first,
+            }));
+        }
+        changed
+    }
+
+    fn changed_accounts(&self, rewrite: &BTreeSet<&AccountId>) -> Vec<(&AccountId, &Account)> {
+        let accounts = self.accounts.iter_changes();
+        accounts
+            .filter(|(id, _, change)| *change == Change::Changed || rewrite.contains(id))
+            .map(|(id, account, _)| (id, account))
+            .collect()
+    }
+}

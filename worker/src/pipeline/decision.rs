@@ -1,0 +1,52 @@
+//! What becomes of each delivery of a batch. Pure.
+
+use domain::{
+    merge::Change,
+    outcome::{Decision, decide},
+    ownership::Owners,
+    rejection::Rejection,
+    working_set::WorkingSet,
+};
+
+use crate::pipeline::{
+    admission::{Admission, Admitted},
+    delivery::Delivery,
+};
+
+/// A delivery and its decision.
+#[derive(Debug)]
+pub(super) struct Decided<'a> {
+    pub(super) delivery: &'a Delivery,
+    pub(super) admission: Admission,
+    pub(super) decision: Decision,
+}
+
+/// What merging an event changed; `None` where there was nothing to merge.
+pub(super) type Merged = Option<Result<Change, Rejection>>;
+
+/// Merges the events that are admitted into the working set, in their order.
+pub(super) fn merge_all(set: &mut WorkingSet, admitted: &[Admitted<'_>]) -> Vec<Merged> {
+    let merge = |one: &Admitted<'_>| one.event().map(|event| set.merge(event));
+    admitted.iter().map(merge).collect()
+}
+
+/// Decides each delivery, in their order.
+pub(super) fn decide_all<'a>(
+    admitted: &[Admitted<'a>],
+    merged: Vec<Merged>,
+    owners: &Owners,
+) -> Vec<Decided<'a>> {
+    let decide_one = |(one, merged): (&Admitted<'a>, Merged)| Decided {
+        delivery: one.delivery,
+        admission: one.admission,
+        decision: match (one.admission, &one.delivery.decoded) {
+            (Admission::Duplicate, _) => Decision::Duplicate,
+            (_, Err(rejected)) => Decision::Dead(rejected.rejection.clone()),
+            (admission, Ok(event)) => {
+                let merged = merged.unwrap_or(Ok(Change::Unchanged));
+                decide(event, merged, owners, admission.is_retry())
+            }
+        },
+    };
+    admitted.iter().zip(merged).map(decide_one).collect()
+}

@@ -1,0 +1,39 @@
+//! The worker's integration tests: on real PostgreSQL and RabbitMQ, each on a database and
+//! a prefix of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test fails by panicking, and may print a figure"
+)]
+
+mod prisma;
+mod support;
+
+mod accounts;
+mod claims;
+mod config;
+mod dead_letters;
+mod hostile;
+mod invoices;
+mod late_claims;
+mod migrations;
+mod mistakes;
+mod model;
+mod operators;
+mod operators_at_scale;
+mod order;
+mod plans;
+mod poison;
+mod queue;
+mod queue_outage;
+mod reading;
+mod recorder;
+mod replay;
+mod resolve_account_ties;
+mod roles;
+mod tables;
+mod tls;
+mod unwanted;
