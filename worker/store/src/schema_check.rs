@@ -1,5 +1,5 @@
-//! Whether the main app's tables are as Prisma makes them from the README's
-//! models, and its `"Booking"` such that they can point at it. One that is not is
+//! Whether the main app's tables are as Prisma makes them from the models of
+//! `docs/MAIN_APP.md`, and its `"Booking"` such that they can point at it. One that is not is
 //! refused at start, by name and difference, before anything is written.
 
 use std::fmt;
