@@ -2,7 +2,7 @@
 //! crate that is there twice, by the rules of `deny.toml`.
 //!
 //! cargo-deny reads the same file and knows more, the advisories among it; see
-//! docs/decisions.md for why it is not what runs here.
+//! docs/decisions/021-dependency-rules-are-a-test.md for why it is not what runs here.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

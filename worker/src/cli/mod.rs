@@ -36,8 +36,8 @@ use crate::{
 
 /// Keeps the main app's tables true to Stripe's events.
 ///
-/// Configured by environment variables; see the README. What to do when something
-/// is wrong stands in docs/OPERATIONS.md.
+/// Configured by environment variables: see docs/CONFIGURATION.md. What to do when
+/// something is wrong stands in docs/OPERATIONS.md.
 #[derive(Debug, Parser)]
 #[command(
     name = "worker",

@@ -11,7 +11,7 @@ use crate::{Connection, Error};
 /// commits: no invoice and its session can miss each other, no two claims on a booking
 /// can both win, and no two writers can wait for each other. Reading and deciding are
 /// cheap beside the commit, and a transaction carries many events; see
-/// `docs/decisions/`.
+/// `docs/decisions/001-one-writer-at-a-time.md`.
 const WRITERS: i64 = 0x5354_5249_5045_0002;
 
 /// A transaction that is open.
