@@ -96,7 +96,8 @@ pub async fn main(env: Env) -> ExitCode {
         command,
         None | Some(Command::Run { .. } | Command::Migrate { .. })
     );
-    match dispatch(command, &env).await {
+    // Large: each command's whole way is in it.
+    match Box::pin(dispatch(command, &env)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {

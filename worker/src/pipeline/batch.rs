@@ -5,7 +5,7 @@ use futures_util::{Stream, StreamExt};
 use lapin::message::Delivery as Message;
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use crate::pipeline::delivery::{Decoder, Delivery};
+use crate::pipeline::delivery::{Crashed, Decoder, Delivery};
 
 /// The most deliveries in one batch. Above some hundred, a transaction's own cost no
 /// longer shows.
@@ -22,11 +22,11 @@ pub struct Batch {
     /// The deliveries.
     pub deliveries: Vec<Delivery>,
     /// Messages whose decoding panicked.
-    pub crashed: Vec<Message>,
+    pub crashed: Vec<Crashed>,
 }
 
 /// A delivery, or the message whose decoding panicked.
-type Decoded = Result<Delivery, Message>;
+type Decoded = Result<Delivery, Crashed>;
 
 /// Decodes deliveries until it is dropped.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ async fn next_batch(
                 bytes += delivery.body.len();
                 batch.deliveries.push(delivery);
             }
-            Ok(Err(message)) => batch.crashed.push(message),
+            Ok(Err(crashed)) => batch.crashed.push(crashed),
             // The rest of the batch comes again: it cannot be acked any more.
             Err(error) => return Some(Err(error)),
         }

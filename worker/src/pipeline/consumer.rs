@@ -128,10 +128,9 @@ impl Consumer {
         self.metrics
             .batch(batch.deliveries.len(), started.elapsed());
         // Before the acks, one of which may ack everything up to its delivery.
-        for message in batch.crashed {
-            let event = message.properties.message_id().as_ref();
-            let event = event.map(ShortString::as_str);
-            self.requeue(hand, message.delivery_tag, event).await?;
+        for crashed in batch.crashed {
+            let event = crashed.message_id.as_ref().map(ShortString::as_str);
+            self.requeue(hand, crashed.tag, event).await?;
         }
         self.answer(hand, batch.deliveries, dispositions, RETRY_MIN)
             .await

@@ -37,6 +37,15 @@ pub struct Delivery {
     pub body: Vec<u8>,
 }
 
+/// A message whose decoding panicked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crashed {
+    /// The tag by which it is returned to the queue.
+    pub tag: u64,
+    /// The event's id, as its properties say it.
+    pub message_id: Option<ShortString>,
+}
+
 /// What the properties of a message say of its way here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryMetadata {
@@ -59,14 +68,17 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Decodes one message; gives it back where decoding panics.
+    /// Decodes one message.
     ///
     /// # Errors
-    /// The message, without changes.
-    pub fn delivery(&self, message: Message) -> Result<Delivery, Message> {
+    /// [`Crashed`] where decoding panics.
+    pub fn delivery(&self, message: Message) -> Result<Delivery, Crashed> {
         let decode = AssertUnwindSafe(|| (self.decode)(&message.data, &self.rules));
         let Ok(decoded) = panic::catch_unwind(decode) else {
-            return Err(message);
+            return Err(Crashed {
+                tag: message.delivery_tag,
+                message_id: message.properties.message_id().clone(),
+            });
         };
         Ok(Delivery {
             tag: message.delivery_tag,

@@ -55,8 +55,7 @@ impl Seen {
                 self.batches
                     .push(taken.map(|delivery| delivery.tag).collect());
                 let crashed = batch.crashed.iter();
-                self.crashed
-                    .extend(crashed.map(|delivery| delivery.delivery_tag));
+                self.crashed.extend(crashed.map(|message| message.tag));
             }
             Err(_) => self.errors += 1,
         }
@@ -187,8 +186,9 @@ async fn nothing_is_read_for_a_worker_that_is_gone() {
         decoded,
         task: decoding.abort_handle(),
     };
-    let message = Message::mock(1, "x".into(), "y".into(), false, Vec::new());
-    sender.send(Ok(Err(message))).await.unwrap();
+    let message = Message::mock(2, "x".into(), "y".into(), false, b"2".to_vec());
+    let crashed = decoder(crashing).delivery(message).unwrap_err();
+    sender.send(Ok(Err(crashed))).await.unwrap();
     let batch = reader.next().await.unwrap().unwrap();
     assert_eq!((batch.deliveries.len(), batch.crashed.len()), (0, 1));
     drop(reader);
