@@ -8,7 +8,7 @@ use crate::{
     decode::{self, MAX_ID, MAX_TEXT},
     event::Header,
     ids::{BookingId, InvoiceId},
-    merge::{Change, EventOrder, Merge, Register, keep_latest, set_by},
+    merge::{Change, EventOrder, Merge, Register, keep_latest, set_by, value},
     rejection::Rejection,
     text_enum,
     text_enum::serde_as_text,
@@ -85,7 +85,66 @@ impl Merge for Invoice {
     }
 }
 
+/// The values of an invoice, as plain columns hold them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvoiceColumns {
+    /// Its status.
+    pub status: Status,
+    /// `total`, in the currency's minor units.
+    pub total: Option<i64>,
+    /// The currency, in Stripe's lower case.
+    pub currency: Option<String>,
+    /// When Stripe made the invoice, in Unix seconds.
+    pub created: Option<i64>,
+    /// The number that the guest sees.
+    pub number: Option<String>,
+    /// The page at Stripe where it can be paid.
+    pub hosted_url: Option<String>,
+    /// The PDF.
+    pub pdf_url: Option<String>,
+    /// The `created` of the event that gave the status, in Unix seconds.
+    pub event_created: i64,
+    /// The event that gave the status.
+    pub event_id: String,
+}
+
 impl Invoice {
+    /// The values as plain columns.
+    pub fn columns(&self) -> InvoiceColumns {
+        InvoiceColumns {
+            status: self.status.value,
+            total: value(&self.total).copied(),
+            currency: value(&self.currency).cloned(),
+            created: value(&self.created).copied(),
+            number: value(&self.number).cloned(),
+            hosted_url: value(&self.hosted_url).cloned(),
+            pdf_url: value(&self.pdf_url).cloned(),
+            event_created: self.status.order.created,
+            event_id: self.status.order.event_id.clone(),
+        }
+    }
+
+    /// The invoice whose columns these are, where one event gave them all.
+    pub fn of_one_event(columns: InvoiceColumns) -> Self {
+        let order = EventOrder {
+            rank: columns.status.rank(),
+            created: columns.event_created,
+            event_id: columns.event_id,
+        };
+        Self {
+            total: set_by(columns.total, &order),
+            currency: set_by(columns.currency, &order),
+            created: set_by(columns.created, &order),
+            number: set_by(columns.number, &order),
+            hosted_url: set_by(columns.hosted_url, &order),
+            pdf_url: set_by(columns.pdf_url, &order),
+            status: Register {
+                value: columns.status,
+                order,
+            },
+        }
+    }
+
     /// Whether one event gave all that is known, so that plain columns can hold it.
     pub fn is_of_one_event(&self) -> bool {
         fn is_of<T>(register: &Option<Register<T>>, order: &EventOrder) -> bool {

@@ -11,7 +11,7 @@ use crate::{
     account_snapshot::Requirements,
     decode::moment,
     ids::{AccountId, BookingId, InvoiceId},
-    invoice::{Invoice, Status},
+    invoice::{Invoice, InvoiceColumns, Status},
     merge::{EventOrder, value},
     money,
     onboarding::{self, onboarding},
@@ -36,7 +36,8 @@ text_enum! {
     }
 }
 
-/// The columns of an invoice's row that depend on other objects.
+/// The row of an invoice, but for what its events said apart by claim. All of it depends
+/// on the owners: they say which parts are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredProjection {
     /// The account that issued it.
@@ -47,12 +48,14 @@ pub struct StoredProjection {
     pub waiting: Option<WaitingFor>,
     /// Whether it names a booking whose owner nobody knows yet.
     pub is_undecided: bool,
+    /// The accepted parts merged, or the latest part where none is accepted.
+    pub columns: InvoiceColumns,
 }
 
 /// An invoice under the owners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvoiceProjection {
-    /// The columns that depend on other objects.
+    /// Its row.
     pub stored: StoredProjection,
     /// The accepted parts merged, or the latest part where none is accepted.
     pub invoice: Invoice,
@@ -228,6 +231,7 @@ impl WorkingSet {
             booking: booking.filter(|_| is_accepted),
             waiting,
             is_undecided: known.by_claim.is_undecided(owners),
+            columns: invoice.columns(),
         };
         Some(InvoiceProjection { stored, invoice })
     }

@@ -10,8 +10,7 @@ use domain::{
     changes::ChangedInvoice,
     decode::moment,
     ids::{BookingId, InvoiceId},
-    invoice::{Invoice, Status},
-    merge::{EventOrder, Register, set_by},
+    invoice::{Invoice, InvoiceColumns, Status},
     ownership::Claim,
     projection::{StoredProjection, WaitingFor},
     working_set::StoredInvoice,
@@ -58,24 +57,24 @@ impl Row {
             by_claim,
             projection,
         } = changed;
-        let (invoice, stored) = (&projection.invoice, &projection.stored);
-        let order = &invoice.status.order;
+        let stored = &projection.stored;
+        let columns = stored.columns.clone();
         let claimed = by_claim.latest().and_then(|(claim, _)| claim.booking);
-        let is_plain = by_claim.len() == 1 && invoice.is_of_one_event();
+        let is_plain = by_claim.len() == 1 && projection.invoice.is_of_one_event();
         Self {
             id: id.to_string(),
             account: stored.account.to_string(),
             claimed_booking: claimed.map(|booking| booking.0),
             booking: stored.booking.map(|booking| booking.0),
-            status: invoice.status.value.as_str().to_owned(),
-            total: cloned(&invoice.total),
-            currency: cloned(&invoice.currency),
-            created: cloned(&invoice.created).map(moment),
-            number: cloned(&invoice.number),
-            hosted_url: cloned(&invoice.hosted_url),
-            pdf_url: cloned(&invoice.pdf_url),
-            event_created: moment(order.created),
-            event_id: order.event_id.clone(),
+            status: columns.status.as_str().to_owned(),
+            total: columns.total,
+            currency: columns.currency,
+            created: columns.created.map(moment),
+            number: columns.number,
+            hosted_url: columns.hosted_url,
+            pdf_url: columns.pdf_url,
+            event_created: moment(columns.event_created),
+            event_id: columns.event_id,
             waiting: stored.waiting.map(|waiting| waiting.as_str().to_owned()),
             is_undecided: stored.is_undecided,
             by_claim: match is_plain {
@@ -90,51 +89,40 @@ impl Row {
             WaitingFor::parse(text)
                 .ok_or_else(|| serde_json::Error::custom("stripe.invoice waits for the unknown"))
         });
+        let status = Status::parse(&self.status)
+            .ok_or_else(|| serde_json::Error::custom("stripe.invoice has an unknown status"))?;
         let projection = StoredProjection {
-            account: self.account.as_str().into(),
+            account: self.account.into(),
             booking: self.booking.map(BookingId),
             waiting: waiting.transpose()?,
             is_undecided: self.is_undecided,
-        };
-        Ok(StoredInvoice {
-            projection: Some(projection),
-            by_claim: self.into_by_claim()?,
-        })
-    }
-
-    fn into_by_claim(self) -> Result<ByClaim<Invoice>> {
-        if let Some(by_claim) = &self.by_claim {
-            return Ok(ByClaim::deserialize(by_claim)?);
-        }
-        let status = Status::parse(&self.status)
-            .ok_or_else(|| serde_json::Error::custom("stripe.invoice has an unknown status"))?;
-        let order = EventOrder {
-            rank: status.rank(),
-            created: self.event_created.timestamp(),
-            event_id: self.event_id,
-        };
-        let claim = Claim {
-            account: self.account.into(),
-            booking: self.claimed_booking.map(BookingId),
-        };
-        let invoice = Invoice {
-            total: set_by(self.total, &order),
-            currency: set_by(self.currency, &order),
-            created: set_by(self.created.map(|at| at.timestamp()), &order),
-            number: set_by(self.number, &order),
-            hosted_url: set_by(self.hosted_url, &order),
-            pdf_url: set_by(self.pdf_url, &order),
-            status: Register {
-                value: status,
-                order,
+            columns: InvoiceColumns {
+                status,
+                total: self.total,
+                currency: self.currency,
+                created: self.created.map(|at| at.timestamp()),
+                number: self.number,
+                hosted_url: self.hosted_url,
+                pdf_url: self.pdf_url,
+                event_created: self.event_created.timestamp(),
+                event_id: self.event_id,
             },
         };
-        Ok(ByClaim::of(claim, invoice))
+        let by_claim = match &self.by_claim {
+            Some(by_claim) => ByClaim::deserialize(by_claim)?,
+            None => {
+                let claim = Claim {
+                    account: projection.account.clone(),
+                    booking: self.claimed_booking.map(BookingId),
+                };
+                ByClaim::of(claim, Invoice::of_one_event(projection.columns.clone()))
+            }
+        };
+        Ok(StoredInvoice {
+            by_claim,
+            projection: Some(projection),
+        })
     }
-}
-
-fn cloned<T: Clone>(register: &Option<Register<T>>) -> Option<T> {
-    register.as_ref().map(|register| register.value.clone())
 }
 
 filter! {

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::{BOOKING, Memory, booking, event, invoice, merged, owned_by, session, source};
 use crate::{
-    event::Event,
+    event::{Event, EventData},
     ids::{BookingId, InvoiceId},
-    invoice::Status,
+    invoice::{InvoiceColumns, Status},
     ownership::Owner,
     projection::{StoredProjection, WaitingFor},
 };
@@ -15,6 +15,14 @@ use crate::{
 /// The projection of the invoice `in_1` after these events.
 fn projected(source: &Memory, events: &[Event]) -> StoredProjection {
     super::projected(&merged(source, events))
+}
+
+/// The columns that the invoice of one event gives.
+fn columns_of(event: &Event) -> InvoiceColumns {
+    match &event.data {
+        EventData::Invoice(data) => data.invoice.columns(),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -30,6 +38,7 @@ fn an_invoice_waits_until_the_owner_of_its_booking_is_known() {
             booking,
             waiting,
             is_undecided,
+            columns: columns_of(&named),
         };
         let events = std::slice::from_ref(&named);
         assert_eq!(projected(&source(Some(owner)), events), expected);
@@ -46,6 +55,7 @@ fn an_invoice_without_a_booking_waits_for_what_its_session_waits_for() {
         waiting,
         // The claim is the session's.
         is_undecided: false,
+        columns: columns_of(&unnamed),
     };
     for (owner, waiting, booking) in [
         (Owner::Unknown, Some(WaitingFor::Owner), None),
@@ -55,7 +65,7 @@ fn an_invoice_without_a_booking_waits_for_what_its_session_waits_for() {
         let stored = projected(&source(Some(owner)), &linked);
         assert_eq!(stored, expected(waiting, booking));
     }
-    let alone = projected(&source(None), &[unnamed]);
+    let alone = projected(&source(None), std::slice::from_ref(&unnamed));
     assert_eq!(alone, expected(Some(WaitingFor::Booking), None));
 }
 
@@ -70,6 +80,7 @@ fn an_invoice_whose_claim_is_refused_gets_no_booking_from_a_session() {
         booking: None,
         waiting: Some(WaitingFor::Claim),
         is_undecided: false,
+        columns: columns_of(&events[0]),
     };
     let stored = projected(&source(Some(owned_by("acct_a"))), &events);
     assert_eq!(stored, refused);
@@ -134,6 +145,7 @@ fn an_invoice_with_one_accepted_part_is_projected_from_that_part() {
         booking: Some(BOOKING),
         waiting: None,
         is_undecided: true,
+        columns: columns_of(&invoice("evt_1", "acct_a", Some("7"), 0)),
     };
     assert_eq!(projected("acct_a", "acct_b", owned_by("acct_a")), accepted);
     // One part is refused and one undecided: the less certain of the two counts.
@@ -142,6 +154,7 @@ fn an_invoice_with_one_accepted_part_is_projected_from_that_part() {
         booking: None,
         waiting: Some(WaitingFor::Claim),
         is_undecided: true,
+        columns: columns_of(&invoice("evt_2", "acct_b", Some("8"), 1)),
     };
     assert_eq!(projected("acct_a", "acct_b", owned_by("acct_c")), refused);
 }
