@@ -3,12 +3,6 @@
 //!
 //! cargo-deny reads the same file and knows more, the advisories among it; see
 //! docs/decisions.md for why it is not what runs here.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

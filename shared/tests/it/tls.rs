@@ -1,5 +1,4 @@
 //! The broker over TLS, with a private authority.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 use harness::certificates::{Authority, Identity};
 use harness::ports;

@@ -1,6 +1,5 @@
 //! Which of our crates may depend on what. `deny.toml` says the same to
 //! cargo-deny; this holds it in every test run.
-#![allow(clippy::expect_used, reason = "test support")]
 
 use std::{collections::BTreeMap, fs, process::Command};
 
