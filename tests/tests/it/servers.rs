@@ -64,13 +64,23 @@ async fn rabbitmq_keeps_its_queues_over_a_kill() -> Result<()> {
             FieldTable::default(),
         )
         .await?;
+    // The broker writes down that there is a queue up to two seconds after it has
+    // said so.
+    node.ctl(&["eval", "mnesia:sync_log()."]).await?;
 
     node.kill();
     assert_eq!(node.pid(), None);
     assert!(rabbitmq::connect(&url).await.is_err());
     node.start_again().await?;
     assert_eq!(node.url(), url);
-    assert!(node.ctl(&["list_queues", "name"]).await?.contains("kept"));
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::durable()
+    };
+    let channel = rabbitmq::connect(&url).await?.create_channel().await?;
+    channel
+        .queue_declare("kept".into(), passive, FieldTable::default())
+        .await?;
 
     drop(node);
     let path = folder.path().to_owned();
