@@ -47,7 +47,8 @@ fn list(text: &str, begin: &str) -> Vec<String> {
 }
 
 fn deny() -> String {
-    fs::read_to_string(checkout::root().join("deny.toml")).expect("deny.toml")
+    let file = checkout::root().unwrap().join("deny.toml");
+    fs::read_to_string(file).expect("deny.toml")
 }
 
 /// The packages that the project can be built from, on any system.
@@ -55,7 +56,7 @@ fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version=1", "--locked", "--offline"])
         .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
-        .current_dir(checkout::root())
+        .current_dir(checkout::root().unwrap())
         .output()
         .expect("cargo runs");
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {

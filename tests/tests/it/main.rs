@@ -23,6 +23,7 @@ mod samples;
 mod secret_roll;
 mod servers;
 mod services;
+mod stack;
 mod story;
 mod support;
 mod test_servers;
