@@ -4,11 +4,18 @@ use std::{
     env,
     fs::{self, File},
     io::{self, ErrorKind},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
+
+/// The mode of a folder that only its owner may enter.
+const OWNER_ONLY: u32 = 0o700;
+/// What nobody but the owner may do with `.dev`: read and write for the group,
+/// everything for others. The group's right to pass through is not in it, since
+/// PostgreSQL's user may need that.
+const OF_STRANGERS: u32 = 0o067;
 
 /// The root of the checkout that this program was called in: the nearest folder,
 /// from the current one upwards, that holds this package as `tests`.
@@ -48,21 +55,31 @@ fn is_root(folder: &Path) -> bool {
 }
 
 /// The folder `.dev` of the checkout (not tracked by git), made when missing.
+/// Strangers can neither list it nor pass through it.
 ///
 /// # Errors
 /// When the folder cannot be made.
 pub fn dev_folder() -> Result<PathBuf> {
     let folder = root()?.join(".dev");
     make_folder(&folder)?;
+    // Earlier versions made it with the mode that the umask gave.
+    let mode = fs::metadata(&folder)?.permissions().mode();
+    if mode & OF_STRANGERS != 0 {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(OWNER_ONLY))
+            .with_context(|| format!("cannot close {} to others", folder.display()))?;
+    }
     Ok(folder)
 }
 
-/// Makes a folder and its parents.
+/// Makes a folder and its parents, for their owner only.
 ///
 /// # Errors
 /// When that fails; the error names the folder.
 pub fn make_folder(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(OWNER_ONLY)
+        .create(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 

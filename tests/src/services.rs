@@ -2,12 +2,7 @@
 
 mod options;
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, ExitStatus},
-    time::Duration,
-};
+use std::{fs, path::PathBuf, process::ExitStatus, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
@@ -15,7 +10,7 @@ use rustix::process::Signal;
 pub use self::options::ServiceOptions;
 use crate::{
     checkout, http, leaks,
-    process::Process,
+    process::{self, Process},
     wait::{self, Seen},
 };
 
@@ -207,7 +202,7 @@ fn spawn(options: &ServiceOptions) -> Result<Process> {
     }
     checkout::make_folder(&options.folder)?;
     let binary = options.find_binary()?;
-    let mut command = Command::new(&binary);
+    let mut command = process::command(&binary);
     if !options.inherit {
         command.env_clear();
         for name in ["PATH", "HOME", "RUST_BACKTRACE"] {

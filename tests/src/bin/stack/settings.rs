@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -96,7 +97,12 @@ pub(crate) fn keep_program(folder: &Path) -> Result<()> {
 /// Keeps a second `up` or `down` waiting while one is at work.
 pub(crate) fn lock() -> Result<File> {
     let path = checkout::dev_folder()?.join("up.lock");
-    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot make {}", path.display()))?;
     file.lock()
         .with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(file)
