@@ -21,10 +21,10 @@ pub const END_BOUND: Duration = Duration::from_secs(45);
 
 /// A service's process; killed when dropped, unless told to stay.
 ///
-/// Its log is looked through for what must not stand there when it is dropped.
+/// When it is dropped, its log is searched for secrets and personal data.
 ///
 /// # Panics
-/// Dropping it panics if something does, or if the log is gone by then.
+/// Dropping it panics if the log holds some, or if the log is gone.
 #[derive(Debug)]
 pub struct Service {
     options: ServiceOptions,
@@ -169,7 +169,7 @@ impl Service {
         self.process.leave_running();
     }
 
-    /// What of its log must not stand there.
+    /// The first line of its log with something that must not be logged.
     fn leak(&self) -> Option<String> {
         let Ok(log) = fs::read(self.options.log()) else {
             return Some("the log is gone".to_owned());

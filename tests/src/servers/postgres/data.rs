@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -164,7 +165,11 @@ fn make_area(folder: &Path) -> Result<PathBuf> {
         _ => near,
     };
     checkout::remove_folder(&area)?;
-    checkout::make_folder(&area)?;
+    // It must be new: in the folder for temporary files, anybody can make one.
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&area)
+        .with_context(|| format!("cannot make {}", area.display()))?;
     if let Some(owner) = owner {
         owner.give(&area)?;
     }
