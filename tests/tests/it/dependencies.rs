@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     process::Command,
+    sync::LazyLock,
 };
 
 use harness::checkout;
@@ -51,7 +52,10 @@ fn deny() -> String {
     fs::read_to_string(file).expect("deny.toml")
 }
 
-/// The packages that the project can be built from, on any system.
+/// The packages that the project can be built from, on any system. Several tests
+/// look at them, and cargo takes half a second to list them.
+static PACKAGES: LazyLock<Vec<Value>> = LazyLock::new(packages);
+
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version=1", "--locked", "--offline"])
@@ -141,7 +145,7 @@ fn expressions_are_read() {
 fn every_licence_is_allowed() {
     let allowed = list(&deny(), "allow = [");
     assert!(allowed.contains(&"MIT".to_owned()), "{allowed:?}");
-    let refused: Vec<String> = packages()
+    let refused: Vec<String> = PACKAGES
         .iter()
         .filter(|package| !is_met(text(package, "license"), &allowed))
         .map(|package| format!("{}: {:?}", text(package, "name"), text(package, "license")))
@@ -152,14 +156,14 @@ fn every_licence_is_allowed() {
 #[test]
 fn everything_comes_from_one_registry() {
     let mut registries = BTreeSet::new();
-    for package in packages() {
-        let source = text(&package, "source");
-        let ours = ["ingest", "worker", "shared", "harness"].contains(&text(&package, "name"));
+    for package in PACKAGES.iter() {
+        let source = text(package, "source");
+        let ours = ["ingest", "worker", "shared", "harness"].contains(&text(package, "name"));
         let known = match ours {
             true => source.is_empty(),
             false => source.starts_with("registry+"),
         };
-        assert!(known, "{} is from {source:?}", text(&package, "name"));
+        assert!(known, "{} is from {source:?}", text(package, "name"));
         registries.extend((!ours).then(|| source.to_owned()));
     }
     assert_eq!(registries.len(), 1, "{registries:?}");
@@ -167,7 +171,7 @@ fn everything_comes_from_one_registry() {
 
 #[test]
 fn no_banned_crate_is_there() {
-    let packages = packages();
+    let packages = &*PACKAGES;
     let names: BTreeMap<&str, &str> = packages
         .iter()
         .map(|package| (text(package, "id"), text(package, "name")))
@@ -187,7 +191,7 @@ fn no_banned_crate_is_there() {
         };
         let wrappers = wrappers.split(']').next().unwrap_or_default();
         let wrappers: Vec<&str> = wrappers.split('"').skip(1).step_by(2).collect();
-        for package in &packages {
+        for package in packages {
             let mut direct = package["dependencies"].as_array().into_iter().flatten();
             let depends = direct.any(|one| text(one, "name") == name && one["kind"] != "dev");
             let allowed = wrappers.contains(&text(package, "name"));
@@ -210,9 +214,9 @@ fn is_left_out(package: &Value, name: &str) -> bool {
 
 #[test]
 fn what_is_there_twice_is_known() {
-    let packages = packages();
+    let packages = &*PACKAGES;
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for package in &packages {
+    for package in packages {
         let of_name = versions.entry(text(package, "name")).or_default();
         of_name.insert(text(package, "version"));
     }
