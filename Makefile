@@ -7,6 +7,10 @@
 PROFILE ?= debug
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 STACK := $(TARGET_DIR)/$(PROFILE)/stack
+# The copy that `make up` keeps of its program. `make down` runs that one: it fits
+# what it has to stop, and nothing has to be built first. The target folder may hold
+# the program of another checkout, or none.
+KEPT_STACK := .dev/up/stack
 
 ifeq ($(PROFILE),release)
 CARGO_FLAGS := --release
@@ -15,6 +19,9 @@ CARGO_FLAGS :=
 else
 $(error PROFILE is "$(PROFILE)": it can be "debug" or "release")
 endif
+
+# For a stack that was started before there was such a copy.
+BUILD_STACK = cargo build --locked --package harness --bin stack $(CARGO_FLAGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help servers build demo test up down bench bench-quick faults build-release fuzz model mutants
@@ -35,8 +42,9 @@ up: build ## Starts everything in the background; addresses are in .dev/env
 	@$(STACK) up
 
 down: ## Stops what `make up` started and keeps its data; WIPE=1 removes the data too
-	@test -x $(STACK) || cargo build --locked --package harness $(CARGO_FLAGS)
-	@$(STACK) down $(if $(WIPE),--wipe)
+	@if test -x $(KEPT_STACK); then $(KEPT_STACK) down $(if $(WIPE),--wipe); \
+	elif test -d .dev/up; then $(BUILD_STACK) && $(STACK) down $(if $(WIPE),--wipe); \
+	else echo "Nothing was up."; fi
 
 test: build ## Runs all tests against servers of their own
 	@$(STACK) run -- cargo test --locked --workspace --no-fail-fast $(CARGO_FLAGS)

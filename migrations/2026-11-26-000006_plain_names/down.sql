@@ -11,6 +11,9 @@ UPDATE stripe.event e SET outcome = 'waiting', reason = i.waiting
     FROM stripe.invoice i WHERE i.waiting IS NOT NULL AND i.waiting <> 'booking_claimed_by_other_account'
         AND e.object_id = i.id AND e.type LIKE 'invoice.%' AND e.outcome IN ('applied', 'stale');
 UPDATE stripe.event e SET outcome = 'waiting', reason = 'owner_unknown'
+    FROM stripe.invoice i WHERE i.owner_unknown AND e.claimed_booking_id IS NOT NULL
+        AND e.object_id = i.id AND e.type LIKE 'invoice.%' AND e.outcome IN ('applied', 'stale');
+UPDATE stripe.event e SET outcome = 'waiting', reason = 'owner_unknown'
     FROM stripe.checkout_session s WHERE s.owner_unknown
         AND e.object_id = s.id AND e.type LIKE 'checkout.%' AND e.outcome IN ('applied', 'stale');
 ALTER TABLE stripe.checkout_session DROP COLUMN owner_unknown;

@@ -1,8 +1,10 @@
 -- One name for each thing, and waiting as a state of the invoice instead of its events.
 --
--- Renaming a column or a table changes the catalogue only. The two new columns have a
--- constant default, which rewrites no row. What reads a whole table is the check of
--- outcomes, at the end; the rows that are updated are those that wait, which are few.
+-- Renaming a column or a table changes the catalogue only, and the two new columns have a
+-- constant default, which rewrites no row. What takes time is the ledger: the rows of
+-- waiting events are updated, those of all invoices without a booking among them, and the
+-- check of outcomes reads the whole table. The tables are locked until the end; ingest and
+-- the broker keep what comes meanwhile.
 
 ALTER TABLE stripe.kept_page RENAME TO event_archive;
 ALTER INDEX stripe.kept_page_pkey RENAME TO event_archive_pkey;
@@ -51,7 +53,10 @@ ALTER TABLE stripe.invoice ADD COLUMN owner_unknown boolean NOT NULL DEFAULT fal
 ALTER TABLE stripe.checkout_session ADD COLUMN owner_unknown boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN stripe.invoice.owner_unknown IS 'It names a booking whose owner BOOKING_OWNER_QUERY does not know yet.';
 COMMENT ON COLUMN stripe.checkout_session.owner_unknown IS 'It names a booking whose owner BOOKING_OWNER_QUERY does not know yet.';
-UPDATE stripe.invoice i SET owner_unknown = true WHERE EXISTS (
+-- The ledger may have forgotten the events of an invoice, or have decided them before it
+-- kept their claims: the invoice itself says that it waits for an owner. An invoice that
+-- waits for its session's is rechecked once, which finds its session.
+UPDATE stripe.invoice i SET owner_unknown = true WHERE i.waiting = 'owner_unknown' OR EXISTS (
     SELECT FROM stripe.event e WHERE e.object_id = i.id AND e.type LIKE 'invoice.%'
         AND e.outcome = 'waiting' AND e.reason = 'owner_unknown'
         AND e.claimed_booking_id IS NOT NULL);

@@ -1,13 +1,13 @@
 //! Certificates of a private authority, for servers under test.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::Result;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
 
-use crate::random;
+use crate::{checkout, random};
 
 /// A private authority.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Authority {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, file: &Path) -> Result<String> {
-        fs::write(file, self.pem())?;
+        checkout::write_private(file, &self.pem())?;
         Ok(file.display().to_string())
     }
 

@@ -85,15 +85,14 @@ fn is_left(folder: &Path) -> bool {
 /// When something cannot be removed.
 pub fn wipe(folder: &Path) -> Result<()> {
     for path in files(folder) {
-        let is_record = path
+        let is_json = path
             .extension()
-            .is_some_and(|extension| extension == "json")
-            && path.file_name().is_some_and(|name| name != OWNER);
-        if is_record {
+            .is_some_and(|extension| extension == "json");
+        if is_json && path.file_name().is_some_and(|name| name != OWNER) {
             // Killed as it is dropped.
             drop(Process::find("a left process", &path, &path));
+            postgres::wipe_far_data(&path)?;
         }
-        postgres::wipe_far_data(&path)?;
     }
     checkout::remove_folder(folder)
 }

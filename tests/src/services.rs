@@ -2,12 +2,7 @@
 
 mod options;
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, ExitStatus},
-    time::Duration,
-};
+use std::{fs, path::PathBuf, process::ExitStatus, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
@@ -15,7 +10,7 @@ use rustix::process::Signal;
 pub use self::options::ServiceOptions;
 use crate::{
     checkout, http, leaks,
-    process::Process,
+    process::{self, Process},
     wait::{self, Seen},
 };
 
@@ -26,10 +21,10 @@ pub const END_BOUND: Duration = Duration::from_secs(45);
 
 /// A service's process; killed when dropped, unless told to stay.
 ///
-/// Its log is looked through for what must not stand there when it is dropped.
+/// When it is dropped, its log is searched for secrets and personal data.
 ///
 /// # Panics
-/// Dropping it panics if something does, or if the log is gone by then.
+/// Dropping it panics if the log holds some, or if the log is gone.
 #[derive(Debug)]
 pub struct Service {
     options: ServiceOptions,
@@ -174,7 +169,7 @@ impl Service {
         self.process.leave_running();
     }
 
-    /// What of its log must not stand there.
+    /// The first line of its log with something that must not be logged.
     fn leak(&self) -> Option<String> {
         let Ok(log) = fs::read(self.options.log()) else {
             return Some("the log is gone".to_owned());
@@ -207,7 +202,7 @@ fn spawn(options: &ServiceOptions) -> Result<Process> {
     }
     checkout::make_folder(&options.folder)?;
     let binary = options.find_binary()?;
-    let mut command = Command::new(&binary);
+    let mut command = process::command(&binary);
     if !options.inherit {
         command.env_clear();
         for name in ["PATH", "HOME", "RUST_BACKTRACE"] {

@@ -7,14 +7,14 @@ use prometheus_client::{
     metrics::{
         counter::Counter,
         family::Family,
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::Registry,
 };
 
 use domain::outcome::Decision;
-
-use crate::jobs::JobMetrics;
+use shared::clock;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -129,5 +129,44 @@ impl Metrics {
         }
         let outcome = decision.as_str();
         self.events.get_or_create(&Outcome { outcome }).inc();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabel {
+    job: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RunLabels {
+    job: &'static str,
+    result: &'static str,
+}
+
+/// What is counted of jobs.
+#[derive(Clone, Debug, Default)]
+pub struct JobMetrics {
+    runs: Family<RunLabels, Counter>,
+    last_run: Family<JobLabel, Gauge>,
+}
+
+impl JobMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("job_runs", "Runs of jobs by result", self.runs.clone());
+        registry.register(
+            "job_last_run_timestamp_seconds",
+            "When a job last ran well here, in seconds since 1970",
+            self.last_run.clone(),
+        );
+    }
+
+    /// Counts a run.
+    pub fn ran(&self, job: &'static str, is_well: bool) {
+        let result = if is_well { "ok" } else { "failed" };
+        self.runs.get_or_create(&RunLabels { job, result }).inc();
+        if is_well {
+            let last_run = self.last_run.get_or_create(&JobLabel { job });
+            last_run.set(clock::now_unix());
+        }
     }
 }

@@ -5,7 +5,6 @@
 //! The crate is pure: it links no runtime, no broker and no database.
 
 pub mod envelope;
-mod envelope_fields;
 pub mod event_type;
 pub mod mode;
 

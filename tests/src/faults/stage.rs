@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
@@ -196,26 +196,33 @@ impl Stage {
         .await
     }
 
-    /// What is in each queue, delivered or not, as the queue's leader knows it: the
-    /// numbers that the broker lists are its metrics, which are zero for some seconds
-    /// after a start.
+    /// How many messages each queue holds, delivered or not, as the queue's leader
+    /// knows it. The numbers that the broker lists are its metrics, which are zero
+    /// for some seconds after a start.
     pub(super) async fn left(node: &RabbitMq) -> Result<Vec<(String, u64)>> {
-        let mut left = Vec::new();
-        for queue in [Self::worker_queue(), format!("{PREFIX}stripe.dead")] {
-            let count = node
-                .ctl(&[
-                    "eval",
-                    &format!(
-                        "{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, \
-                         <<\"{queue}\">>)), {{ok, {{_, Count}}, _}} = ra:leader_query( \
-                         amqqueue:get_pid(Queue), fun rabbit_fifo:query_messages_total/1), Count."
-                    ),
-                ])
-                .await?;
-            let count = count.trim().parse();
-            left.push((queue.clone(), count.with_context(|| queue)?));
-        }
-        Ok(left)
+        let queues = [Self::worker_queue(), format!("{PREFIX}stripe.dead")];
+        let names = queues.each_ref().map(|queue| format!("<<\"{queue}\">>"));
+        // One command for both, since each starts an Erlang machine. A tuple, since
+        // a list of small numbers is printed as a text.
+        let printed = node
+            .ctl(&[
+                "eval",
+                &format!(
+                    "Count = fun(Name) -> \
+                       {{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, Name)), \
+                       {{ok, {{_, Count}}, _}} = ra:leader_query(amqqueue:get_pid(Queue), \
+                         {{rabbit_fifo, query_messages_total, []}}), \
+                       Count end, \
+                     list_to_tuple([Count(Name) || Name <- [{}]]).",
+                    names.join(", ")
+                ),
+            ])
+            .await?;
+        let counts = printed.trim().trim_matches(['{', '}']).split(',');
+        let counts: Result<Vec<u64>, _> = counts.map(str::parse).collect();
+        let counts = counts.with_context(|| format!("counts of messages: {printed}"))?;
+        ensure!(counts.len() == queues.len(), "not a count each: {printed}");
+        Ok(queues.into_iter().zip(counts).collect())
     }
 
     /// Starts whatever service does not run, as a supervisor does, until it is

@@ -1,12 +1,20 @@
 //! What a process is known by.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    path::Path,
+};
 
 use anyhow::Result;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::checkout;
+
+/// The longest command line that is looked at: RabbitMQ's is the longest, with some
+/// kilobytes.
+const LONGEST_COMMAND_LINE: usize = 64 * 1024;
 
 /// What is written down about a process, so that a later program finds it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -52,8 +60,7 @@ impl Identity {
         let Some(stat) = Stat::read(self.pid) else {
             return false;
         };
-        let command_line = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
-        let command_line = String::from_utf8_lossy(&command_line).replace('\0', " ");
+        let command_line = command_line(self.pid);
         // For a moment while a program is loaded, the line is empty.
         let is_marked = command_line.is_empty() || command_line.contains(&self.marker);
         stat.started == self.started && stat.state != 'Z' && is_marked
@@ -68,6 +75,18 @@ impl Identity {
             let _ = kill_process(pid, signal);
         }
     }
+}
+
+/// The command line of a process, its parts joined by blanks.
+fn command_line(pid: i32) -> String {
+    // In one read: a process can become another program between two reads, and the
+    // parts of two command lines would be joined.
+    let mut line = vec![0; LONGEST_COMMAND_LINE];
+    let length = File::open(format!("/proc/{pid}/cmdline"))
+        .and_then(|mut file| file.read(&mut line))
+        .unwrap_or_default();
+    line.truncate(length);
+    String::from_utf8_lossy(&line).replace('\0', " ")
 }
 
 /// The fields of `/proc/PID/stat` that are needed here.
@@ -114,4 +133,40 @@ pub(super) fn descendants(pid: i32) -> Vec<Identity> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process::Command, time::Duration};
+
+    use super::command_line;
+    use crate::{private::PrivateFolder, process::Process};
+
+    /// Becomes a shell with a longer command line and back, and then `tail`.
+    const CHANGING: &str = r#"
+        if [ "$1" -gt 0 ]; then
+            exec /bin/sh -c 'exec /bin/sh "$0" "$1"' "$0" $(($1 - 1))
+        fi
+        exec tail -f "$0"
+    "#;
+
+    #[tokio::test]
+    async fn a_process_that_becomes_another_program_is_alive_all_the_time() {
+        let folder = PrivateFolder::make("identity").unwrap();
+        let script = folder.path().join("script");
+        fs::write(&script, CHANGING).unwrap();
+        let marker = script.display().to_string();
+        let mut program = Command::new("/bin/sh");
+        program.arg(&script).arg("300");
+        let [record, log] = ["script.json", "script.log"].map(|file| folder.path().join(file));
+        let process = Process::spawn("a script", &mut program, &marker, &record, &log).unwrap();
+        let ended = async {
+            while !command_line(process.pid()).starts_with("tail") {
+                assert!(process.is_alive());
+                tokio::task::yield_now().await;
+            }
+        };
+        let bound = Duration::from_secs(60);
+        tokio::time::timeout(bound, ended).await.unwrap();
+    }
 }

@@ -7,8 +7,9 @@
 mod identity;
 
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -42,7 +43,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program in a process group of its own, so that a ctrl-c in the
+    /// Starts a [`command`] in a process group of its own, so that a ctrl-c in the
     /// terminal does not reach it, with its output appended to `log`; writes it
     /// down in the file `record`.
     ///
@@ -58,6 +59,7 @@ impl Process {
         let output = fs::OpenOptions::new()
             .create(true)
             .append(true)
+            .mode(0o600)
             .open(log)
             .with_context(|| format!("cannot open the log {}", log.display()))?;
         let mut child = command
@@ -66,9 +68,7 @@ impl Process {
             .stderr(output)
             .process_group(0)
             .spawn()
-            .with_context(|| {
-                format!("cannot start {name} ({})", command.get_program().display())
-            })?;
+            .with_context(|| format!("cannot start {name}"))?;
         let identity = i32::try_from(child.id())
             .ok()
             .and_then(|pid| Identity::of(pid, marker));
@@ -215,6 +215,20 @@ impl Process {
             let _ = fs::remove_file(&self.record);
         }
     }
+}
+
+/// A command to run a program whose files only their owner can read, whatever the
+/// caller's umask is. Arguments that are added are the program's.
+///
+/// A shell sets the umask and then becomes the program. Setting the umask of this
+/// process would change the files of everything else that runs in it.
+#[must_use]
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", r#"umask 077 && exec "$0" "$@""#])
+        .arg(program);
+    command
 }
 
 /// Lets this process, and those that it starts, open as many files as the

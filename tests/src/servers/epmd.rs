@@ -5,12 +5,12 @@
 //! machine. One of our own keeps clear of other RabbitMQ servers and can be
 //! stopped again.
 
-use std::{net::TcpStream, path::Path, process::Command, time::Duration};
+use std::{net::TcpStream, path::Path, time::Duration};
 
 use anyhow::Result;
 
 use crate::{
-    process::{Identity, Process},
+    process::{self, Identity, Process},
     wait::{self, Seen},
 };
 
@@ -72,7 +72,7 @@ impl Epmd {
 
 fn spawn(folder: &Path, port: u16) -> Result<Process> {
     let marker = format!("-port {port} -address 127.0.0.1");
-    let mut command = Command::new("epmd");
+    let mut command = process::command("epmd");
     command.args(marker.split(' ')).current_dir("/");
     Process::spawn(
         "epmd",

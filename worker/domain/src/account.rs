@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     account_snapshot::{AccountPatch, AccountSnapshot},
     decode,
-    event::Header,
+    header::Header,
     ids::AccountId,
     merge::{Change, earliest},
     rejection::Rejection,

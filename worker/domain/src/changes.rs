@@ -10,7 +10,8 @@ use crate::{
     invoice::Invoice,
     merge::Change,
     ownership::{Claimant, FirstClaim},
-    projection::{HostRow, InvoiceProjection, InvoiceRowChanges, Projection},
+    projection::{InvoiceProjection, InvoiceRowChanges, Projection},
+    rows::HostRow,
     working_set::WorkingSet,
 };
 

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     decode::{self, Expandable, MAX_ID},
-    event::Header,
+    header::Header,
     ids::{BookingId, CheckoutSessionId, InvoiceId},
     merge::{Change, EventOrder, Merge, Register, keep_first, keep_latest, set_by},
     rejection::Rejection,

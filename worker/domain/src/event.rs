@@ -6,44 +6,13 @@ use crate::{
     account::{self, AccountData},
     checkout_session::{self, CheckoutSessionData},
     decode,
+    header::Header,
     ids::{AccountId, ObjectId},
     invoice::{self, InvoiceData},
-    merge::EventOrder,
+    merge::UNKNOWN_TIME,
     ownership::Claim,
     rejection::Rejection,
 };
-
-/// The `created` of an event that does not say when it happened: it never wins
-/// against one that does, neither as the latest nor as the first.
-pub const UNKNOWN_TIME: i64 = 0;
-
-/// The fields of an event outside `data`, with texts that Postgres can keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// The event's id.
-    pub id: String,
-    /// The event's type.
-    pub event_type: String,
-    /// The connected account; `None` for the platform's own events.
-    pub account: Option<AccountId>,
-    /// When the event happened, in Unix seconds; [`UNKNOWN_TIME`] where it does not say.
-    pub created: i64,
-    /// The API version that the object is written in.
-    pub api_version: Option<String>,
-    /// Whether it is of the live mode.
-    pub livemode: Option<bool>,
-}
-
-impl Header {
-    /// The order of a value of this rank that the event gives.
-    pub fn order(&self, rank: u8) -> EventOrder {
-        EventOrder {
-            rank,
-            created: self.created,
-            event_id: self.id.clone(),
-        }
-    }
-}
 
 /// An event that was decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]

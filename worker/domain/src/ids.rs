@@ -77,13 +77,6 @@ text_ids! {
     AccountId,
 }
 
-impl AccountId {
-    /// The platform, which counts as one more account.
-    pub fn platform() -> Self {
-        Self::default()
-    }
-}
-
 /// The id of a booking in the main app: a positive 32-bit integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     decode::{self, MAX_ID, MAX_TEXT},
-    event::Header,
+    header::Header,
     ids::{BookingId, InvoiceId},
     merge::{Change, EventOrder, Merge, Register, keep_latest, set_by, value},
     rejection::Rejection,

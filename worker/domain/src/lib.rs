@@ -2,12 +2,12 @@
 //!
 //! One event passes through these modules from top to bottom:
 //!
-//! 1. [`event`] decodes it; [`invoice`], [`checkout_session`] and [`account`] decode its
+//! 1. [`event`] decodes it, its [`header`] first; [`invoice`], [`checkout_session`] and [`account`] decode its
 //!    object, with the helpers of [`decode`]. What cannot be decoded has a [`rejection`].
 //! 2. [`working_set`] loads what the event touches and merges the event into it:
 //!    [`merge`] says which of two events speaks last, [`by_claim`] keeps the state of an
 //!    object apart by claim, [`ownership`] says whose a booking is.
-//! 3. [`projection`] computes the rows that the main app reads, with [`onboarding`] and
+//! 3. [`projection`] computes the [`rows`] that the main app reads, with [`onboarding`] and
 //!    [`money`].
 //!    [`changes`] collects the rows to save.
 //! 4. [`outcome`] decides what becomes of the event, [`reclassify`] what becomes of
@@ -28,6 +28,7 @@ pub mod changes;
 pub mod checkout_session;
 pub mod decode;
 pub mod event;
+pub mod header;
 pub mod history;
 pub mod ids;
 pub mod invoice;
@@ -39,6 +40,7 @@ pub mod ownership;
 pub mod projection;
 pub mod reclassify;
 pub mod rejection;
+pub mod rows;
 mod text_enum;
 pub mod working_set;
 

@@ -7,7 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::UNKNOWN_TIME;
+/// The `created` of an event that does not say when it happened: it never wins
+/// against one that does, neither as the latest nor as the first.
+pub const UNKNOWN_TIME: i64 = 0;
 
 /// The place of an event in the order of one value.
 ///

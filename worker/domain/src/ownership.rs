@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{AccountId, BookingId, ObjectId},
     merge::{Change, earliest},
-    projection::InvoiceRow,
+    rows::InvoiceRow,
 };
 
 /// Which account says that an object is of which booking.

@@ -22,8 +22,8 @@ use crate::{
     invoice::Invoice,
     merge::{Change, value},
     ownership::{Booking, Claimant, FirstClaim, Owner, Owners},
-    projection::StoredProjection,
     rejection::Rejection,
+    rows::StoredProjection,
 };
 
 /// Objects to compute anew: the part that they missed may be there now.

@@ -150,14 +150,17 @@ impl Discard {
         }
         let by = context.by(self.by.as_ref())?;
         let (mut discard, mut discarded) = (discard::Discard::new(filter, by, count), 0);
-        while let Some(ids) = discard.next_page(&mut conn).await? {
+        loop {
+            context.check()?;
+            let Some(ids) = discard.next_page(&mut conn).await? else {
+                break;
+            };
             for id in &ids {
                 if output.json {
                     output.object(&serde_json::json!({ "id": id, "state": "discarded" }))?;
                 }
             }
             discarded += ids.len();
-            context.check()?;
         }
         eprintln!("{discarded} dead letters discarded.");
         Ok(())

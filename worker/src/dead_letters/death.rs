@@ -93,9 +93,14 @@ pub fn of_archived(
     Some(new_dead_letter(dead, Death::by_decision(why, now)))
 }
 
-/// Tells a decision of the worker's from another one about the same event.
+/// Tells a decision of the worker's from another one about the same event. The word is
+/// stored with every dead letter, so it stays as it is.
 pub fn decision_key(at: DateTime<Utc>) -> String {
-    format!("verdict:{}", at.timestamp_millis())
+    key_of_millis(at.timestamp_millis())
+}
+
+fn key_of_millis(millis: i64) -> String {
+    format!("verdict:{millis}")
 }
 
 fn new_dead_letter(dead: Dead<'_>, death: Death) -> NewDeadLetter {
@@ -185,7 +190,7 @@ fn by_worker(headers: &FieldTable) -> Option<Death> {
         reason: short(&text(headers::DEAD_REASON)?),
         detail: text(headers::DEAD_DETAIL).unwrap_or_default(),
         origin: Origin::Worker,
-        key: format!("verdict:{millis}"),
+        key: key_of_millis(millis),
         at: moment_of_millis(millis).unwrap_or_default(),
     })
 }

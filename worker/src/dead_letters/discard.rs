@@ -1,8 +1,7 @@
 //! Giving dead letters up for an operator.
 
 use store::{
-    Connection, Result,
-    dead_letter::{self},
+    Connection, Result, dead_letter,
     dead_letter_query::{self, Cursor, Filter},
     paging::Order,
 };

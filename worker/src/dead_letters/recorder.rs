@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use futures_util::{FutureExt, StreamExt};
 use lapin::{Channel, message::Delivery as Message, options::BasicAckOptions, types::ShortString};
-use shared::{clock, telemetry::report, topology::TopologyError};
+use shared::{clock, telemetry::report};
 use store::{
     Error, Pool,
     dead_letter::{self, NewDeadLetter},
@@ -48,12 +48,17 @@ pub struct DeadLetterRecorder {
 }
 
 impl DeadLetterRecorder {
-    /// Records dead letters until `stop`, over as many connections as it takes.
-    ///
-    /// # Errors
-    /// A topology that differs from ours: no retry mends it.
-    pub async fn run(&self, stop: &CancellationToken) -> Result<(), TopologyError> {
-        consumer::serve(self, stop).await
+    /// Records dead letters until `stop`, over as many connections as it takes. The
+    /// consumer of events ends the worker where the topology differs from ours; here it
+    /// is one more reason to wait.
+    pub async fn run(&self, stop: &CancellationToken) {
+        while let Err(error) = consumer::serve(self, stop).await {
+            self.lost(&SessionError::Topology(error));
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = stop.cancelled() => return,
+            }
+        }
     }
 
     async fn record_all(&self, stop: &CancellationToken) -> Result<(), SessionError> {

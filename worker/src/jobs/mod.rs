@@ -10,17 +10,14 @@ pub mod retry_waiting;
 
 use std::{future::Future, time::Duration};
 
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
-};
-use shared::{clock, telemetry::report};
+use shared::telemetry::report;
 use store::{Error, Pool, job_lock};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// The longest pause after failures.
+use crate::metrics::JobMetrics;
+
+/// The longest pause after failures of a job that runs more often.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Why a run of a job failed.
@@ -41,45 +38,6 @@ pub trait Job: Send {
         &mut self,
         stop: &CancellationToken,
     ) -> impl Future<Output = Result<(), JobError>> + Send;
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JobLabel {
-    job: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RunLabels {
-    job: &'static str,
-    result: &'static str,
-}
-
-/// What is counted of jobs.
-#[derive(Clone, Debug, Default)]
-pub struct JobMetrics {
-    runs: Family<RunLabels, Counter>,
-    last_run: Family<JobLabel, Gauge>,
-}
-
-impl JobMetrics {
-    /// Adds them to a registry.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register("job_runs", "Runs of jobs by result", self.runs.clone());
-        registry.register(
-            "job_last_run_timestamp_seconds",
-            "When a job last ran well here, in seconds since 1970",
-            self.last_run.clone(),
-        );
-    }
-
-    fn ran(&self, job: &'static str, is_well: bool) {
-        let result = if is_well { "ok" } else { "failed" };
-        self.runs.get_or_create(&RunLabels { job, result }).inc();
-        if is_well {
-            let last_run = self.last_run.get_or_create(&JobLabel { job });
-            last_run.set(clock::now_unix());
-        }
-    }
 }
 
 /// Runs a job until `stop`, the first time at once.
@@ -105,9 +63,11 @@ pub async fn run<J: Job>(mut job: J, pool: Pool, metrics: JobMetrics, stop: Canc
     }
 }
 
-/// Twice as long each time, from the job's own pause on.
+/// Twice as long each time: from the job's own pause to the longest, or from that to the
+/// job's own.
 fn next_pause(pause: Duration, every: Duration) -> Duration {
-    (pause * 2).clamp(every.min(LONGEST_PAUSE), LONGEST_PAUSE)
+    let (least, most) = (every.min(LONGEST_PAUSE), every.max(LONGEST_PAUSE));
+    (pause * 2).clamp(least, most)
 }
 
 /// Where a job ran.
@@ -129,8 +89,10 @@ async fn run_as_leader<J: Job>(
         return Ok(Ran::Elsewhere);
     }
     let result = job.run_once(stop).await;
-    job_lock::release(&conn, J::NAME).await?;
-    result.map(|()| Ran::Here)
+    let released = job_lock::release(&conn, J::NAME).await;
+    result?;
+    released?;
+    Ok(Ran::Here)
 }
 
 #[cfg(test)]
@@ -149,9 +111,8 @@ mod tests {
             })
             .collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!(
-            next_pause(Duration::ZERO, 100 * LONGEST_PAUSE),
-            LONGEST_PAUSE
-        );
+        let rarely = 3 * LONGEST_PAUSE;
+        assert_eq!(next_pause(Duration::ZERO, rarely), LONGEST_PAUSE);
+        assert_eq!(next_pause(2 * LONGEST_PAUSE, rarely), rarely);
     }
 }

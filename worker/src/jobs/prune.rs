@@ -34,13 +34,16 @@ impl Job for Prune {
     const EVERY: Duration = Duration::from_secs(3600);
 
     async fn run_once(&mut self, stop: &CancellationToken) -> Result<(), JobError> {
+        let mut first_error = Ok(());
         for kind in Kind::ALL {
-            match prune(&self.pool, kind, days(self.retention, kind), stop).await? {
-                0 => {}
-                removed => info!(removed, "pruned {}", kind.name()),
+            match prune(&self.pool, kind, days(self.retention, kind), stop).await {
+                Ok(0) => {}
+                Ok(removed) => info!(removed, "pruned {}", kind.name()),
+                Err(error) if first_error.is_ok() => first_error = Err(error.into()),
+                Err(_) => {}
             }
         }
-        Ok(())
+        first_error
     }
 }
 

@@ -9,7 +9,8 @@ use std::panic::{self, AssertUnwindSafe};
 use chrono::{DateTime, Utc};
 use domain::{
     decode::moment_of_millis,
-    event::{Event, Header, Rejected, Rules},
+    event::{Event, Rejected, Rules},
+    header::Header,
 };
 use lapin::{BasicProperties, message::Delivery as Message, types::ShortString};
 use shared::message::Meta;

@@ -66,12 +66,12 @@ impl<'c> Storage for Postgres<'c> {
             working_set::save(lock, &changes.objects, now),
             async {
                 event::write(lock, &changes.ledger).await?;
+                dead_letter::resolve(lock, &changes.resolved).await?;
                 dead_letter::insert_many(lock, &changes.dead_letters).await?;
                 late_refusals::write(lock, &changes.outcome_changes, now).await
             },
             account_transition::write(lock, &changes.transitions),
             replay_item::note(lock, &changes.replay_notes),
-            dead_letter::resolve(lock, &changes.resolved),
             archive_pages(lock, changes.archive),
         )?;
         Ok(refused_late)

@@ -1,6 +1,8 @@
 //! What a batch means for operators: what came of the items of their replays, and which
 //! dead letters are resolved. Pure.
 
+use std::collections::BTreeSet;
+
 use domain::outcome::Decision;
 use store::replay_item::Note;
 
@@ -12,9 +14,11 @@ type Resolved<'a> = Vec<(&'a str, Option<i64>)>;
 /// What came of each item, and the dead letters that are resolved.
 pub(super) fn of<'a>(decided: &[Decided<'a>]) -> (Vec<Note<'a>>, Resolved<'a>) {
     let (mut notes, mut resolved) = (Vec::new(), Vec::new());
+    let mut noted = BTreeSet::new();
     for one in decided {
         let replay = one.delivery.metadata.replay.as_ref();
-        if let Some(item) = replay {
+        // Its message can come twice in one batch: the first outcome counts.
+        if let Some(item) = replay.filter(|item| noted.insert(*item)) {
             notes.push(Note {
                 item,
                 outcome: one.decision.as_str(),

@@ -27,7 +27,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(_) => f.write_str("the database cannot be used"),
-            Self::Contended(_) => f.write_str("the database could not commit now"),
+            Self::Contended(_) => f.write_str("the statement failed"),
             Self::Refused { rule, .. } => write!(f, "the database refused a value: {rule}"),
         }
     }

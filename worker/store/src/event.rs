@@ -114,11 +114,12 @@ bulk! {
         outcome, reason, received_at, trace_id, source, archive_page_id, claimed_booking_id) \
      SELECT * FROM"
     // What it says of itself stays; only what it came to is new.
-    "ON CONFLICT (id) DO UPDATE SET object_id = excluded.object_id, outcome = excluded.outcome, \
+    "ON CONFLICT (id) DO UPDATE SET object_id = coalesce(excluded.object_id, event.object_id), \
+        outcome = excluded.outcome, \
         reason = excluded.reason, source = excluded.source, processed_at = now(), \
         attempts = event.attempts + 1, \
         archive_page_id = coalesce(excluded.archive_page_id, event.archive_page_id), \
-        claimed_booking_id = excluded.claimed_booking_id"
+        claimed_booking_id = coalesce(excluded.claimed_booking_id, event.claimed_booking_id)"
 }
 
 /// Writes the outcomes of new events, and of those that were decided again.

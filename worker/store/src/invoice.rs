@@ -12,7 +12,7 @@ use domain::{
     ids::{BookingId, InvoiceId},
     invoice::{Invoice, InvoiceColumns, Status},
     ownership::Claim,
-    projection::{StoredProjection, WaitingFor},
+    rows::{StoredProjection, WaitingFor},
     working_set::StoredInvoice,
 };
 use serde::{Deserialize, de::Error as _};

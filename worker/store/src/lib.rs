@@ -15,7 +15,7 @@ pub mod archive_page;
 mod booking_claim;
 mod checkout_session;
 pub mod database;
-pub mod database_url;
+mod database_url;
 pub mod dead_letter;
 pub mod dead_letter_query;
 mod error;
@@ -35,6 +35,7 @@ pub mod schema_check;
 mod statement;
 mod tls;
 mod tls_unverified;
+pub mod url_error;
 
 pub mod waiting;
 pub mod working_set;

@@ -8,7 +8,7 @@ use rustls::{
 };
 use tokio_postgres::{Config, config::SslMode};
 
-use crate::{database_url::UrlError, tls_unverified::Unverified};
+use crate::{tls_unverified::Unverified, url_error::UrlError};
 
 /// What the URL asks of TLS.
 #[derive(Default)]

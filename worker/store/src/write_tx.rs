@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use diesel::result::Error as DieselError;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection, TransactionManager};
 
 use crate::{Connection, Error};
@@ -75,12 +76,14 @@ pub async fn transaction<T, E: From<Error>>(
                 .map_err(Error::from)?;
             Ok(done)
         }
-        Err(error) => {
-            // A connection that cannot undo it is broken, and the pool drops it: the
-            // first error says why.
-            let _broken = Manager::rollback_transaction(conn).await;
-            Err(error)
-        }
+        // Where it cannot be undone the connection has failed, and that is the reason: the
+        // first error may be only what Postgres said last.
+        Err(error) => match Manager::rollback_transaction(conn).await {
+            Err(lost) if !matches!(lost, DieselError::BrokenTransactionManager) => {
+                Err(Error::from(lost).into())
+            }
+            Ok(()) | Err(_) => Err(error),
+        },
     }
 }
 

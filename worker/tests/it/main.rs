@@ -37,3 +37,4 @@ mod roles;
 mod tables;
 mod tls;
 mod unwanted;
+mod upgrade;

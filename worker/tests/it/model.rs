@@ -8,7 +8,7 @@ use domain::{
     decode::moment,
     ids::BookingId,
     outcome::Decision,
-    projection::{InvoiceRow, RowStatus},
+    rows::{InvoiceRow, RowStatus},
 };
 use harness::reference::{self, Said};
 use proptest::{prelude::*, test_runner::TestCaseError};

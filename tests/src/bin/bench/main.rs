@@ -1,6 +1,6 @@
 //! `bench`: measures the release binaries against what this machine can do.
 //!
-//! | room | holds |
+//! | module | holds |
 //! | --- | --- |
 //! | [`intake`], [`drain`], [`whole`], [`growth`] | what is measured |
 //! | [`limit`] | the least that does the same work |

@@ -1,8 +1,8 @@
 //! What is said about a run: a table for people, JSON for programs.
 
-use std::{fmt::Write as _, fs, path::PathBuf, time::Instant};
+use std::{fmt::Write as _, path::PathBuf, time::Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use harness::checkout;
 use serde::Serialize;
@@ -81,8 +81,7 @@ impl Report {
     pub(crate) fn finish(mut self) -> Result<(String, String)> {
         self.seconds = self.start.elapsed().as_secs_f64();
         let json = serde_json::to_string_pretty(&self)?;
-        let path = file()?;
-        fs::write(&path, &json).with_context(|| format!("cannot write {}", path.display()))?;
+        checkout::write_private(&file()?, &json)?;
         Ok((self.table(), json))
     }
 

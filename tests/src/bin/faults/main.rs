@@ -90,7 +90,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     let json = serde_json::to_string_pretty(&outcomes)?;
-    std::fs::write(checkout::dev_folder()?.join("faults.json"), &json)?;
+    checkout::write_private(&checkout::dev_folder()?.join("faults.json"), &json)?;
     let table = report::table(&outcomes);
     if arguments.json {
         eprintln!("{table}");

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -85,10 +86,23 @@ pub(crate) fn env_file() -> Result<PathBuf> {
     Ok(checkout::dev_folder()?.join("env"))
 }
 
+/// Keeps a copy of this program beside what it starts. `make down` runs the copy:
+/// it is there whatever has become of the target folder, and it is never the
+/// program of another checkout that shares that folder.
+pub(crate) fn keep_program(folder: &Path) -> Result<()> {
+    // The path of this program may hold another one by now.
+    checkout::copy_program(Path::new("/proc/self/exe"), &folder.join("stack"))
+}
+
 /// Keeps a second `up` or `down` waiting while one is at work.
 pub(crate) fn lock() -> Result<File> {
     let path = checkout::dev_folder()?.join("up.lock");
-    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot make {}", path.display()))?;
     file.lock()
         .with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(file)

@@ -51,6 +51,7 @@ impl Found {
 pub(crate) async fn up() -> Result<()> {
     let _lock = settings::lock()?;
     let folder = settings::folder()?;
+    settings::keep_program(&folder)?;
     let (servers, mut rows) = start_servers(&folder).await?;
     let mut settings = Settings::read_or_make(&folder)?;
     settings.leave_taken_ports(&folder)?;

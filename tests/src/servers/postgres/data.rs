@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -39,6 +39,15 @@ impl State {
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         checkout::write_private(&folder.join("state.json"), &serde_json::to_string(self)?)
+    }
+}
+
+/// Makes the folder of a server, through which its user can pass to the data.
+pub(super) fn make_folder(folder: &Path) -> Result<()> {
+    checkout::make_folder(folder)?;
+    match Owner::needed()? {
+        Some(owner) => owner.let_pass(folder),
+        None => Ok(()),
     }
 }
 
@@ -141,12 +150,13 @@ pub(super) async fn copy(folder: &Path, programs: &Path, primary: &State) -> Res
 }
 
 /// Makes an empty folder for the data: below `folder` where the server's user
-/// can reach that, else in the folder for temporary files.
+/// can reach that, else in the folder for temporary files. A folder above the
+/// checkout may keep the user out, such as root's home.
 fn make_area(folder: &Path) -> Result<PathBuf> {
     let owner = Owner::needed()?;
     let near = folder.join("area");
     let area = match &owner {
-        Some(_) if !folder.ancestors().all(others_may_pass) => {
+        Some(owner) if !owner.can_reach(folder) => {
             let name = format!("dialoom-postgres-{}", random::hex(8));
             let far =
                 std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
@@ -155,15 +165,13 @@ fn make_area(folder: &Path) -> Result<PathBuf> {
         _ => near,
     };
     checkout::remove_folder(&area)?;
-    fs::create_dir(&area).with_context(|| format!("cannot make {}", area.display()))?;
-    fs::set_permissions(&area, fs::Permissions::from_mode(0o700))?;
+    // It must be new: in the folder for temporary files, anybody can make one.
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&area)
+        .with_context(|| format!("cannot make {}", area.display()))?;
     if let Some(owner) = owner {
         owner.give(&area)?;
     }
     Ok(area)
-}
-
-fn others_may_pass(folder: &Path) -> bool {
-    folder.as_os_str().is_empty()
-        || fs::metadata(folder).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0)
 }

@@ -6,7 +6,6 @@ mod programs;
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
@@ -18,7 +17,7 @@ use super::Durability;
 use crate::{
     certificates::Identity,
     checkout, ports,
-    process::Process,
+    process::{self, Process},
     wait::{self, Seen},
 };
 
@@ -58,7 +57,7 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL is not installed or the server does not become ready.
     pub async fn start(folder: &Path, options: PostgresOptions) -> Result<Self> {
-        checkout::make_folder(folder)?;
+        data::make_folder(folder)?;
         let programs = programs::find()?;
         let running = Process::find("PostgreSQL", &record(folder), &log(folder));
         let mut state = match State::read(folder) {
@@ -87,7 +86,7 @@ impl Postgres {
     /// # Errors
     /// When the data cannot be copied or the standby does not become ready.
     pub async fn standby(&self, folder: &Path) -> Result<Self> {
-        checkout::make_folder(folder)?;
+        data::make_folder(folder)?;
         let state = data::copy(folder, &self.programs, &self.state).await?;
         let mut standby = Self {
             programs: self.programs.clone(),
@@ -150,7 +149,7 @@ impl Postgres {
     fn spawn(&self) -> Result<Process> {
         let State { area, port, .. } = &self.state;
         let data = area.join("data");
-        let mut command = Command::new(self.programs.join("postgres"));
+        let mut command = process::command(self.programs.join("postgres"));
         owner::run_as(&mut command, area)?;
         command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
         let mut settings = vec![

@@ -1,8 +1,18 @@
 //! The user that PostgreSQL runs as.
 
-use std::{fs, os::unix::process::CommandExt as _, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
+
+use crate::checkout;
 
 /// The user that the server runs as when we are root, as which it refuses to run.
 pub(super) struct Owner {
@@ -35,8 +45,42 @@ impl Owner {
     }
 
     pub(super) fn give(&self, path: &Path) -> Result<()> {
-        std::os::unix::fs::chown(path, Some(self.uid), Some(self.gid))
+        chown(path, Some(self.uid), Some(self.gid))
             .with_context(|| format!("cannot give {} to PostgreSQL's user", path.display()))
+    }
+
+    /// Lets the user's group pass through this folder and those of `.dev` above
+    /// it. The group can neither list nor write them, and others can do nothing.
+    pub(super) fn let_pass(&self, folder: &Path) -> Result<()> {
+        let dev = checkout::dev_folder()?;
+        let ours = folder
+            .ancestors()
+            .take_while(|folder| folder.starts_with(&dev));
+        for folder in ours {
+            chown(folder, None, Some(self.gid))
+                .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o710)))
+                .with_context(|| {
+                    format!("cannot let PostgreSQL's user through {}", folder.display())
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Whether the user can pass through this folder and all above it.
+    pub(super) fn can_reach(&self, folder: &Path) -> bool {
+        let can_pass = |folder: &Path| {
+            fs::metadata(folder).is_ok_and(|metadata| {
+                let right = if metadata.uid() == self.uid {
+                    0o100
+                } else if metadata.gid() == self.gid {
+                    0o010
+                } else {
+                    0o001
+                };
+                metadata.mode() & right != 0
+            })
+        };
+        folder.ancestors().all(can_pass)
     }
 }
 

@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use crate::process;
+
 /// The folder of RabbitMQ's own scripts. Debian's wrappers of them on the `PATH`
 /// insist on root or the user rabbitmq; these run for anybody.
 pub(super) fn find() -> Result<PathBuf> {
@@ -35,7 +37,7 @@ pub(super) fn find() -> Result<PathBuf> {
 /// A script that keeps to this folder, whatever the environment and the
 /// machine's configuration say of other nodes.
 pub(super) fn private(script: &Path, folder: &Path) -> Command {
-    let mut command = Command::new(script);
+    let mut command = process::command(script);
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"RABBITMQ_") {
             command.env_remove(name);

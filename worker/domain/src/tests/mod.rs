@@ -31,7 +31,7 @@ use crate::{
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
     merge::value,
     ownership::{Booking, Owner},
-    projection::{InvoiceRow, RowStatus, StoredProjection},
+    rows::{InvoiceRow, RowStatus, StoredProjection},
     working_set::{
         Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice, WorkingSet,
     },

@@ -8,8 +8,8 @@ use crate::{
     merge::Change,
     outcome::{Decision, Outcome, decide},
     ownership::{Owner, Owners},
-    projection::WaitingFor,
     rejection::Rejection,
+    rows::WaitingFor,
 };
 
 #[test]

@@ -9,7 +9,7 @@ use crate::{
     ids::{BookingId, InvoiceId},
     invoice::{InvoiceColumns, Status},
     ownership::Owner,
-    projection::{StoredProjection, WaitingFor},
+    rows::{StoredProjection, WaitingFor},
 };
 
 /// The projection of the invoice `in_1` after these events.

@@ -3,11 +3,7 @@
 use serde_json::json;
 
 use super::{BOOKING, Memory, START, booking, event, invoice, merged, owned_by, row, source};
-use crate::{
-    decode::moment,
-    event::Event,
-    projection::{InvoiceRow, InvoiceRowChanges},
-};
+use crate::{decode::moment, event::Event, projection::InvoiceRowChanges, rows::InvoiceRow};
 
 /// A source whose booking has this row.
 fn source_with_row(row: Option<InvoiceRow>) -> Memory {

@@ -2,7 +2,7 @@
 
 use serde_json::{from_str, to_string, to_value};
 
-use crate::{checkout_session, history, invoice, onboarding, outcome, projection, rejection};
+use crate::{checkout_session, history, invoice, onboarding, outcome, rejection, rows};
 
 /// Checks that the variants have these texts, that each is read back, and that no
 /// other text is read.
@@ -53,7 +53,7 @@ fn every_text_is_read_back_and_no_other_is() {
         ["applied", "stale", "ignored", "dead", "replayed"]
     );
     assert_texts!(
-        projection::WaitingFor,
+        rows::WaitingFor,
         [
             "no_booking",
             "booking_missing",
@@ -62,12 +62,12 @@ fn every_text_is_read_back_and_no_other_is() {
             "amount_unknown",
         ]
     );
-    assert_texts!(projection::RowStatus, ["DRAFT", "SENT", "PAID"]);
+    assert_texts!(rows::RowStatus, ["DRAFT", "SENT", "PAID"]);
 }
 
 #[test]
 fn an_invoice_that_waits_for_a_claim_has_the_code_of_the_rejection() {
-    let waiting = projection::WaitingFor::Claim.as_str();
+    let waiting = rows::WaitingFor::Claim.as_str();
     assert_eq!(waiting, rejection::CLAIMED_BY_OTHER_ACCOUNT);
 }
 

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::sql_types::{Bool, Nullable, Text, Timestamp};
-use domain::projection::HostRow;
+use domain::rows::HostRow;
 
 use crate::{
     Result, WriteTx,

@@ -7,7 +7,8 @@ use diesel::sql_types::{Integer, Text, Timestamp};
 use diesel_async::RunQueryDsl;
 use domain::{
     ids::BookingId,
-    projection::{InvoiceRow, InvoiceRowChanges, RowStatus},
+    projection::InvoiceRowChanges,
+    rows::{InvoiceRow, RowStatus},
 };
 use futures_util::try_join;
 

@@ -15,8 +15,8 @@ use domain::{
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
     outcome::{Decision, Outcome},
     ownership::{Booking, Claims},
-    projection::{HostRow, InvoiceRow, StoredProjection},
     reclassify::OutcomeChange,
+    rows::{HostRow, InvoiceRow, StoredProjection},
     working_set::{Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice},
 };
 use store::{

@@ -106,7 +106,7 @@ impl Running {
             health: health.clone(),
         };
         let token = stop.clone();
-        tasks.spawn(async move { recorder.run(&token).await.unwrap() });
+        tasks.spawn(async move { recorder.run(&token).await });
         let token = stop.clone();
         tasks.spawn(async move { consumer.run(&token).await.unwrap() });
         wait::until("a consuming worker", BOUND, async || {

@@ -1,6 +1,6 @@
 //! A service that does not become ready says why.
 
-use std::{os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use harness::{
@@ -8,15 +8,14 @@ use harness::{
     services::{Service, ServiceOptions},
 };
 
+use crate::support::write_script;
+
 #[tokio::test]
 async fn a_service_that_ends_tells_its_status_and_its_last_words() -> Result<()> {
     let folder = PrivateFolder::make("services")?;
     let binary: PathBuf = folder.path().join("service");
-    std::fs::write(
-        &binary,
-        "#!/bin/sh\necho \"STRIPE_MODE is $STRIPE_MODE\"\nexit 64\n",
-    )?;
-    std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755))?;
+    let script = "#!/bin/sh\necho \"STRIPE_MODE is $STRIPE_MODE\"\nexit 64\n";
+    write_script(&binary, script);
     let options = ServiceOptions {
         binary: Some(binary),
         ..ServiceOptions::worker(folder.path())?.env("STRIPE_MODE", "tset")

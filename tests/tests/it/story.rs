@@ -1,19 +1,12 @@
 //! The story of a booking, over the real binaries: signed HTTP in, rows out.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-mod support;
 
 use harness::{
     http,
     stripe::{Account, CheckoutSession, Event, Invoice, application, now, sign},
 };
 use serde_json::json;
-use support::Deployment;
+
+use crate::support::Deployment;
 
 const HOST: &str = "acct_1Host";
 const MINUTE: i64 = 60;

@@ -1,18 +1,6 @@
 //! What the services log under `RUST_LOG=trace`, and that a leak would be found.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
-mod support;
-
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use harness::{
     http,
@@ -23,15 +11,15 @@ use harness::{
     test_servers::{TestBroker, TestDatabase},
     wait::{self, Seen},
 };
-use support::{BOUND, SECRET};
+
+use crate::support::{BOUND, SECRET, write_script};
 
 /// A service that writes this to its log, and nothing else.
 fn service_that_says(folder: &PrivateFolder, words: &str) -> Service {
     let binary = folder.path().join("service");
     // Runs until it is killed, so that its log is whole by then.
     let script = "#!/bin/sh\nprintf '%s\\n' \"$WORDS\"\nwhile :; do sleep 1; done\n";
-    fs::write(&binary, script).unwrap();
-    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&binary, script);
     let options = ServiceOptions {
         binary: Some(binary),
         ..ServiceOptions::worker(folder.path())

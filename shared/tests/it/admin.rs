@@ -1,5 +1,4 @@
 //! The admin listener, asked over TCP.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;

@@ -1,28 +1,9 @@
 //! A worker that is killed between its commit and its ack has had its effect
 //! once.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
-mod support;
+use harness::proxy::Proxy;
 
-use harness::{
-    proxy::Proxy,
-    stripe::{Event, Invoice},
-};
-use support::{BOUND, Deployment};
-
-fn paid(id: i32) -> Event {
-    let object = Invoice {
-        id: format!("in_{id}"),
-        booking: Some(id.to_string()),
-        ..Invoice::default()
-    };
-    Event::new(&format!("evt_{id}"), "invoice.paid", object.value()).of_account("acct_1Host")
-}
+use crate::support::{BOUND, Deployment, paid};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_between_commit_and_ack() {

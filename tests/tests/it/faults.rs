@@ -1,12 +1,6 @@
 //! A short form of `make faults`: everything that can be broken on one machine
 //! in a minute is broken while events flow, and nothing is lost, doubled or
 //! wrong.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use harness::{
     faults::{self, Clock, Fault, Plan, report},

@@ -3,17 +3,12 @@
 //!
 //! cargo-deny reads the same file and knows more, the advisories among it; see
 //! docs/decisions/021-dependency-rules-are-a-test.md for why it is not what runs here.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     process::Command,
+    sync::LazyLock,
 };
 
 use harness::checkout;
@@ -53,15 +48,19 @@ fn list(text: &str, begin: &str) -> Vec<String> {
 }
 
 fn deny() -> String {
-    fs::read_to_string(checkout::root().join("deny.toml")).expect("deny.toml")
+    let file = checkout::root().unwrap().join("deny.toml");
+    fs::read_to_string(file).expect("deny.toml")
 }
 
-/// The packages that the project can be built from, on any system.
+/// The packages that the project can be built from, on any system. Several tests
+/// look at them, and cargo takes half a second to list them.
+static PACKAGES: LazyLock<Vec<Value>> = LazyLock::new(packages);
+
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version=1", "--locked", "--offline"])
         .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
-        .current_dir(checkout::root())
+        .current_dir(checkout::root().unwrap())
         .output()
         .expect("cargo runs");
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
@@ -146,7 +145,7 @@ fn expressions_are_read() {
 fn every_licence_is_allowed() {
     let allowed = list(&deny(), "allow = [");
     assert!(allowed.contains(&"MIT".to_owned()), "{allowed:?}");
-    let refused: Vec<String> = packages()
+    let refused: Vec<String> = PACKAGES
         .iter()
         .filter(|package| !is_met(text(package, "license"), &allowed))
         .map(|package| format!("{}: {:?}", text(package, "name"), text(package, "license")))
@@ -157,17 +156,17 @@ fn every_licence_is_allowed() {
 #[test]
 fn everything_comes_from_one_registry() {
     let mut registries = BTreeSet::new();
-    for package in packages() {
-        let source = text(&package, "source");
+    for package in PACKAGES.iter() {
+        let source = text(package, "source");
         let ours = [
             "domain", "event", "harness", "ingest", "shared", "store", "worker",
         ]
-        .contains(&text(&package, "name"));
+        .contains(&text(package, "name"));
         let known = match ours {
             true => source.is_empty(),
             false => source.starts_with("registry+"),
         };
-        assert!(known, "{} is from {source:?}", text(&package, "name"));
+        assert!(known, "{} is from {source:?}", text(package, "name"));
         registries.extend((!ours).then(|| source.to_owned()));
     }
     assert_eq!(registries.len(), 1, "{registries:?}");
@@ -175,7 +174,7 @@ fn everything_comes_from_one_registry() {
 
 #[test]
 fn no_banned_crate_is_there() {
-    let packages = packages();
+    let packages = &*PACKAGES;
     let names: BTreeMap<&str, &str> = packages
         .iter()
         .map(|package| (text(package, "id"), text(package, "name")))
@@ -195,7 +194,7 @@ fn no_banned_crate_is_there() {
         };
         let wrappers = wrappers.split(']').next().unwrap_or_default();
         let wrappers: Vec<&str> = wrappers.split('"').skip(1).step_by(2).collect();
-        for package in &packages {
+        for package in packages {
             let mut direct = package["dependencies"].as_array().into_iter().flatten();
             let depends = direct.any(|one| text(one, "name") == name && one["kind"] != "dev");
             let allowed = wrappers.contains(&text(package, "name"));
@@ -218,9 +217,9 @@ fn is_left_out(package: &Value, name: &str) -> bool {
 
 #[test]
 fn what_is_there_twice_is_known() {
-    let packages = packages();
+    let packages = &*PACKAGES;
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for package in &packages {
+    for package in packages {
         let of_name = versions.entry(text(package, "name")).or_default();
         of_name.insert(text(package, "version"));
     }

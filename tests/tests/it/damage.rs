@@ -1,24 +1,16 @@
 //! A damage matrix over the real services: each thing that breaks, at a first
 //! delivery, at a redelivery and at a replay. Nothing is lost, nothing has two
 //! effects, and every state in the ledger is true.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-mod support;
 
 use std::process::Stdio;
 
 use harness::{
     proxy::Proxy,
     services::{Service, ServiceOptions, binary},
-    stripe::{Event, Invoice},
     wait::{self, Seen},
 };
-use support::{BOUND, Deployment};
+
+use crate::support::{BOUND, Deployment, paid};
 
 /// What breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,15 +46,6 @@ const DAMAGES: [Damage; 5] = [
 const CHECK: &str =
     r#"ALTER TABLE "Invoice" ADD CONSTRAINT "cheap" CHECK ("amount" < 10) NOT VALID"#;
 const UNCHECK: &str = r#"ALTER TABLE "Invoice" DROP CONSTRAINT "cheap""#;
-
-fn paid(id: i32) -> Event {
-    let object = Invoice {
-        id: format!("in_{id}"),
-        booking: Some(id.to_string()),
-        ..Invoice::default()
-    };
-    Event::new(&format!("evt_{id}"), "invoice.paid", object.value()).of_account("acct_1Host")
-}
 
 /// A deployment whose worker reaches its servers through proxies.
 struct Scene {

@@ -1,13 +1,5 @@
 //! Both services with the broker users of docs/OPERATIONS.md, and what these
 //! users cannot do.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-mod support;
 
 use std::process::Output;
 
@@ -29,14 +21,15 @@ use lapin::{
     },
     types::FieldTable,
 };
-use support::{BOUND, SECRET};
+
+use crate::support::{BOUND, SECRET};
 
 const PREFIX: &str = "eu.";
 const PASSWORD: &str = "password-of-both";
 
 /// The commands of the document, with this test's prefix and passwords.
 fn commands() -> Vec<Vec<String>> {
-    let text = include_str!("../../docs/OPERATIONS.md");
+    let text = include_str!("../../../docs/OPERATIONS.md");
     let section = text
         .split("\n## Broker users with least rights")
         .nth(1)

@@ -1,40 +1,57 @@
-//! A deployment of its own: both binaries, a database and a prefix.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test support; each test uses a part of it"
-)]
+//! What several tests need: a deployment of their own, an event, a program.
 
-use std::time::Duration;
+use std::{path::Path, process::Command, time::Duration};
 
 use harness::{
     http,
     private::PrivateFolder,
     services::{Service, ServiceOptions},
-    stripe::{Event, now, sign},
+    stripe::{Event, Invoice, now, sign},
     test_servers::{TestBroker, TestDatabase},
     wait::{self, Seen},
 };
 
 /// The secret that the sender signs with.
-pub const SECRET: &str = "whsec_of_the_deployment";
+pub(crate) const SECRET: &str = "whsec_of_the_deployment";
 /// Bound for anything that a test waits for.
-pub const BOUND: Duration = Duration::from_secs(30);
+pub(crate) const BOUND: Duration = Duration::from_secs(30);
+
+/// `invoice.paid` of the booking and the invoice of this number.
+pub(crate) fn paid(id: i32) -> Event {
+    let object = Invoice {
+        id: format!("in_{id}"),
+        booking: Some(id.to_string()),
+        ..Invoice::default()
+    };
+    Event::new(&format!("evt_{id}"), "invoice.paid", object.value()).of_account("acct_1Host")
+}
+
+/// Writes a shell script that can be run at once.
+///
+/// Another process writes it. A file that this process has open for writing can
+/// be inherited by a process that another test starts in that moment, and as long
+/// as it is open, it cannot be run.
+pub(crate) fn write_script(path: &Path, text: &str) {
+    let written = Command::new("/bin/sh")
+        .args(["-c", r#"printf %s "$1" >"$0" && chmod 700 "$0""#])
+        .arg(path)
+        .arg(text)
+        .status();
+    assert!(written.unwrap().success(), "{}", path.display());
+}
 
 /// Both services on a database and a prefix of their own.
-pub struct Deployment {
-    pub database: TestDatabase,
-    pub broker: TestBroker,
-    pub client: tokio_postgres::Client,
-    pub ingest: Service,
-    pub folder: PrivateFolder,
+pub(crate) struct Deployment {
+    pub(crate) database: TestDatabase,
+    pub(crate) broker: TestBroker,
+    pub(crate) client: tokio_postgres::Client,
+    pub(crate) ingest: Service,
+    pub(crate) folder: PrivateFolder,
 }
 
 impl Deployment {
     /// Starts `ingest`; the main app has a table of bookings already.
-    pub async fn start(label: &str) -> Self {
+    pub(crate) async fn start(label: &str) -> Self {
         let database = TestDatabase::empty(label).await.unwrap();
         let client = database.connect().await.unwrap();
         client
@@ -60,7 +77,7 @@ impl Deployment {
     }
 
     /// Starts a worker that reaches the broker by this URL.
-    pub async fn worker(&self, amqp_url: &str) -> Service {
+    pub(crate) async fn worker(&self, amqp_url: &str) -> Service {
         let options = ServiceOptions::worker(self.folder.path())
             .unwrap()
             .env("AMQP_URL", amqp_url)
@@ -71,13 +88,13 @@ impl Deployment {
     }
 
     /// The main app makes a booking.
-    pub async fn book(&self, id: i32) {
+    pub(crate) async fn book(&self, id: i32) {
         let insert = r#"INSERT INTO "Booking" ("id") VALUES ($1)"#;
         self.client.execute(insert, &[&id]).await.unwrap();
     }
 
     /// Delivers an event as Stripe does; gives the status of the answer.
-    pub async fn deliver(&self, event: &Event) -> u16 {
+    pub(crate) async fn deliver(&self, event: &Event) -> u16 {
         let body = event.bytes();
         let signature = sign(SECRET, now(), &body);
         let answer = http::post_event(&self.ingest.url(), &signature, body).await;
@@ -85,14 +102,14 @@ impl Deployment {
     }
 
     /// The first column of a query's rows, joined by "; ".
-    pub async fn read(&self, query: &str) -> String {
+    pub(crate) async fn read(&self, query: &str) -> String {
         let rows = self.client.query(query, &[]).await.unwrap();
         let texts: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         texts.join("; ")
     }
 
     /// Waits until a query reads so.
-    pub async fn until(&self, query: &str, expected: &str) {
+    pub(crate) async fn until(&self, query: &str, expected: &str) {
         wait::until(expected, BOUND, async || match self.read(query).await {
             seen if seen == expected => Seen::Reached(()),
             seen => Seen::NotYet(seen),

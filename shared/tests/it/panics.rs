@@ -1,10 +1,4 @@
 //! What a panic leaves in the log.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "a test fails by panicking, and this one calls itself"
-)]
 
 use shared::config::Env;
 use shared::telemetry::Telemetry;
@@ -14,7 +8,7 @@ const CHILD: &str = "PANIC_IN_THIS_PROCESS";
 
 #[test]
 fn a_panic_is_logged_without_its_message() {
-    if std::env::var(CHILD).is_ok() {
+    if std::env::var_os(CHILD).is_some() {
         Telemetry::from_env(&Env::default()).unwrap().start();
         let text = "Ada Lovelace, €";
         let at_hand = std::hint::black_box(text.len() - 1);
@@ -26,7 +20,7 @@ fn a_panic_is_logged_without_its_message() {
     let child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "a_panic_is_logged_without_its_message",
+            "panics::a_panic_is_logged_without_its_message",
             "--nocapture",
         ])
         .env(CHILD, "yes")
@@ -35,6 +29,6 @@ fn a_panic_is_logged_without_its_message() {
     assert!(!child.status.success());
     let log = String::from_utf8(child.stderr).unwrap();
     assert!(log.contains("panicked"), "{log}");
-    assert!(log.contains("shared/tests/panics.rs:"), "{log}");
+    assert!(log.contains("shared/tests/it/panics.rs:"), "{log}");
     assert!(!log.contains("Lovelace"), "{log}");
 }

@@ -1,5 +1,4 @@
 //! Every test gets a database and a prefix of its own, and they go with it.
-#![allow(clippy::expect_used, reason = "test support")]
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},

@@ -1,5 +1,4 @@
 //! The topology against a real broker.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use lapin::options::{
     BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,

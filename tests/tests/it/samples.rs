@@ -1,5 +1,4 @@
 //! The samples are signed right, of a real size, and of the shape of their version.
-#![allow(clippy::expect_used, reason = "test support")]
 
 use harness::stripe::{
     Account, ApiVersion, CheckoutSession, Event, Invoice, application, sign, thin_event,

@@ -1,19 +1,12 @@
 //! A worker that is started while the database takes no writes waits for it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-mod support;
 
 use harness::{
     services::{READY_BOUND, Service, ServiceOptions},
     stripe::{Event, Invoice},
     wait::{self, Seen},
 };
-use support::{BOUND, Deployment};
+
+use crate::support::{BOUND, Deployment};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_while_the_database_is_read_only() {

@@ -1,5 +1,4 @@
 //! Connecting to peers that are no good broker.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use shared::amqp::{AmqpUrl, ConnectError, connect};
 use shared::telemetry::report;

@@ -1,10 +1,4 @@
 //! A webhook secret is rolled while events flow: none is refused, none is lost.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use std::{
     collections::BTreeSet,

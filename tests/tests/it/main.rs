@@ -1,0 +1,29 @@
+//! What the harness promises, and what both services do together, as real
+//! processes with real servers.
+//!
+//! One program holds all of it: every test program links the harness and its
+//! dependencies anew.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod cluster;
+mod damage;
+mod dependencies;
+mod faults;
+mod kill;
+mod layering;
+mod leaks;
+mod read_only;
+mod rights;
+mod samples;
+mod secret_roll;
+mod servers;
+mod services;
+mod stack;
+mod story;
+mod support;
+mod test_servers;
