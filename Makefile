@@ -46,6 +46,8 @@ down: ## Stops what `make up` started and keeps its data; WIPE=1 removes the dat
 	elif test -d .dev/up; then $(BUILD_STACK) && $(STACK) down $(if $(WIPE),--wipe); \
 	else echo "Nothing was up."; fi
 
+# Most tests wait for a server and not for a core: three at a time keep a core busy.
+test: export RUST_TEST_THREADS ?= $(shell echo $$((3 * $$(nproc))))
 test: build ## Runs all tests against servers of their own
 	@$(STACK) run -- cargo test --locked --workspace --no-fail-fast $(CARGO_FLAGS)
 
