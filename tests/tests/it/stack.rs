@@ -141,10 +141,13 @@ async fn only_its_owner_reads_what_up_leaves() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let root = folder.path().join("checkout");
     make_checkout(&root);
+    // An earlier version has made the folder.
+    let dev = root.join(".dev");
+    fs::create_dir(&dev).unwrap();
+    fs::set_permissions(&dev, fs::Permissions::from_mode(0o755)).unwrap();
     let up = call(&root, STACK, &["up"]);
     assert!(up.status.success(), "{}", printed(&up));
 
-    let dev = root.join(".dev");
     let found = everything_in(&dev);
     for file in ["env", "up.lock", "up/settings.json", "up/worker.log"] {
         assert!(found.contains(&dev.join(file)), "{file} in {found:#?}");
