@@ -169,7 +169,7 @@ mod tests {
             tracing::info!(target: "worker::consume", "ours");
             tracing::trace!(target: "ingest", "ours in detail");
             tracing::error!(target: "lapin::channel", "theirs");
-            tracing::error!(target: "workers", "a stranger's");
+            tracing::error!(target: "workers", "another library's");
         });
         let bytes = buffer.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -182,7 +182,7 @@ mod tests {
                 let lines = written(&[("RUST_LOG", asked), ("LOG_FORMAT", format)]);
                 assert!(lines.contains("ours in detail"), "{asked}: {lines}");
                 assert!(!lines.contains("theirs"), "{asked}: {lines}");
-                assert!(!lines.contains("stranger"), "{asked}: {lines}");
+                assert!(!lines.contains("another library"), "{asked}: {lines}");
                 assert_eq!(lines.lines().count(), 2, "{asked}: {lines}");
             }
         }

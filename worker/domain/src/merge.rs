@@ -2,7 +2,7 @@
 //!
 //! Stripe delivers in any order, so nothing here depends on arrival. A value is
 //! kept together with the order of the event that gave it, and the value of the
-//! greatest order stands. Merging that way is commutative, associative and
+//! greatest order is kept. Merging that way is commutative, associative and
 //! idempotent, so the end state is a function of the set of events.
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub struct EventOrder {
     pub rank: u8,
     /// The event's `created`, in Unix seconds.
     pub created: i64,
-    /// The event's id, which settles a tie.
+    /// The event's id, which decides a tie.
     pub event_id: String,
 }
 
@@ -68,7 +68,7 @@ pub trait Merge {
 
 /// A value and the order of the event that gave it.
 ///
-/// The database holds registers as JSON, in which the order is named `version`.
+/// The database keeps registers as JSON, in which the order is named `version`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register<T> {
     /// The value.

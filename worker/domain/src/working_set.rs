@@ -63,10 +63,16 @@ pub struct Missing {
 
 impl Missing {
     fn is_empty(&self) -> bool {
-        self.invoices.is_empty()
-            && self.checkout_sessions.is_empty()
-            && self.accounts.is_empty()
-            && self.bookings.is_empty()
+        let Self {
+            invoices,
+            checkout_sessions,
+            accounts,
+            bookings,
+        } = self;
+        invoices.is_empty()
+            && checkout_sessions.is_empty()
+            && accounts.is_empty()
+            && bookings.is_empty()
     }
 }
 
@@ -251,12 +257,17 @@ impl WorkingSet {
             if missing.is_empty() {
                 return Ok(());
             }
-            let loaded = source.load(&missing).await?;
-            self.invoices.insert(missing.invoices, loaded.invoices);
+            let Loaded {
+                invoices,
+                checkout_sessions,
+                accounts,
+                bookings,
+            } = source.load(&missing).await?;
+            self.invoices.insert(missing.invoices, invoices);
             self.checkout_sessions
-                .insert(missing.checkout_sessions, loaded.checkout_sessions);
-            self.accounts.insert(missing.accounts, loaded.accounts);
-            self.bookings.insert(missing.bookings, loaded.bookings);
+                .insert(missing.checkout_sessions, checkout_sessions);
+            self.accounts.insert(missing.accounts, accounts);
+            self.bookings.insert(missing.bookings, bookings);
         }
     }
 

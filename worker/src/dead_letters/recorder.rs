@@ -28,12 +28,12 @@ use crate::{
     metrics::Metrics,
 };
 
-/// The most messages in one transaction, and in hand: they are few, and at 2 MiB each, the
+/// The most messages in one transaction, and unacked: they are few, and at 2 MiB each, the
 /// most that ingest takes, they hold 100 MiB.
 pub const PREFETCH: u16 = 50;
 /// How long a message that cannot be recorded is left alone. It stays in the queue.
 const RETRY: Duration = Duration::from_secs(30);
-/// How long a batch in hand may take when the worker is to stop.
+/// How long a batch that is at work may take when the worker is to stop.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Records dead letters of the broker.
@@ -70,7 +70,7 @@ impl DeadLetterRecorder {
         info!(queue = %self.queue.name, "recording dead letters");
         let mut failed = 0_usize;
         loop {
-            // With failed ones in hand the session ends after a while, so that they come
+            // With unacked ones that failed the session ends after a while, so that they come
             // again.
             let patience = if failed == 0 { Duration::MAX } else { RETRY };
             let batch = tokio::select! {

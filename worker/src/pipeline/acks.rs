@@ -32,17 +32,17 @@ mod tests {
     /// What becomes of a delivery.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum Fate {
-        Settled,
-        Held,
-        /// Its handler panics while it is read: it never gets into a unit.
+        Decided,
+        Deferred,
+        /// Its handler panics while it is read: it never gets into a batch.
         Unread,
-        /// Its handler panics while it is settled.
+        /// Its handler panics while it is decided.
         Crashed,
     }
 
-    const FATES: [Fate; 4] = [Fate::Settled, Fate::Held, Fate::Unread, Fate::Crashed];
+    const FATES: [Fate; 4] = [Fate::Decided, Fate::Deferred, Fate::Unread, Fate::Crashed];
 
-    /// Deliveries in one history, in units of one to all of them.
+    /// Deliveries in one history, in batches of one to all of them.
     const DELIVERIES: u64 = 5;
 
     /// A consumer between two steps, and what the broker has not seen answered.
@@ -50,7 +50,7 @@ mod tests {
     struct State {
         delivered: u64,
         open: BTreeSet<u64>,
-        held: Vec<u64>,
+        deferred: Vec<u64>,
     }
 
     impl State {
@@ -60,17 +60,17 @@ mod tests {
             for length in 1..=DELIVERIES - self.delivered {
                 for fates in all(length) {
                     let mut state = self.clone();
-                    let unit: Vec<u64> = (1..=length).map(|n| self.delivered + n).collect();
+                    let batch: Vec<u64> = (1..=length).map(|n| self.delivered + n).collect();
                     state.delivered += length;
-                    state.open.extend(&unit);
-                    state.answer(&unit, &fates);
+                    state.open.extend(&batch);
+                    state.answer(&batch, &fates);
                     next.push(state);
                 }
             }
-            for place in 0..self.held.len() {
+            for place in 0..self.deferred.len() {
                 for fate in FATES {
                     let mut state = self.clone();
-                    let tag = state.held.swap_remove(place);
+                    let tag = state.deferred.swap_remove(place);
                     state.answer(&[tag], &[fate]);
                     next.push(state);
                 }
@@ -78,26 +78,26 @@ mod tests {
             next
         }
 
-        fn answer(&mut self, unit: &[u64], fates: &[Fate]) {
+        fn answer(&mut self, batch: &[u64], fates: &[Fate]) {
             let mut done = Vec::new();
-            for (tag, fate) in unit.iter().zip(fates) {
+            for (tag, fate) in batch.iter().zip(fates) {
                 match fate {
-                    Fate::Settled => done.push(*tag),
-                    Fate::Held => self.held.push(*tag),
+                    Fate::Decided => done.push(*tag),
+                    Fate::Deferred => self.deferred.push(*tag),
                     // Given back before anything is acked.
                     Fate::Unread | Fate::Crashed => assert!(self.open.remove(tag)),
                 }
             }
             let unread = fates.iter().filter(|fate| **fate == Fate::Unread).count();
-            let whole = done.len() == unit.len() - unread;
-            for ack in acks(&done, whole, !self.held.is_empty()) {
+            let whole = done.len() == batch.len() - unread;
+            for ack in acks(&done, whole, !self.deferred.is_empty()) {
                 assert!(self.open.contains(&ack.tag), "acked twice: {self:?}");
                 let acked = |open: &u64| *open == ack.tag || (ack.multiple && *open < ack.tag);
                 self.open.retain(|open| !acked(open));
             }
             // All that is done is answered, and nothing besides.
-            let held: BTreeSet<u64> = self.held.iter().copied().collect();
-            assert_eq!(self.open, held);
+            let deferred: BTreeSet<u64> = self.deferred.iter().copied().collect();
+            assert_eq!(self.open, deferred);
         }
     }
 

@@ -13,7 +13,7 @@ pub const MAX_BATCH: usize = 500;
 /// The bytes after which a batch takes no more: at 6 KB an event it is full long before.
 const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// The most deliveries that are decoded and wait: two batches of them. What the broker may
-/// send beyond these and the batch in hand stays as it came.
+/// send beyond these and the batch at work stays as it came.
 const READ_AHEAD: usize = 1_000;
 
 /// Deliveries that are applied together.

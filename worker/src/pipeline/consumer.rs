@@ -1,6 +1,6 @@
 //! Takes deliveries from the queue in batches, has them executed, and answers them.
 //!
-//! Whatever breaks the connection to the broker, the deliveries in hand come again, and
+//! Whatever breaks the connection to the broker, the deliveries that are not acked come again, and
 //! their effects are known by then.
 
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// The most deliveries in hand: a batch at work, one that is decoded, and one on its
+/// The most deliveries that are not acked: a batch at work, one that is decoded, and one on its
 /// way. At 6 KB each they hold 9 MB.
 pub const PREFETCH: u16 = 1500;
 /// The most deliveries deferred; with more the worker takes no new ones.
@@ -72,8 +72,8 @@ impl Deferred {
     }
 }
 
-/// The deliveries in hand of one session.
-struct InHand {
+/// The deliveries of one session that are not acked.
+struct Unacked {
     channel: Channel,
     reader: BatchReader,
     deferred: Vec<Deferred>,
@@ -90,26 +90,26 @@ impl Consumer {
 
     async fn take_all(
         &self,
-        hand: &mut InHand,
+        unacked: &mut Unacked,
         stop: &CancellationToken,
     ) -> Result<(), SessionError> {
         // However many are deferred, a batch that is there is taken between two of them.
-        let mut is_batchs_turn = false;
+        let mut retried_last = false;
         loop {
-            let due = hand.next_due();
+            let due = unacked.next_due();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                () = at(due), if !is_batchs_turn => {
-                    self.retry_deferred(hand, stop).await?;
-                    is_batchs_turn = true;
+                () = at(due), if !retried_last => {
+                    self.retry_deferred(unacked, stop).await?;
+                    retried_last = true;
                 }
-                batch = hand.reader.next(), if hand.deferred.len() < MAX_DEFERRED => {
+                batch = unacked.reader.next(), if unacked.deferred.len() < MAX_DEFERRED => {
                     let batch = batch.ok_or(SessionError::Ended)??;
-                    self.take(hand, batch, stop).await?;
-                    is_batchs_turn = false;
+                    self.take(unacked, batch, stop).await?;
+                    retried_last = false;
                 }
-                () = at(due) => self.retry_deferred(hand, stop).await?,
+                () = at(due) => self.retry_deferred(unacked, stop).await?,
             }
         }
     }
@@ -117,7 +117,7 @@ impl Consumer {
     /// One batch, from its deliveries to their answers.
     async fn take(
         &self,
-        hand: &mut InHand,
+        unacked: &mut Unacked,
         batch: Batch,
         stop: &CancellationToken,
     ) -> Result<(), SessionError> {
@@ -130,16 +130,16 @@ impl Consumer {
         // Before the acks, one of which may ack everything up to its delivery.
         for crashed in batch.crashed {
             let event = crashed.message_id.as_ref().map(ShortString::as_str);
-            self.requeue(hand, crashed.tag, event).await?;
+            self.requeue(unacked, crashed.tag, event).await?;
         }
-        self.answer(hand, batch.deliveries, dispositions, RETRY_MIN)
+        self.answer(unacked, batch.deliveries, dispositions, RETRY_MIN)
             .await
     }
 
     /// Answers deliveries as they were disposed of. Deferred ones wait for `pause`.
     async fn answer(
         &self,
-        hand: &mut InHand,
+        unacked: &mut Unacked,
         deliveries: Vec<Delivery>,
         dispositions: Vec<Disposition>,
         pause: Duration,
@@ -158,50 +158,50 @@ impl Consumer {
                 }
                 Disposition::Defer => {
                     self.metrics.deliveries_deferred.inc();
-                    hand.deferred.push(Deferred::new(delivery, pause));
+                    unacked.deferred.push(Deferred::new(delivery, pause));
                 }
                 Disposition::Requeue => {
-                    self.requeue(hand, delivery.tag, delivery.event_id())
+                    self.requeue(unacked, delivery.tag, delivery.event_id())
                         .await?;
                 }
             }
         }
         let is_whole = done.len() == all;
-        for ack in acks(&done, is_whole, !hand.deferred.is_empty()) {
+        for ack in acks(&done, is_whole, !unacked.deferred.is_empty()) {
             let options = BasicAckOptions {
                 multiple: ack.multiple,
             };
-            hand.channel.basic_ack(ack.tag, options).await?;
+            unacked.channel.basic_ack(ack.tag, options).await?;
         }
         Ok(())
     }
 
     async fn requeue(
         &self,
-        hand: &InHand,
+        unacked: &Unacked,
         tag: u64,
         event: Option<&str>,
     ) -> Result<(), SessionError> {
         self.metrics.crashes.inc();
         error!(event, "a handler panicked");
         let options = BasicRejectOptions { requeue: true };
-        Ok(hand.channel.basic_reject(tag, options).await?)
+        Ok(unacked.channel.basic_reject(tag, options).await?)
     }
 
     async fn retry_deferred(
         &self,
-        hand: &mut InHand,
+        unacked: &mut Unacked,
         stop: &CancellationToken,
     ) -> Result<(), SessionError> {
-        let first = hand.first_due();
+        let first = unacked.first_due();
         let Deferred {
             delivery, pause, ..
-        } = hand.deferred.swap_remove(first);
+        } = unacked.deferred.swap_remove(first);
         let Ok(disposition) = self.executor.execute_one(&delivery, stop).await else {
             return Ok(());
         };
         let pause = RETRY_MAX.min(pause * 2);
-        self.answer(hand, vec![delivery], vec![disposition], pause)
+        self.answer(unacked, vec![delivery], vec![disposition], pause)
             .await
     }
 }
@@ -222,16 +222,16 @@ impl Serve for Consumer {
             channel,
             messages,
         } = session;
-        let mut hand = InHand {
+        let mut unacked = Unacked {
             channel,
             reader: BatchReader::start(messages, self.decoder.clone()),
             deferred: Vec::new(),
         };
         self.health.consuming(true);
         info!(queue = %self.queue.name, "consuming");
-        self.take_all(&mut hand, stop).await?;
+        self.take_all(&mut unacked, stop).await?;
         self.health.consuming(false);
-        consumer::close(&hand.channel).await;
+        consumer::close(&unacked.channel).await;
         Ok(())
     }
 
@@ -242,7 +242,7 @@ impl Serve for Consumer {
     }
 }
 
-impl InHand {
+impl Unacked {
     /// Which of the deferred deliveries is due first.
     fn first_due(&self) -> usize {
         let due = self.deferred.iter().enumerate();

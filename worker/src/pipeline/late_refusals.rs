@@ -18,7 +18,7 @@ use crate::dead_letters::death;
 /// The most bodies that are in memory at once.
 const MAX_BODIES: usize = 100;
 
-/// Writes it. Costs nothing where no booking can have changed hands. Gives back how many
+/// Writes it. Costs nothing where no booking can have a new owner. Gives back how many
 /// events were refused.
 pub(super) async fn write(
     tx: &WriteTx<'_>,

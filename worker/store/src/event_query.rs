@@ -134,7 +134,7 @@ pub async fn page(
         id,
     }) = after.cloned()
     {
-        // The first condition is for the index, the second for rows of one unit.
+        // The first condition is for the index, the second for rows of the same time.
         query = match order {
             Order::NewestFirst => query
                 .filter(event::first_seen_at.le(at))

@@ -162,7 +162,15 @@ impl Tables {
     }
 
     fn save(&mut self, changes: &Changes<'_>) {
-        for changed in &changes.invoices {
+        let Changes {
+            invoices,
+            checkout_sessions,
+            claims,
+            accounts,
+            hosts,
+            invoice_rows,
+        } = changes;
+        for changed in invoices {
             let projection: StoredProjection = changed.projection.stored.clone();
             let stored = StoredInvoice {
                 by_claim: changed.by_claim.clone(),
@@ -170,7 +178,7 @@ impl Tables {
             };
             self.invoices.insert(changed.id.clone(), stored);
         }
-        for changed in &changes.checkout_sessions {
+        for changed in checkout_sessions {
             let stored = StoredCheckoutSession {
                 by_claim: changed.by_claim.clone(),
                 is_undecided: changed.is_undecided,
@@ -180,21 +188,20 @@ impl Tables {
                 self.checkout_sessions.insert(changed.id.clone(), stored);
             }
         }
-        for changed in &changes.claims {
+        for changed in claims {
             let claims = self.claims.entry(changed.booking).or_default();
             claims.insert(changed.claimant.clone(), changed.first.clone());
         }
-        for (id, account) in &changes.accounts {
+        for (id, account) in accounts {
             self.accounts.insert((*id).clone(), (*account).clone());
         }
-        for host in &changes.hosts {
+        for host in hosts {
             self.hosts.insert(host.account.clone(), host.clone());
         }
-        let rows = &changes.invoice_rows;
-        for row in rows.insert.iter().chain(&rows.update) {
+        for row in invoice_rows.insert.iter().chain(&invoice_rows.update) {
             self.invoice_rows.insert(row.booking_id, row.clone());
         }
-        for booking in &rows.delete {
+        for booking in &invoice_rows.delete {
             self.invoice_rows.remove(booking);
         }
     }
@@ -204,24 +211,29 @@ impl Source for Memory {
     type Error = Infallible;
 
     async fn load(&self, missing: &Missing) -> Result<Loaded, Infallible> {
+        let Missing {
+            invoices,
+            checkout_sessions,
+            accounts,
+            bookings,
+        } = missing;
         let tables = self.tables();
         let mut loaded = Loaded::default();
-        for id in &missing.invoices {
+        for id in invoices {
             let stored = tables.invoices.get(id).cloned();
             loaded.invoices.extend(stored.map(|one| (id.clone(), one)));
         }
         for (id, session) in &tables.checkout_sessions {
-            let names = |whole| tables.names(&whole, &missing.invoices);
-            if missing.checkout_sessions.contains(id) || session.by_claim.whole().is_some_and(names)
-            {
+            let names = |whole| tables.names(&whole, invoices);
+            if checkout_sessions.contains(id) || session.by_claim.whole().is_some_and(names) {
                 loaded.checkout_sessions.insert(id.clone(), session.clone());
             }
         }
-        for id in &missing.accounts {
+        for id in accounts {
             let stored = tables.accounts.get(id).cloned();
             loaded.accounts.extend(stored.map(|one| (id.clone(), one)));
         }
-        for id in &missing.bookings {
+        for id in bookings {
             let claims = tables.claims.get(id).cloned().unwrap_or_default();
             let mut booking = Booking::with_claims(claims);
             let here = tables.bookings.as_ref();
