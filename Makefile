@@ -62,10 +62,10 @@ fuzz: ## Runs the fuzz targets; RUNS=, SECONDS_EACH=, TARGETS= and KEEP= as scri
 
 model: servers ## Tries histories against the reference: HISTORIES= in memory, DATABASE_HISTORIES= on Postgres
 	@MODEL_HISTORIES=$(or $(HISTORIES),1000000) \
-		cargo test --locked --release --package worker --test model -- --nocapture
+		cargo test --locked --release --package worker --test it model:: -- --nocapture
 	@cargo build --locked --release --package harness --bin stack
 	@MODEL_DATABASE_HISTORIES=$(or $(DATABASE_HISTORIES),10000) $(TARGET_DIR)/release/stack run -- \
-		cargo test --locked --release --package worker --test order -- --nocapture
+		cargo test --locked --release --package worker --test it order:: -- --nocapture
 
 mutants: ## Breaks the code in one place after the other, and sees whether a test fails
 	@scripts/mutants.sh

@@ -1,22 +1,41 @@
 //! What holds for every event that can be read, and for the end state of any
 //! history of them.
 
-use crate::memory::Memory;
-use serde_json::Value;
+use crate::memory::{Memory, Tables};
+use domain::account::AccountChange;
+use domain::decode::{MAX_ID, MAX_TEXT};
+use domain::event::{Event, EventData, Rules, decode};
+use domain::ids::BookingId;
 use event::Mode;
-use worker::events::{self, Event, Fact, Rules, fields};
+use lapin::message::Delivery as Message;
+use serde_json::Value;
+use std::sync::LazyLock;
+use tokio::runtime::{Builder, Runtime};
+use worker::pipeline::delivery::{Decoder, Delivery};
 
-/// Reads a body and checks what holds for each.
-pub fn read(body: &[u8]) -> Option<Event> {
-    let rules = Rules {
+static DECODER: LazyLock<Decoder> = LazyLock::new(|| Decoder {
+    rules: Rules {
         mode: Mode::Test,
         booking_key: "bookingId".into(),
-    };
-    match events::read(body, &rules) {
+    },
+    decode,
+});
+
+/// The tables in memory never wait for anything: one thread is enough.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().build().unwrap());
+
+/// Reads a body as the worker reads a message of the queue, and checks what holds
+/// for each.
+pub fn read(body: &[u8]) -> Option<Delivery> {
+    let (exchange, key) = ("stripe.events".into(), "invoice.paid".into());
+    let message = Message::mock(1, exchange, key, false, body.to_vec());
+    let delivery = DECODER.delivery(message).unwrap();
+    match &delivery.decoded {
         Ok(event) => {
-            check_header(&event, body);
-            check_texts(&event);
-            Some(event)
+            check_header(event, body);
+            check_texts(event);
+            Some(delivery)
         }
         Err(rejected) => {
             // A reason is a sentence of ours. It quotes nothing.
@@ -28,6 +47,11 @@ pub fn read(body: &[u8]) -> Option<Event> {
             None
         }
     }
+}
+
+/// The event of a delivery that could be read.
+pub fn event(delivery: &Delivery) -> &Event {
+    delivery.decoded.as_ref().unwrap()
 }
 
 /// `data.object`, as serde_json reads it. It gives up at a depth of 128.
@@ -50,12 +74,13 @@ pub fn expandable<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 /// The booking that the metadata names.
-pub fn booking(object: &Value) -> Option<i32> {
-    match &object["metadata"]["bookingId"] {
+pub fn booking(object: &Value) -> Option<BookingId> {
+    let id = match &object["metadata"]["bookingId"] {
         Value::String(text) => text.parse().ok(),
         Value::Number(number) => number.to_string().parse().ok(),
         _ => None,
-    }
+    };
+    id.map(BookingId)
 }
 
 fn check_header(event: &Event, body: &[u8]) {
@@ -70,23 +95,23 @@ fn check_header(event: &Event, body: &[u8]) {
 
 /// Postgres can keep whatever was taken in.
 fn check_texts(event: &Event) {
-    let kept = match &event.fact {
-        Fact::Invoice(fact) => serde_json::to_value(&fact.invoice),
-        Fact::Session(fact) => serde_json::to_value(&fact.session),
-        Fact::Account(fact) => match &fact.sign {
-            events::account::Sign::Updated(candidate) => serde_json::to_value(candidate),
-            _ => return,
+    let kept = match &event.data {
+        EventData::Invoice(data) => serde_json::to_value(&data.invoice),
+        EventData::CheckoutSession(data) => serde_json::to_value(&data.session),
+        EventData::Account(data) => match &data.change {
+            AccountChange::Updated(candidate) => serde_json::to_value(candidate),
+            AccountChange::Authorized | AccountChange::Deauthorized => return,
         },
-        Fact::Ignored(_) => return,
+        EventData::Ignored(_) => return,
     };
     check_value(&kept.unwrap());
     let id = event.object_id().unwrap();
-    assert!((1..=fields::MAX_ID).contains(&id.len()) && !id.contains('\0'));
+    assert!((1..=MAX_ID).contains(&id.len()) && !id.contains('\0'));
 }
 
 fn check_value(value: &Value) {
     match value {
-        Value::String(text) => assert!(text.len() <= fields::MAX_TEXT && !text.contains('\0')),
+        Value::String(text) => assert!(text.len() <= MAX_TEXT && !text.contains('\0')),
         Value::Array(values) => values.iter().for_each(check_value),
         Value::Object(fields) => fields.values().for_each(check_value),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -94,25 +119,31 @@ fn check_value(value: &Value) {
 }
 
 /// The end state is a function of the set of events: whatever their order,
-/// their repetition and their cut into units.
-pub fn end_state(events: &[Event]) -> Memory {
-    let forwards: Vec<&Event> = events.iter().collect();
-    let backwards: Vec<&Event> = events.iter().rev().collect();
-    let mut whole = Memory::default();
-    whole.take(&forwards);
+/// their repetition and their cut into batches.
+pub fn end_state(deliveries: &[Delivery]) -> Tables {
+    RUNTIME.block_on(end_state_of(deliveries))
+}
 
-    let mut one_by_one = Memory::default();
-    for event in &backwards {
-        one_by_one.take(&[event]);
-        let before = one_by_one.clone();
-        one_by_one.take(&[event]);
-        assert_eq!(one_by_one, before, "a duplicate changed something");
+async fn end_state_of(deliveries: &[Delivery]) -> Tables {
+    let backwards: Vec<Delivery> = deliveries.iter().rev().cloned().collect();
+    let whole = Memory::default();
+    whole.take(deliveries).await;
+
+    let one_by_one = Memory::default();
+    for delivery in backwards.chunks(1) {
+        one_by_one.take(delivery).await;
+        let before = one_by_one.tables().clone();
+        one_by_one.take(delivery).await;
+        assert_eq!(
+            *one_by_one.tables(),
+            before,
+            "a duplicate changed something"
+        );
     }
-    assert_eq!(one_by_one, whole);
+    assert_eq!(*one_by_one.tables(), *whole.tables());
 
-    // A replay judges an applied event again: that changes nothing either.
-    whole.ledger.clear();
-    whole.take(&backwards);
-    assert_eq!(one_by_one, whole);
-    whole
+    // A replay decides an applied event again: that changes nothing either.
+    whole.decide_again(&backwards).await;
+    assert_eq!(*one_by_one.tables(), *whole.tables());
+    whole.tables().clone()
 }

@@ -2,12 +2,15 @@
 //! in.
 #![no_main]
 
+use domain::account::AccountChange;
+use domain::account_snapshot::AccountSnapshot;
+use domain::event::EventData;
+use domain::onboarding::{Status, onboarding};
+use domain::projection::HostRow;
 use fuzz::{decision, history};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use worker::events::account::{Sign, Standing};
-use worker::events::onboarding::{Status, onboarding};
-use worker::events::{Event, Fact, snapshot::Snapshot};
+use worker::pipeline::delivery::Delivery;
 
 const TYPES: [&str; 6] = [
     "account.updated",
@@ -19,56 +22,64 @@ const TYPES: [&str; 6] = [
 ];
 
 fuzz_target!(|input: &[u8]| {
-    let mut events = Vec::new();
+    let mut deliveries = Vec::new();
     for body in history::bodies(input, &TYPES) {
-        let Some(event) = decision::read(&body) else {
+        let Some(delivery) = decision::read(&body) else {
             continue;
         };
-        if let (Fact::Account(fact), Some(object)) = (&event.fact, decision::object(&body)) {
-            match &fact.sign {
-                Sign::Updated(candidate) => {
-                    assert_eq!(Some(&*fact.id), object["id"].as_str());
+        let event = decision::event(&delivery);
+        if let (EventData::Account(data), Some(object)) = (&event.data, decision::object(&body)) {
+            match &data.change {
+                AccountChange::Updated(candidate) => {
+                    assert_eq!(Some(&*data.id), object["id"].as_str());
                     check(&candidate.after, &object);
                 }
-                Sign::Authorized | Sign::Deauthorized => {
-                    assert_eq!(Some(&fact.id), event.header.account.as_ref());
+                AccountChange::Authorized | AccountChange::Deauthorized => {
+                    assert_eq!(Some(&data.id), event.header.account.as_ref());
                 }
             }
         }
-        events.push(event);
+        deliveries.push(delivery);
     }
-    for (id, row) in &decision::end_state(&events).accounts {
-        let account = row.account().unwrap();
-        let winner = account.standing.as_ref().and_then(Standing::winner);
+    let end = decision::end_state(&deliveries);
+    assert!(end.accounts.keys().eq(end.hosts.keys()));
+    for (id, account) in &end.accounts {
+        let winner = account.winner();
         let snapshot = winner
             .map(|winner| winner.snapshot.clone())
             .unwrap_or_default();
-        let shown = onboarding(&account, &snapshot);
-        assert_eq!(shown.status == Status::Disconnected, is_cut(&events, id));
-        assert!(!shown.can_sell || (snapshot.charges_enabled && !is_cut(&events, id)));
+        let shown = onboarding(account, &snapshot);
+        let is_cut = is_cut(&deliveries, id);
+        assert_eq!(shown.status == Status::Disconnected, is_cut);
+        assert!(!shown.can_sell || (snapshot.charges_enabled && !is_cut));
+        assert_eq!(end.hosts[id], HostRow::new(id, account));
     }
 });
 
 /// Whether the newest deauthorisation is at or after every other sign.
-fn is_cut(events: &[Event], id: &str) -> bool {
+fn is_cut(deliveries: &[Delivery], id: &str) -> bool {
     let newest = |cut: bool| {
-        let of_account = events.iter().filter(|event| event.object_id() == Some(id));
-        let signs = of_account.filter_map(|event| match &event.fact {
-            Fact::Account(fact) => Some((event.header.created, &fact.sign)),
+        let events = deliveries.iter().map(decision::event);
+        let of_account = events.filter(|event| event.object_id() == Some(id));
+        let signs = of_account.filter_map(|event| match &event.data {
+            EventData::Account(data) => Some((event.header.created, &data.change)),
             _ => None,
         });
-        let signs = signs.filter(|(_, sign)| (**sign == Sign::Deauthorized) == cut);
+        let signs = signs.filter(|(_, sign)| (**sign == AccountChange::Deauthorized) == cut);
         signs.map(|(created, _)| created).max()
     };
     newest(true).is_some() && newest(true) >= newest(false)
 }
 
-fn check(snapshot: &Snapshot, object: &Value) {
+fn check(snapshot: &AccountSnapshot, object: &Value) {
     let flag = |name: &str| object[name].as_bool().unwrap_or(false);
     assert_eq!(snapshot.charges_enabled, flag("charges_enabled"));
     assert_eq!(snapshot.payouts_enabled, flag("payouts_enabled"));
     assert_eq!(snapshot.details_submitted, flag("details_submitted"));
-    assert_eq!(snapshot.kind.as_deref(), decision::text(object, "type"));
+    assert_eq!(
+        snapshot.account_type.as_deref(),
+        decision::text(object, "type")
+    );
     assert_eq!(
         snapshot.country.as_deref(),
         decision::text(object, "country")

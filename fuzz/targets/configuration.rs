@@ -58,7 +58,7 @@ fuzz_target!(|input: &[u8]| {
         !format!("{env:?}").contains(HUSH) || pairs.iter().any(|(name, _)| name.contains(HUSH))
     );
     check(&pairs, ingest::config::Config::from_env(&env));
-    check(&pairs, worker::settings::Settings::from_env(&env));
+    check(&pairs, worker::config::Config::from_env(&env));
     check(&pairs, Telemetry::from_env(&env));
 });
 

@@ -2,10 +2,10 @@
 //! message made from it, against what the worker reads back.
 #![no_main]
 
+use event::envelope::{Envelope, EnvelopeError, Kind};
 use fuzz::pairs::Pairs;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use event::envelope::{Envelope, EnvelopeError, Kind};
 use shared::message::{Meta, properties};
 
 /// A text as the envelope takes one.

@@ -1,10 +1,11 @@
 //! Events of invoices: what is read of them, and the rows they end in.
 #![no_main]
 
+use domain::event::EventData;
+use domain::{invoice::InvoiceData, merge::value};
 use fuzz::{decision, history};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use worker::events::{Fact, invoice::InvoiceFact, version::value};
 
 const TYPES: [&str; 10] = [
     "invoice.created",
@@ -20,33 +21,35 @@ const TYPES: [&str; 10] = [
 ];
 
 fuzz_target!(|input: &[u8]| {
-    let mut events = Vec::new();
+    let mut deliveries = Vec::new();
     for body in history::bodies(input, &TYPES) {
-        let Some(event) = decision::read(&body) else {
+        let Some(delivery) = decision::read(&body) else {
             continue;
         };
-        if let (Fact::Invoice(fact), Some(object)) = (&event.fact, decision::object(&body)) {
-            check(fact, &object, &event.header.event_type);
+        let event = decision::event(&delivery);
+        if let (EventData::Invoice(data), Some(object)) = (&event.data, decision::object(&body)) {
+            check(data, &object, &event.header.event_type);
         }
-        events.push(event);
+        deliveries.push(delivery);
     }
-    let end = decision::end_state(&events);
-    for shown in end.shown.values() {
-        assert!(["DRAFT", "SENT", "PAID"].contains(&&*shown.status));
-        assert!(!shown.amount.is_empty() && !shown.currency.is_empty());
+    let end = decision::end_state(&deliveries);
+    for (booking, row) in &end.invoice_rows {
+        assert_eq!(row.booking_id, *booking);
+        assert!(row.status.is_some());
+        assert!(!row.amount.is_empty() && !row.currency.is_empty());
     }
 });
 
-fn check(fact: &InvoiceFact, object: &Value, event_type: &str) {
-    let invoice = &fact.invoice;
+fn check(data: &InvoiceData, object: &Value, event_type: &str) {
+    let invoice = &data.invoice;
     let status = match event_type {
         "invoice.deleted" => "deleted",
         _ => object["status"].as_str().unwrap_or("draft"),
     };
     assert_eq!(invoice.status.value.as_str(), status);
-    assert_eq!(invoice.status.version.rank, invoice.status.value.rank());
-    assert_eq!(Some(&*fact.id), object["id"].as_str());
-    assert_eq!(fact.booking, decision::booking(object));
+    assert_eq!(invoice.status.order.rank, invoice.status.value.rank());
+    assert_eq!(Some(&*data.id), object["id"].as_str());
+    assert_eq!(data.booking, decision::booking(object));
     assert_eq!(value(&invoice.total).copied(), object["total"].as_i64());
     assert_eq!(value(&invoice.created).copied(), object["created"].as_i64());
     let texts = [
@@ -55,9 +58,9 @@ fn check(fact: &InvoiceFact, object: &Value, event_type: &str) {
         (&invoice.hosted_url, "hosted_invoice_url"),
         (&invoice.pdf_url, "invoice_pdf"),
     ];
-    for (slot, name) in texts {
+    for (register, name) in texts {
         assert_eq!(
-            value(slot).map(String::as_str),
+            value(register).map(String::as_str),
             decision::text(object, name),
             "{name}"
         );

@@ -2,16 +2,18 @@
 //! reads of them, and whether it can write them down and send them again.
 #![no_main]
 
+use domain::decode::moment;
 use fuzz::storable;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::protocol::basic::parse_properties;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use shared::message::Meta;
-use worker::burial::grave;
-use worker::properties::{from_json, headers_for_people, to_json};
-use worker::store::replay::Ticket;
-use worker::{events::fields::moment, origin::Origin, ticket};
+use store::replay_item::ReplayItemKey;
+use worker::amqp::headers::{add_replay_headers, replay_item};
+use worker::amqp::properties_json::{from_json, headers_for_people, to_json};
+use worker::dead_letters::death;
+use worker::pipeline::delivery::DeliveryMetadata;
 
 fuzz_target!(|input: &[u8]| -> Corpus {
     let Ok((_, properties)) = parse_properties(input) else {
@@ -24,34 +26,34 @@ fuzz_target!(|input: &[u8]| -> Corpus {
 
     let meta = Meta::read(&properties);
     assert_eq!(meta.event_id.is_some(), properties.message_id().is_some());
-    let origin = Origin::read(&properties);
-    origin.received_at.into_iter().for_each(storable::time);
-    origin
+    let metadata = DeliveryMetadata::read(&properties);
+    metadata.received_at.into_iter().for_each(storable::time);
+    metadata
         .trace_id
         .iter()
         .for_each(|text| storable::text(text, 255));
-    if let Some(ticket) = &origin.ticket {
-        storable::text(&ticket.item, 255);
+    if let Some(replay) = &metadata.replay {
+        storable::text(&replay.item, 255);
     }
-    stamp(properties.clone());
-    bury(properties);
+    replay(properties.clone());
+    die(properties);
     Corpus::Keep
 });
 
-/// A ticket is read back, and a second one replaces the first.
-fn stamp(properties: BasicProperties) {
-    let ticket = |run| Ticket {
+/// The item of a replay is read back, and a second one replaces the first.
+fn replay(properties: BasicProperties) {
+    let item = |run| ReplayItemKey {
         run,
         item: "evt_1".into(),
     };
-    let once = ticket::stamp(properties, &ticket(1), "somebody");
-    assert_eq!(ticket::read(&once), Some(ticket(1)));
-    let twice = ticket::stamp(once, &ticket(i64::MAX), "somebody");
-    assert_eq!(ticket::read(&twice), Some(ticket(i64::MAX)));
+    let once = add_replay_headers(properties, &item(1), "somebody");
+    assert_eq!(replay_item(&once), Some(item(1)));
+    let twice = add_replay_headers(once, &item(i64::MAX), "somebody");
+    assert_eq!(replay_item(&twice), Some(item(i64::MAX)));
 }
 
 /// Whatever died can be written down.
-fn bury(properties: BasicProperties) {
+fn die(properties: BasicProperties) {
     let mut delivery = Delivery::mock(
         1,
         "stripe.dead".into(),
@@ -61,13 +63,14 @@ fn bury(properties: BasicProperties) {
     );
     delivery.properties = properties;
     let now = moment(2_000_000_000);
-    let grave = grave::read(&delivery, now);
-    assert_eq!(grave.body, delivery.data);
-    storable::time(grave.died_at);
-    storable::text(&grave.reason, 255);
-    storable::text(&grave.detail, 8192);
-    storable::text(&grave.mark, 512);
-    grave
+    let letter = death::of_message(&delivery, now);
+    assert_eq!(letter.body, delivery.data);
+    storable::json(&letter.properties);
+    storable::time(letter.died_at);
+    storable::text(&letter.reason, 255);
+    storable::text(&letter.detail, 8192);
+    storable::text(&letter.death_key, 512);
+    letter
         .event_id
         .iter()
         .for_each(|id| storable::text(id, 255 * 3));

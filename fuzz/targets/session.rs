@@ -2,10 +2,11 @@
 //! and the rows they end in.
 #![no_main]
 
+use domain::event::EventData;
+use domain::{checkout_session::CheckoutSessionData, ids::BookingId, merge::value};
 use fuzz::{decision, history};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use worker::events::{Fact, session::SessionFact, version::value};
 
 const TYPES: [&str; 7] = [
     "checkout.session.completed",
@@ -18,39 +19,44 @@ const TYPES: [&str; 7] = [
 ];
 
 fuzz_target!(|input: &[u8]| {
-    let mut events = Vec::new();
+    let mut deliveries = Vec::new();
     for body in history::bodies(input, &TYPES) {
-        let Some(event) = decision::read(&body) else {
+        let Some(delivery) = decision::read(&body) else {
             continue;
         };
-        if let (Fact::Session(fact), Some(object)) = (&event.fact, decision::object(&body)) {
-            check(fact, &object);
+        let data = &decision::event(&delivery).data;
+        if let (EventData::CheckoutSession(data), Some(object)) = (data, decision::object(&body)) {
+            check(data, &object);
         }
-        events.push(event);
+        deliveries.push(delivery);
     }
-    decision::end_state(&events);
+    decision::end_state(&deliveries);
 });
 
-fn check(fact: &SessionFact, object: &Value) {
-    let session = &fact.session;
-    assert_eq!(Some(&*fact.id), object["id"].as_str());
+fn check(data: &CheckoutSessionData, object: &Value) {
+    let session = &data.session;
+    assert_eq!(Some(&*data.id), object["id"].as_str());
     let reference = object["client_reference_id"].as_str();
     let reference = reference.and_then(|text| text.parse::<i32>().ok());
     // What is no booking's id there is another shop's reference.
     match decision::booking(object) {
-        Some(booking) => assert_eq!(fact.booking, Some(booking)),
-        None => assert!(fact.booking.is_none() || fact.booking == reference),
+        Some(booking) => assert_eq!(data.booking, Some(booking)),
+        None => assert!(data.booking.is_none() || data.booking == reference.map(BookingId)),
     }
+    let payment_status = value(&session.payment_status).map(|status| status.as_str());
+    let status = value(&session.status).map(|status| status.as_str());
+    let invoice = value(&session.invoice).map(|invoice| invoice.as_str());
+    let payment_intent = value(&session.payment_intent).map(String::as_str);
     let texts = [
-        (&session.payment_status, object["payment_status"].as_str()),
-        (&session.status, object["status"].as_str()),
-        (&session.invoice, decision::expandable(object, "invoice")),
+        (payment_status, object["payment_status"].as_str()),
+        (status, object["status"].as_str()),
+        (invoice, decision::expandable(object, "invoice")),
         (
-            &session.payment_intent,
+            payment_intent,
             decision::expandable(object, "payment_intent"),
         ),
     ];
-    for (slot, expected) in texts {
-        assert_eq!(value(slot).map(String::as_str), expected);
+    for (kept, expected) in texts {
+        assert_eq!(kept, expected);
     }
 }
