@@ -6,7 +6,7 @@ use domain::account::AccountChange;
 use domain::account_snapshot::AccountSnapshot;
 use domain::event::EventData;
 use domain::onboarding::{Status, onboarding};
-use domain::projection::HostRow;
+use domain::rows::HostRow;
 use fuzz::{decision, history};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
