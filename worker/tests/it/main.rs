@@ -13,6 +13,7 @@ mod prisma;
 mod support;
 
 mod accounts;
+mod batches;
 mod claims;
 mod config;
 mod dead_letters;

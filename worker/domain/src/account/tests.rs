@@ -159,3 +159,74 @@ fn a_new_snapshot_of_the_second_removes_the_api_snapshot() {
     assert!(account.winner().unwrap().is_tied);
     assert_eq!(account.latest.unwrap().api_snapshot, None);
 }
+
+#[test]
+fn the_latest_snapshot_is_that_of_the_latest_second() {
+    let [early, late] = [(START, "PT"), (START + 1, "ES")];
+    for order in [[early, late], [late, early]] {
+        let mut account = Account::default();
+        for (at, country) in order {
+            let _ = account.merge(at, &format!("evt_{country}"), &updated(country));
+        }
+        let latest = account.latest.unwrap();
+        assert_eq!(latest.created, START + 1);
+        let kept: Vec<&str> = latest.candidates.keys().map(String::as_str).collect();
+        assert_eq!(kept, ["evt_ES"]);
+    }
+}
+
+#[test]
+fn a_host_is_disconnected_until_a_later_sign_of_connection() {
+    let account = |signs: &[(i64, AccountChange)]| {
+        let mut account = Account::default();
+        for (at, change) in signs {
+            let _ = account.merge(START + at, &format!("evt_{at}"), change);
+        }
+        account
+    };
+    let cut = (20, AccountChange::Deauthorized);
+    for (signs, expected) in [
+        (vec![], false),
+        (vec![(20, AccountChange::Authorized)], false),
+        (vec![cut.clone()], true),
+        (vec![cut.clone(), (19, AccountChange::Authorized)], true),
+        (vec![cut.clone(), (20, updated("PT"))], true),
+        (vec![cut.clone(), (21, AccountChange::Authorized)], false),
+        (vec![cut, (21, updated("PT"))], false),
+    ] {
+        assert_eq!(account(&signs).is_disconnected(), expected, "{signs:?}");
+    }
+}
+
+/// Of two snapshots of one second the one comes last whose event says what the other
+/// one is.
+#[test]
+fn the_last_snapshot_of_a_second_is_the_one_that_none_follows() {
+    let winner = |candidates: &[(&str, &str, Option<&str>)]| {
+        let candidates = candidates.iter().map(|(id, country, before)| {
+            let candidate = Candidate {
+                before: before.map(snapshot),
+                ..candidate(country)
+            };
+            ((*id).to_owned(), candidate)
+        });
+        let latest = LatestSnapshots {
+            created: START,
+            candidates: candidates.collect(),
+            api_snapshot: None,
+        };
+        let winner = latest.winner().unwrap();
+        (winner.event_id.to_owned(), winner.is_tied)
+    };
+    let (first, second) = ("evt_1".to_owned(), "evt_2".to_owned());
+    let chain = [("evt_1", "ES", Some("PT")), ("evt_2", "PT", None)];
+    assert_eq!(winner(&chain), (first, false));
+    let unrelated = [("evt_1", "ES", Some("FR")), ("evt_2", "PT", None)];
+    assert_eq!(winner(&unrelated), (second.clone(), true));
+    // There and back again: each follows the other.
+    let circle = [("evt_1", "ES", Some("PT")), ("evt_2", "PT", Some("ES"))];
+    assert_eq!(winner(&circle), (second.clone(), true));
+    // An event that changed nothing that is kept does not follow itself.
+    let same = [("evt_1", "PT", Some("PT")), ("evt_2", "PT", Some("PT"))];
+    assert_eq!(winner(&same), (second, false));
+}

@@ -2,6 +2,8 @@
 //!
 //! This file has what the tests share: events, and a source in memory.
 
+mod accounts;
+mod changes;
 mod claims;
 mod decode;
 mod merge;

@@ -1,0 +1,362 @@
+//! What an event says of an account, and what is seen of the account and its history.
+
+use serde_json::{Value, json};
+
+use super::{START, account_updated, event, invoice};
+use crate::{
+    account::{Account, AccountChange},
+    account_snapshot::{AccountSnapshot, Requirements},
+    decode::moment,
+    event::{Event, EventData, Rules, decode},
+    history::{AccountTransition, ChangeKind},
+    onboarding::{Status, onboarding},
+    rejection::Rejection,
+    rows::HostRow,
+};
+
+/// What an event says of its account.
+fn change(event: &Event) -> (&str, &AccountChange) {
+    match &event.data {
+        EventData::Account(data) => (&data.id, &data.change),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An event whose object was `previous` before, where that says another value.
+fn updated(object: &Value, previous: Option<Value>) -> Result<Event, Rejection> {
+    let mut body = json!({
+        "id": "evt_1", "object": "event", "type": "account.updated",
+        "account": "acct_a", "created": START, "livemode": false,
+        "data": { "object": object },
+    });
+    if let Some(previous) = previous {
+        body["data"]["previous_attributes"] = previous;
+    }
+    let rules = Rules {
+        mode: ::event::Mode::Test,
+        booking_key: "bookingId".into(),
+    };
+    decode(body.to_string().as_bytes(), &rules).map_err(|rejected| rejected.rejection)
+}
+
+fn object() -> Value {
+    json!({
+        "id": "acct_a", "object": "account", "type": "express",
+        "charges_enabled": true, "payouts_enabled": true, "details_submitted": true,
+        "capabilities": { "card_payments": "active", "transfers": "active" },
+        "requirements": {
+            "currently_due": ["a"], "past_due": ["b"], "eventually_due": ["c"],
+            "pending_verification": ["d"], "disabled_reason": "listed",
+            "current_deadline": START + 7,
+        },
+        "future_requirements": { "currently_due": ["e"], "current_deadline": START + 8 },
+        "country": "ES", "default_currency": "eur",
+        "metadata": { "hostId": "host-1" },
+        "created": START - 9,
+    })
+}
+
+/// The snapshot of [`object`].
+fn snapshot() -> AccountSnapshot {
+    let list = |name: &str| vec![name.to_owned()];
+    AccountSnapshot {
+        account_type: Some("express".into()),
+        charges_enabled: true,
+        payouts_enabled: true,
+        details_submitted: true,
+        card_payments: Some("active".into()),
+        requirements: Requirements {
+            currently_due: list("a"),
+            past_due: list("b"),
+            eventually_due: list("c"),
+            pending_verification: list("d"),
+            disabled_reason: Some("listed".into()),
+            current_deadline: Some(START + 7),
+        },
+        future_currently_due: list("e"),
+        future_deadline: Some(START + 8),
+        country: Some("ES".into()),
+        default_currency: Some("eur".into()),
+        host_id: Some("host-1".into()),
+        created: Some(START - 9),
+    }
+}
+
+#[test]
+fn an_event_says_what_the_account_is_and_what_it_was() {
+    let read = |previous| {
+        let event = updated(&object(), previous).unwrap();
+        let (id, change) = change(&event);
+        assert_eq!(id, "acct_a");
+        let AccountChange::Updated(candidate) = change else {
+            panic!("{change:?}");
+        };
+        assert_eq!(candidate.after, snapshot());
+        candidate.before.clone()
+    };
+    assert_eq!(read(None), None);
+    // What it does not name was the same before.
+    assert_eq!(read(Some(json!({}))), Some(snapshot()));
+    let previous = json!({
+        "type": "standard", "charges_enabled": false, "payouts_enabled": null,
+        "details_submitted": false, "country": null, "default_currency": "usd",
+        "capabilities": { "card_payments": "pending" },
+        "requirements": {
+            "currently_due": [], "past_due": ["x", "y"], "disabled_reason": null,
+        },
+        "future_requirements": { "current_deadline": null },
+        "metadata": { "hostId": 42 },
+        "created": START - 1,
+    });
+    let before = AccountSnapshot {
+        account_type: Some("standard".into()),
+        charges_enabled: false,
+        payouts_enabled: false,
+        details_submitted: false,
+        card_payments: Some("pending".into()),
+        requirements: Requirements {
+            currently_due: vec![],
+            past_due: vec!["x".into(), "y".into()],
+            disabled_reason: None,
+            ..snapshot().requirements
+        },
+        future_deadline: None,
+        country: None,
+        default_currency: Some("usd".into()),
+        host_id: Some("42".into()),
+        created: Some(START - 1),
+        ..snapshot()
+    };
+    assert_eq!(read(Some(previous)), Some(before));
+    // Where it cannot be read, the event says nothing of what was before.
+    assert_eq!(read(Some(json!({ "charges_enabled": "x" }))), None);
+    assert_eq!(read(Some(json!([]))), None);
+}
+
+#[test]
+fn an_object_that_says_little_gives_a_snapshot_that_says_nothing() {
+    let event = account_updated("evt_1", "acct_a", 0);
+    let AccountChange::Updated(candidate) = change(&event).1 else {
+        panic!("{event:?}");
+    };
+    assert_eq!(candidate.after, AccountSnapshot::default());
+    let with = |field: &str, value: Value| {
+        let mut object = object();
+        object["requirements"][field] = value;
+        updated(&object, None)
+    };
+    assert!(with("past_due", json!(vec!["x"; 1000])).is_ok());
+    for (field, value, code) in [
+        ("past_due", json!(vec!["x"; 1001]), "text_too_long"),
+        ("current_deadline", json!(-1), "time_out_of_range"),
+    ] {
+        assert_eq!(with(field, value).unwrap_err().code(), code);
+    }
+}
+
+#[test]
+fn an_event_of_the_connection_is_of_the_account_that_the_event_names() {
+    let application = json!({ "id": "ca_1", "object": "application" });
+    for (kind, expected) in [
+        ("account.application.authorized", AccountChange::Authorized),
+        (
+            "account.application.deauthorized",
+            AccountChange::Deauthorized,
+        ),
+    ] {
+        let event = event("evt_1", kind, "acct_a", 0, application.clone());
+        assert_eq!(change(&event), ("acct_a", &expected));
+    }
+    let of_other = json!({ "id": "acct_b", "object": "account" });
+    assert_eq!(updated(&of_other, None), Err(Rejection::AccountMismatch));
+    let of_other_kind = json!({ "id": "acct_a", "object": "person" });
+    assert_eq!(
+        updated(&of_other_kind, None).unwrap_err().code(),
+        "other_object"
+    );
+}
+
+#[test]
+fn a_transition_says_what_its_event_alone_says() {
+    let application = json!({ "id": "ca_1", "object": "application" });
+    let of_kind = |kind: &str| event("evt_1", kind, "acct_a", 3, application.clone());
+    let expected = AccountTransition {
+        account: "acct_a".into(),
+        event_created: START + 3,
+        event_id: "evt_1".into(),
+        change: ChangeKind::Authorized,
+        status: None,
+        can_sell: None,
+        disabled_reason: None,
+        deadline: None,
+    };
+    let authorized = AccountTransition::of(&of_kind("account.application.authorized"));
+    assert_eq!(authorized.as_ref(), Some(&expected));
+    let deauthorized = AccountTransition::of(&of_kind("account.application.deauthorized"));
+    let cut = AccountTransition {
+        change: ChangeKind::Deauthorized,
+        status: Some(Status::Disconnected),
+        can_sell: Some(false),
+        ..expected.clone()
+    };
+    assert_eq!(deauthorized, Some(cut));
+    let event = updated(&object(), None).unwrap();
+    let changed = AccountTransition {
+        event_created: START,
+        change: ChangeKind::Updated,
+        status: Some(Status::InReview),
+        can_sell: Some(true),
+        disabled_reason: Some("listed".into()),
+        deadline: Some(START + 7),
+        ..expected
+    };
+    assert_eq!(AccountTransition::of(&event), Some(changed));
+    assert_eq!(
+        AccountTransition::of(&invoice("evt_2", "acct_a", None, 0)),
+        None
+    );
+}
+
+#[test]
+fn a_hosts_row_has_the_values_of_the_latest_snapshot() {
+    let mut account = Account::default();
+    let event = updated(&object(), None).unwrap();
+    let _ = account.merge(START, "evt_1", change(&event).1);
+    let _ = account.merge(START + 1, "evt_2", &AccountChange::Authorized);
+    let expected = HostRow {
+        account: "acct_a".into(),
+        host_id: Some("host-1".into()),
+        status: Status::InReview,
+        can_sell: true,
+        charges_enabled: true,
+        payouts_enabled: true,
+        details_submitted: true,
+        requirements: snapshot().requirements,
+        deadline: Some(moment(START + 7)),
+        account_type: Some("express".into()),
+        country: Some("ES".into()),
+        default_currency: Some("eur".into()),
+        last_event_at: moment(START + 1),
+        created_at: moment(START - 9),
+    };
+    assert_eq!(HostRow::new(&"acct_a".into(), &account), expected);
+    // Without a snapshot only the connection is known.
+    let mut account = Account::default();
+    let _ = account.merge(START, "evt_1", &AccountChange::Authorized);
+    let row = HostRow::new(&"acct_a".into(), &account);
+    assert_eq!((row.status, row.can_sell), (Status::Incomplete, false));
+    assert_eq!((row.created_at, row.deadline), (moment(START), None));
+}
+
+/// A change to a snapshot of an account that is all right.
+type Modify = fn(&mut AccountSnapshot);
+
+#[test]
+fn the_status_is_that_of_the_first_condition_that_holds() {
+    fn due(snapshot: &mut AccountSnapshot) {
+        snapshot.requirements.currently_due = vec!["x".into()];
+    }
+    fn overdue(snapshot: &mut AccountSnapshot) {
+        snapshot.requirements.past_due = vec!["x".into()];
+    }
+    fn pending(snapshot: &mut AccountSnapshot) {
+        snapshot.requirements.pending_verification = vec!["x".into()];
+    }
+    fn due_later(snapshot: &mut AccountSnapshot) {
+        snapshot.future_currently_due = vec!["x".into()];
+        snapshot.future_deadline = Some(START);
+    }
+    fn without_charges(snapshot: &mut AccountSnapshot) {
+        snapshot.charges_enabled = false;
+    }
+    fn without_payouts(snapshot: &mut AccountSnapshot) {
+        snapshot.payouts_enabled = false;
+    }
+    fn unfinished(snapshot: &mut AccountSnapshot) {
+        snapshot.details_submitted = false;
+    }
+    fn reason(snapshot: &mut AccountSnapshot, reason: &str) {
+        snapshot.requirements.disabled_reason = Some(reason.into());
+    }
+    let cases: [(Status, &[Modify]); 20] = [
+        (Status::Enabled, &[]),
+        (Status::Enabled, &[pending]),
+        (Status::RestrictedSoon, &[due]),
+        (Status::RestrictedSoon, &[due_later]),
+        (Status::Restricted, &[overdue]),
+        (Status::Restricted, &[overdue, due]),
+        (Status::Incomplete, &[unfinished]),
+        (Status::Incomplete, &[unfinished, overdue, without_charges]),
+        (Status::Restricted, &[without_charges]),
+        (Status::Restricted, &[without_payouts]),
+        (Status::Restricted, &[without_charges, due_later]),
+        (Status::InReview, &[without_charges, pending]),
+        (Status::InReview, &[without_payouts, pending]),
+        (Status::Restricted, &[without_charges, pending, due]),
+        (Status::Restricted, &[without_charges, pending, overdue]),
+        (
+            Status::InReview,
+            &[without_charges, due, |snapshot| {
+                reason(snapshot, "requirements.pending_verification");
+            }],
+        ),
+        (
+            Status::Enabled,
+            &[|snapshot| {
+                reason(snapshot, "requirements.pending_verification");
+            }],
+        ),
+        (
+            Status::InReview,
+            &[unfinished, |snapshot| reason(snapshot, "under_review")],
+        ),
+        (
+            Status::Paused,
+            &[unfinished, |snapshot| reason(snapshot, "platform_paused")],
+        ),
+        (
+            Status::Rejected,
+            &[unfinished, |snapshot| reason(snapshot, "rejected.fraud")],
+        ),
+    ];
+    for (number, (expected, modify)) in cases.into_iter().enumerate() {
+        let mut snapshot = AccountSnapshot {
+            charges_enabled: true,
+            payouts_enabled: true,
+            details_submitted: true,
+            ..AccountSnapshot::default()
+        };
+        for modify in modify {
+            modify(&mut snapshot);
+        }
+        let status = onboarding(&Account::default(), &snapshot).status;
+        assert_eq!(status, expected, "case {number}");
+    }
+}
+
+#[test]
+fn a_connected_host_can_sell_where_cards_are_charged() {
+    let can_sell = |charges: bool, kind: &str, cards: Option<&str>, account: &Account| {
+        let snapshot = AccountSnapshot {
+            charges_enabled: charges,
+            account_type: Some(kind.into()),
+            card_payments: cards.map(str::to_owned),
+            ..AccountSnapshot::default()
+        };
+        onboarding(account, &snapshot).can_sell
+    };
+    let mut cut = Account::default();
+    let _ = cut.merge(START, "evt_1", &AccountChange::Deauthorized);
+    for (charges, kind, cards, expected) in [
+        (true, "standard", None, true),
+        (true, "express", Some("active"), true),
+        (true, "express", Some("pending"), false),
+        (true, "express", None, false),
+        (false, "standard", Some("active"), false),
+        (false, "express", Some("active"), false),
+    ] {
+        let seen = can_sell(charges, kind, cards, &Account::default());
+        assert_eq!(seen, expected, "{charges} {kind} {cards:?}");
+        assert!(!can_sell(charges, kind, cards, &cut));
+    }
+}
