@@ -33,8 +33,6 @@ pub struct Metrics {
     dead: Family<Reason, Counter>,
     batch_size: Histogram,
     batch_seconds: Histogram,
-    /// Deliveries deferred because somebody else was in their way.
-    pub deliveries_deferred: Counter,
     /// Handlers that panicked.
     pub crashes: Counter,
     /// Dead letters recorded, those of the broker and of the worker.
@@ -54,7 +52,6 @@ impl Default for Metrics {
             dead: Family::default(),
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             batch_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
-            deliveries_deferred: Counter::default(),
             crashes: Counter::default(),
             dead_letters_recorded: Counter::default(),
             sessions_lost: Counter::default(),
@@ -69,11 +66,6 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("worker");
         let counters = [
-            (
-                "deliveries_deferred",
-                "Deliveries deferred to be tried later",
-                &self.deliveries_deferred,
-            ),
             ("crashes", "Handlers that panicked", &self.crashes),
             (
                 "dead_letters_recorded",

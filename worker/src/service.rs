@@ -13,7 +13,7 @@ use shared::{
 };
 use store::{
     Database, Pool,
-    main_app::booking,
+    main_app::booking::{self, Bookings},
     migrations::{self, MigrateError},
 };
 use tokio::net::TcpListener;
@@ -27,8 +27,8 @@ use crate::{
     dead_letters::recorder::{self, DeadLetterRecorder},
     health::Health,
     jobs::{
-        self, Job, prune::Prune, resolve_account_ties::ResolveAccountTies,
-        retry_waiting::RetryWaiting,
+        self, Job, project_pending::ProjectPending, prune::Prune,
+        resolve_account_ties::ResolveAccountTies,
     },
     metrics::Metrics,
     pipeline::{
@@ -135,7 +135,7 @@ async fn work(
         pool: &pool,
         metrics: &metrics,
     };
-    run.job(RetryWaiting::new(executor.clone()));
+    run.job(ProjectPending::new(executor.clone()));
     run.job(Prune {
         pool: pool.clone(),
         retention: config.retention,
@@ -289,7 +289,12 @@ async fn check_owner_query(executor: &BatchExecutor) -> Result<(), ConfigError> 
     let (Some(query), Ok(conn)) = (&executor.owner_query, executor.pool.get().await) else {
         return Ok(());
     };
-    match booking::owner(&conn, query, 0).await {
+    let bookings = Bookings {
+        are_here: false,
+        owner_query: Some(query),
+        are_blocked: false,
+    };
+    match booking::owners(&conn, bookings, &[0]).await {
         Ok(_) => Ok(()),
         // Nothing is known of the query then.
         Err(error) if error.is_unavailable() => Ok(()),

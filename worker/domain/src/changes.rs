@@ -8,9 +8,10 @@ use crate::{
     checkout_session::CheckoutSession,
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId},
     invoice::Invoice,
+    main_app::{AppChanges, Pending, Target},
     merge::Change,
     ownership::{Claimant, FirstClaim},
-    projection::{InvoiceProjection, InvoiceRowChanges, Projection},
+    projection::{InvoiceProjection, Projection},
     rows::HostRow,
     working_set::WorkingSet,
 };
@@ -60,10 +61,8 @@ pub struct Changes<'a> {
     pub claims: Vec<ChangedClaim<'a>>,
     /// Connected accounts.
     pub accounts: Vec<(&'a AccountId, &'a Account)>,
-    /// The main app's rows of the same accounts.
-    pub hosts: Vec<HostRow>,
-    /// The main app's rows of invoices.
-    pub invoice_rows: InvoiceRowChanges,
+    /// The main app's rows.
+    pub app: AppChanges,
 }
 
 impl WorkingSet {
@@ -75,16 +74,35 @@ impl WorkingSet {
         rewrite: &BTreeSet<&AccountId>,
     ) -> Changes<'a> {
         let accounts = self.changed_accounts(rewrite);
-        let hosts = accounts
-            .iter()
-            .map(|(id, account)| HostRow::new(id, account));
+        let mut app = self.invoice_row_changes(projection);
+        self.change_hosts(&mut app, &accounts);
         Changes {
             invoices: self.changed_invoices(projection),
             checkout_sessions: self.changed_checkout_sessions(projection),
             claims: self.changed_claims(),
-            hosts: hosts.collect(),
             accounts,
-            invoice_rows: self.invoice_row_changes(projection),
+            app,
+        }
+    }
+
+    /// Adds the rows of accounts that changed, and of those that are computed anew.
+    fn change_hosts(&self, app: &mut AppChanges, changed: &[(&AccountId, &Account)]) {
+        let changed: BTreeSet<&AccountId> = changed.iter().map(|(id, _)| *id).collect();
+        for (id, account) in self.accounts.iter() {
+            let target = Target::Host(id.clone());
+            let is_known = account.first_event.is_some();
+            let is_wanted = changed.contains(id) || self.is_target_rechecked(&target);
+            match self.pending(&target) {
+                // Its job writes the row as it is then.
+                Pending::Later => continue,
+                Pending::Due => drop(app.was_pending.insert(target)),
+                Pending::No if !is_wanted => continue,
+                Pending::No => {}
+            }
+            // The row of an account of which nothing is known shows nothing.
+            if is_known {
+                app.hosts.push(HostRow::new(id, account));
+            }
         }
     }
 

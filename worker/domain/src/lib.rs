@@ -8,7 +8,7 @@
 //!    [`merge`] says which of two events speaks last, [`by_claim`] keeps the state of an
 //!    object apart by claim, [`ownership`] says whose a booking is.
 //! 3. [`projection`] computes the [`rows`] that the main app reads, with [`onboarding`] and
-//!    [`money`].
+//!    [`money`], out of what [`main_app`] says of the main app's tables.
 //!    [`changes`] collects the rows to save.
 //! 4. [`outcome`] decides what becomes of the event, [`reclassify`] what becomes of
 //!    earlier ones, and [`history`] keeps a host's transitions.
@@ -32,6 +32,7 @@ pub mod header;
 pub mod history;
 pub mod ids;
 pub mod invoice;
+pub mod main_app;
 pub mod merge;
 pub mod money;
 pub mod onboarding;

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{AccountId, BookingId, ObjectId},
+    main_app::AppBooking,
     merge::{Change, earliest},
-    rows::InvoiceRow,
 };
 
 /// Which account says that an object is of which booking.
@@ -117,12 +117,8 @@ pub struct TooManyClaims;
 /// What is known of one booking.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Booking {
-    /// Whether the main app has the booking.
-    pub exists: bool,
-    /// Whose it is by the deployment's own query, where there is one.
-    pub configured_owner: Option<Owner>,
-    /// The row of `"Invoice"` that the main app reads now.
-    pub row: Option<InvoiceRow>,
+    /// What the main app's tables say of it; `None` until they are read.
+    pub app: Option<AppBooking>,
     claims: Claims,
     /// The claims as they were loaded, once one was added or became earlier.
     loaded_claims: Option<Claims>,
@@ -159,7 +155,12 @@ impl Booking {
     /// earliest claim.
     pub fn owner(&self) -> Option<Owner> {
         let first = || Some(Owner::Account(first_to_claim(&self.claims)?.clone()));
-        self.configured_owner.clone().or_else(first)
+        self.configured_owner().cloned().or_else(first)
+    }
+
+    /// Whose the booking is by the deployment's own query, where there is one.
+    pub fn configured_owner(&self) -> Option<&Owner> {
+        self.app.as_ref()?.configured_owner.as_ref()
     }
 
     /// Takes in a claim.

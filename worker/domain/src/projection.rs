@@ -9,6 +9,7 @@ use chrono::DateTime;
 use crate::{
     ids::{BookingId, InvoiceId},
     invoice::{Invoice, Status},
+    main_app::{AppChanges, Pending, Target},
     merge::{EventOrder, value},
     money,
     ownership::{ClaimStatus, Owners},
@@ -32,18 +33,6 @@ pub struct Projection<'a> {
     pub owners: Owners,
     /// Each invoice of which an event was taken.
     pub invoices: BTreeMap<&'a InvoiceId, InvoiceProjection>,
-}
-
-/// What has to change in `"Invoice"`. A booking's row may pass from one invoice to
-/// another, never between bookings, so the three do not depend on each other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InvoiceRowChanges {
-    /// Rows of bookings that have none.
-    pub insert: Vec<InvoiceRow>,
-    /// Rows of bookings that have one.
-    pub update: Vec<InvoiceRow>,
-    /// Bookings that have no invoice any more.
-    pub delete: Vec<BookingId>,
 }
 
 /// What sessions say of an invoice.
@@ -152,11 +141,11 @@ impl WorkingSet {
                 ClaimStatus::Accepted => WaitingFor::Booking,
             });
         };
-        let exists = self
-            .bookings
-            .get(&booking)
-            .is_some_and(|known| known.exists);
-        if !exists {
+        let app = self.bookings.get(&booking);
+        let app = app.and_then(|known| known.app.as_ref());
+        // Whether one that cannot be read exists is not known: its projection is pending.
+        let is_missing = app.is_none_or(|app| !app.exists && app.obstacle.is_none());
+        if is_missing {
             Some(WaitingFor::BookingRow)
         } else if invoice.total.is_none() || invoice.currency.is_none() {
             Some(WaitingFor::Amount)
@@ -166,26 +155,46 @@ impl WorkingSet {
     }
 
     /// What has to change in the main app's `"Invoice"`.
-    pub fn invoice_row_changes(&self, projection: &Projection<'_>) -> InvoiceRowChanges {
+    pub fn invoice_row_changes(&self, projection: &Projection<'_>) -> AppChanges {
         let current = projection.current_invoices();
-        let of_bookings: BTreeSet<BookingId> = projection
-            .invoices
-            .values()
-            .filter_map(|invoice| invoice.stored.booking)
-            .collect();
+        let mut of_bookings: BTreeMap<BookingId, &InvoiceId> = BTreeMap::new();
+        for (id, invoice) in &projection.invoices {
+            of_bookings.extend(invoice.stored.booking.map(|booking| (booking, *id)));
+        }
         // The main app may have made a row of an invoice that no event told of. It
         // stays until an invoice of the booking is known.
         let is_ours = |row: &InvoiceRow| {
-            of_bookings.contains(&row.booking_id) || self.knows_invoice(&row.stripe_invoice_id)
+            of_bookings.contains_key(&row.booking_id) || self.knows_invoice(&row.stripe_invoice_id)
         };
-        let mut changes = InvoiceRowChanges::default();
+        let mut changes = AppChanges::default();
         for (id, booking) in self.bookings.iter() {
+            let app = booking.app.as_ref();
+            if let Some(obstacle) = app.and_then(|app| app.obstacle.clone()) {
+                let invoice = of_bookings.get(id).map(|id| (*id).clone());
+                changes.unreadable.push((*id, invoice, obstacle));
+                continue;
+            }
             let wanted = current.get(id);
             let wanted = wanted.and_then(|(invoice, one)| InvoiceRow::new(*id, invoice, one));
-            match (&booking.row, wanted) {
+            let row = app.and_then(|app| app.row.as_ref());
+            let target = Target::Booking(*id);
+            let is_changed = match (row, &wanted) {
+                (Some(known), Some(row)) => known != row,
+                (Some(known), None) => is_ours(known),
+                (None, wanted) => wanted.is_some(),
+            };
+            match self.pending(&target) {
+                Pending::Later if is_changed => continue,
+                Pending::Later | Pending::Due => drop(changes.was_pending.insert(target)),
+                Pending::No => {}
+            }
+            match (row, wanted) {
                 (None, Some(row)) => changes.insert.push(row),
-                (Some(known), Some(row)) if *known != row => changes.update.push(row),
-                (Some(known), None) if is_ours(known) => changes.delete.push(*id),
+                (Some(_), Some(row)) if is_changed => changes.update.push(row),
+                (Some(known), None) if is_changed => {
+                    let invoice = known.stripe_invoice_id.clone();
+                    changes.delete.push((*id, invoice));
+                }
                 (Some(_), _) | (None, None) => {}
             }
         }

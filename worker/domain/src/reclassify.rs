@@ -58,7 +58,7 @@ pub fn outcome_changes<'a>(set: &'a WorkingSet, owners: &Owners) -> Vec<OutcomeC
 /// Whether the booking may be another account's than before. What the deployment's
 /// query said before is not known.
 fn may_have_changed(booking: &Booking) -> bool {
-    match &booking.configured_owner {
+    match booking.configured_owner() {
         Some(Owner::Unknown) => false,
         Some(Owner::Account(_)) => true,
         None => first_to_claim(booking.claims_before()) != first_to_claim(booking.claims()),

@@ -20,15 +20,21 @@ use crate::{
     event::{Event, EventData},
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
     invoice::Invoice,
+    main_app::{AppBooking, Pending, Target},
     merge::{Change, value},
     ownership::{Booking, Claimant, FirstClaim, Owner, Owners},
     rejection::Rejection,
     rows::StoredProjection,
 };
 
-/// Objects to compute anew: the part that they missed may be there now.
+/// What to compute anew although no event of it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recheck(pub BTreeSet<ObjectId>);
+pub struct Recheck {
+    /// Invoices and sessions: the part that they missed may be there now.
+    pub objects: BTreeSet<ObjectId>,
+    /// Rows of the main app's: what was in their way may be gone.
+    pub targets: BTreeSet<Target>,
+}
 
 /// What a source gives for an invoice that it has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,6 +93,8 @@ pub struct Loaded {
     pub accounts: BTreeMap<AccountId, Account>,
     /// The bookings asked for.
     pub bookings: BTreeMap<BookingId, Booking>,
+    /// Those of the accounts and bookings asked for whose row is pending.
+    pub pending: BTreeMap<Target, Pending>,
 }
 
 /// Where a working set is loaded from: PostgreSQL, or the memory of a test.
@@ -99,6 +107,19 @@ pub trait Source {
     /// # Errors
     /// The source cannot be read now.
     fn load(&self, missing: &Missing) -> impl Future<Output = Result<Loaded, Self::Error>> + Send;
+
+    /// Whether the deployment's own query says whose a booking is.
+    fn has_owner_query(&self) -> bool;
+
+    /// Reads what the main app's tables say of the bookings. Where they cannot be read,
+    /// that is what it gives: it is no error.
+    ///
+    /// # Errors
+    /// The source cannot be read now.
+    fn load_app(
+        &self,
+        bookings: &[BookingId],
+    ) -> impl Future<Output = Result<BTreeMap<BookingId, AppBooking>, Self::Error>> + Send;
 }
 
 /// The objects of one kind: which are wanted, and the state of those loaded.
@@ -191,7 +212,9 @@ pub struct WorkingSet {
     pub accounts: Objects<AccountId, Account>,
     /// Bookings.
     pub bookings: Objects<BookingId, Booking>,
+    pending: BTreeMap<Target, Pending>,
     recheck: Recheck,
+    has_owner_query: bool,
 }
 
 impl WorkingSet {
@@ -202,10 +225,16 @@ impl WorkingSet {
             recheck: recheck.clone(),
             ..Self::default()
         };
-        for object in &recheck.0 {
+        for object in &recheck.objects {
             match object {
                 ObjectId::Invoice(id) => set.invoices.want(id),
                 ObjectId::CheckoutSession(id) => set.checkout_sessions.want(id),
+            }
+        }
+        for target in &recheck.targets {
+            match target {
+                Target::Booking(id) => set.bookings.want(id),
+                Target::Host(id) => set.accounts.want(id),
             }
         }
         for event in events {
@@ -241,11 +270,35 @@ impl WorkingSet {
         set
     }
 
-    /// Loads what is wanted, then what that refers to, until nothing is missing.
+    /// Loads what is wanted, then what that refers to, and what the main app says of the
+    /// bookings, until nothing is missing.
     ///
     /// # Errors
     /// As [`Source::load`].
     pub async fn load<S: Source>(&mut self, source: &S) -> Result<(), S::Error> {
+        loop {
+            self.load_own(source).await?;
+            let unread = self.bookings.loaded.iter();
+            let unread = unread.filter(|(_, booking)| booking.state.app.is_none());
+            let unread: Vec<BookingId> = unread.map(|(id, _)| *id).collect();
+            if unread.is_empty() {
+                return Ok(());
+            }
+            let mut read = source.load_app(&unread).await?;
+            for id in unread {
+                if let Some(booking) = self.bookings.loaded.get_mut(&id) {
+                    booking.state.app = Some(read.remove(&id).unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    /// As [`WorkingSet::load`], without the main app's tables.
+    ///
+    /// # Errors
+    /// As [`Source::load`].
+    pub async fn load_own<S: Source>(&mut self, source: &S) -> Result<(), S::Error> {
+        self.has_owner_query = source.has_owner_query();
         loop {
             self.want_referenced();
             let missing = Missing {
@@ -262,12 +315,14 @@ impl WorkingSet {
                 checkout_sessions,
                 accounts,
                 bookings,
+                pending,
             } = source.load(&missing).await?;
             self.invoices.insert(missing.invoices, invoices);
             self.checkout_sessions
                 .insert(missing.checkout_sessions, checkout_sessions);
             self.accounts.insert(missing.accounts, accounts);
             self.bookings.insert(missing.bookings, bookings);
+            self.pending.extend(pending);
         }
     }
 
@@ -276,6 +331,7 @@ impl WorkingSet {
             invoices,
             checkout_sessions,
             bookings,
+            has_owner_query,
             ..
         } = self;
         for (_, invoice) in invoices.iter() {
@@ -294,8 +350,12 @@ impl WorkingSet {
         }
         for (_, booking) in bookings.iter() {
             // The row that the main app reads may show an invoice of another claim.
-            if let Some(row) = &booking.row {
+            if let Some(row) = booking.app.as_ref().and_then(|app| app.row.as_ref()) {
                 invoices.want(&row.stripe_invoice_id);
+            }
+            // Its claims do not say whose it is.
+            if booking.app.is_none() && *has_owner_query {
+                continue;
             }
             let owner = booking.owner();
             let is_owners = |claimant: &&Claimant| match &owner {
@@ -315,7 +375,17 @@ impl WorkingSet {
 
     /// Whether the object is computed anew although no event of it came.
     pub fn is_rechecked(&self, object: &ObjectId) -> bool {
-        self.recheck.0.contains(object)
+        self.recheck.objects.contains(object)
+    }
+
+    /// Whether the row is written anew although nothing changed.
+    pub fn is_target_rechecked(&self, target: &Target) -> bool {
+        self.recheck.targets.contains(target)
+    }
+
+    /// Whether a row of the main app's is pending.
+    pub fn pending(&self, target: &Target) -> Pending {
+        self.pending.get(target).copied().unwrap_or_default()
     }
 
     /// Whether the state of the object was loaded.

@@ -9,6 +9,7 @@ mod hosts;
 mod invoices;
 mod listing;
 mod output;
+mod projections;
 mod prune;
 mod replay;
 mod time_arg;
@@ -27,7 +28,7 @@ use tracing::info;
 
 use self::{
     context::Context, dead_letters::DeadLetters, error::CliError, events::Events, hosts::Hosts,
-    invoices::Invoices, prune::Prune,
+    invoices::Invoices, projections::Projections, prune::Prune,
 };
 use crate::{
     config::{Config, DatabaseConfig, admin_listen},
@@ -76,6 +77,9 @@ enum Command {
     /// List invoices that the main app does not see yet
     #[command(subcommand)]
     Invoices(Invoices),
+    /// List rows of the main app's tables that could not be written yet
+    #[command(subcommand)]
+    Projections(Projections),
     /// List how far the hosts' onboarding is
     #[command(subcommand)]
     Hosts(Hosts),
@@ -130,6 +134,7 @@ async fn dispatch(command: Option<Command>, env: &Env) -> Result<(), CliError> {
         Command::Events(events) => events.run(&Context::new(env)?).await,
         Command::DeadLetters(letters) => letters.run(&Context::new(env)?).await,
         Command::Invoices(invoices) => invoices.run(&Context::new(env)?).await,
+        Command::Projections(projections) => projections.run(&Context::new(env)?).await,
         Command::Hosts(hosts) => hosts.run(&Context::new(env)?).await,
         Command::Prune(prune) => prune.run(&Context::new(env)?).await,
     }

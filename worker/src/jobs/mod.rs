@@ -4,9 +4,9 @@
 //! the stop, the back-off after a failure and the metrics, and that of several workers one
 //! runs a job at a time: it holds a lock of the database meanwhile.
 
+pub mod project_pending;
 pub mod prune;
 pub mod resolve_account_ties;
-pub mod retry_waiting;
 
 use std::{future::Future, time::Duration};
 

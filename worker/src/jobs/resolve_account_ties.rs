@@ -95,7 +95,8 @@ impl ResolveAccountTies {
             let now = DateTime::from_timestamp_millis(clock::now_unix_millis()).unwrap_or_default();
             let projection = set.project();
             let changes = set.changes(&projection, &BTreeSet::new());
-            working_set::save(tx, &changes, now).await
+            working_set::save(tx, &changes).await?;
+            working_set::project(tx, &changes, now).await
         })
         .await?;
         Ok(())
@@ -106,8 +107,9 @@ async fn load(conn: &Connection, id: &AccountId) -> store::Result<WorkingSet> {
     let bookings = Bookings {
         are_here: false,
         owner_query: None,
+        are_blocked: false,
     };
     let mut set = WorkingSet::for_account(id);
-    set.load(&Tables { conn, bookings }).await?;
+    set.load(&Tables::new(conn, bookings)).await?;
     Ok(set)
 }

@@ -3,8 +3,6 @@
 //! Whatever breaks the connection to the broker, the deliveries that are not acked come again, and
 //! their effects are known by then.
 
-use std::time::Duration;
-
 use domain::outcome::Decision;
 use lapin::{
     Channel,
@@ -21,7 +19,6 @@ use crate::{
     health::Health,
     metrics::Metrics,
     pipeline::{
-        acks::acks,
         batch::{Batch, BatchReader},
         delivery::{Decoder, Delivery},
         executor::{BatchExecutor, Disposition, Stopped},
@@ -31,13 +28,6 @@ use crate::{
 /// The most deliveries that are not acked: a batch at work, one that is decoded, and one on its
 /// way. At 6 KB each they hold 9 MB.
 pub const PREFETCH: u16 = 1500;
-/// The most deliveries deferred; with more the worker takes no new ones.
-const MAX_DEFERRED: usize = 200;
-/// How long a delivery is deferred at first, and at most: twice as long each time, since
-/// every try can take half a second of everybody's time.
-const RETRY_MIN: Duration = Duration::from_secs(2);
-const RETRY_MAX: Duration = Duration::from_secs(30);
-
 /// Consumes the queue of events.
 #[derive(Debug)]
 pub struct Consumer {
@@ -53,30 +43,10 @@ pub struct Consumer {
     pub health: Health,
 }
 
-/// A delivery that somebody else is in the way of.
-struct Deferred {
-    delivery: Delivery,
-    until: Instant,
-    pause: Duration,
-}
-
-impl Deferred {
-    /// Deferred for `pause`.
-    fn new(delivery: Delivery, pause: Duration) -> Self {
-        let until = Instant::now() + pause;
-        Self {
-            delivery,
-            until,
-            pause,
-        }
-    }
-}
-
 /// The deliveries of one session that are not acked.
 struct Unacked {
     channel: Channel,
     reader: BatchReader,
-    deferred: Vec<Deferred>,
 }
 
 impl Consumer {
@@ -93,24 +63,13 @@ impl Consumer {
         unacked: &mut Unacked,
         stop: &CancellationToken,
     ) -> Result<(), SessionError> {
-        // However many are deferred, a batch that is there is taken between two of them.
-        let mut retried_last = false;
         loop {
-            let due = unacked.next_due();
-            tokio::select! {
+            let batch = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                () = at(due), if !retried_last => {
-                    self.retry_deferred(unacked, stop).await?;
-                    retried_last = true;
-                }
-                batch = unacked.reader.next(), if unacked.deferred.len() < MAX_DEFERRED => {
-                    let batch = batch.ok_or(SessionError::Ended)??;
-                    self.take(unacked, batch, stop).await?;
-                    retried_last = false;
-                }
-                () = at(due) => self.retry_deferred(unacked, stop).await?,
-            }
+                batch = unacked.reader.next() => batch.ok_or(SessionError::Ended)??,
+            };
+            self.take(unacked, batch, stop).await?;
         }
     }
 
@@ -132,20 +91,17 @@ impl Consumer {
             let event = crashed.message_id.as_ref().map(ShortString::as_str);
             self.requeue(unacked, crashed.tag, event).await?;
         }
-        self.answer(unacked, batch.deliveries, dispositions, RETRY_MIN)
-            .await
+        self.answer(unacked, batch.deliveries, dispositions).await
     }
 
-    /// Answers deliveries as they were disposed of. Deferred ones wait for `pause`.
+    /// Answers deliveries as they were disposed of.
     async fn answer(
         &self,
         unacked: &mut Unacked,
         deliveries: Vec<Delivery>,
         dispositions: Vec<Disposition>,
-        pause: Duration,
     ) -> Result<(), SessionError> {
-        let mut done = Vec::with_capacity(deliveries.len());
-        let all = deliveries.len();
+        let mut last_done = None;
         for (delivery, disposition) in deliveries.into_iter().zip(dispositions) {
             match disposition {
                 Disposition::Ack(decision) => {
@@ -154,11 +110,7 @@ impl Consumer {
                         let event = delivery.event_id().unwrap_or("unreadable");
                         warn!(event, reason = why.code(), "dead letter: {why}");
                     }
-                    done.push(delivery.tag);
-                }
-                Disposition::Defer => {
-                    self.metrics.deliveries_deferred.inc();
-                    unacked.deferred.push(Deferred::new(delivery, pause));
+                    last_done = Some(delivery.tag);
                 }
                 Disposition::Requeue => {
                     self.requeue(unacked, delivery.tag, delivery.event_id())
@@ -166,12 +118,11 @@ impl Consumer {
                 }
             }
         }
-        let is_whole = done.len() == all;
-        for ack in acks(&done, is_whole, !unacked.deferred.is_empty()) {
-            let options = BasicAckOptions {
-                multiple: ack.multiple,
-            };
-            unacked.channel.basic_ack(ack.tag, options).await?;
+        // One frame acks every delivery up to this one: those before are answered, and those
+        // of this batch that go back to the queue went before.
+        if let Some(tag) = last_done {
+            let options = BasicAckOptions { multiple: true };
+            unacked.channel.basic_ack(tag, options).await?;
         }
         Ok(())
     }
@@ -186,23 +137,6 @@ impl Consumer {
         error!(event, "a handler panicked");
         let options = BasicRejectOptions { requeue: true };
         Ok(unacked.channel.basic_reject(tag, options).await?)
-    }
-
-    async fn retry_deferred(
-        &self,
-        unacked: &mut Unacked,
-        stop: &CancellationToken,
-    ) -> Result<(), SessionError> {
-        let first = unacked.first_due();
-        let Deferred {
-            delivery, pause, ..
-        } = unacked.deferred.swap_remove(first);
-        let Ok(disposition) = self.executor.execute_one(&delivery, stop).await else {
-            return Ok(());
-        };
-        let pause = RETRY_MAX.min(pause * 2);
-        self.answer(unacked, vec![delivery], vec![disposition], pause)
-            .await
     }
 }
 
@@ -225,7 +159,6 @@ impl Serve for Consumer {
         let mut unacked = Unacked {
             channel,
             reader: BatchReader::start(messages, self.decoder.clone()),
-            deferred: Vec::new(),
         };
         self.health.consuming(true);
         info!(queue = %self.queue.name, "consuming");
@@ -239,27 +172,5 @@ impl Serve for Consumer {
         self.health.consuming(false);
         self.metrics.sessions_lost.inc();
         warn!(reason = %report(error), "not consuming; trying again");
-    }
-}
-
-impl Unacked {
-    /// Which of the deferred deliveries is due first.
-    fn first_due(&self) -> usize {
-        let due = self.deferred.iter().enumerate();
-        due.min_by_key(|(_, deferred)| deferred.until)
-            .map_or(0, |(index, _)| index)
-    }
-
-    /// When the first of them is due.
-    fn next_due(&self) -> Option<Instant> {
-        self.deferred.iter().map(|deferred| deferred.until).min()
-    }
-}
-
-/// Waits until then; for ever if there is no such moment.
-async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }

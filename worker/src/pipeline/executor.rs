@@ -3,11 +3,7 @@
 //! A batch that fails is tried again as a whole, because most failures pass. Then its
 //! deliveries are tried one by one, so that one of them cannot hold up the rest.
 
-use std::{
-    panic::AssertUnwindSafe,
-    slice,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{borrow::Cow, panic::AssertUnwindSafe, slice};
 
 use chrono::DateTime;
 use domain::{event::Rejected, outcome::Decision, rejection::Rejection, working_set::Recheck};
@@ -18,6 +14,7 @@ use store::{
     Connection, Error, Pool,
     archive_page::ArchivePolicy,
     main_app::booking::{self, Bookings},
+    working_set::Projected,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -26,6 +23,7 @@ use crate::{
     backoff::Backoff,
     pipeline::{
         delivery::Delivery,
+        main_app::{Gate, MainApp},
         postgres::Postgres,
         process::{BatchResult, Work, process},
     },
@@ -42,8 +40,8 @@ pub struct BatchExecutor {
     pub archive: ArchivePolicy,
     /// Counts events that turn out to be refused after they were decided.
     pub refused_late: Counter,
-    /// Whether the main app's bookings are in this database, as last seen.
-    has_bookings: Arc<Mutex<Option<bool>>>,
+    /// What was last seen of the main app's tables.
+    main_app: MainApp,
 }
 
 /// How a delivery is to be answered.
@@ -51,9 +49,7 @@ pub struct BatchExecutor {
 pub enum Disposition {
     /// It is decided and committed: ack it.
     Ack(Decision),
-    /// Somebody else is in its way: try it again later.
-    Defer,
-    /// Its handler panicked: return it to the queue, so that the delivery limit counts.
+    /// Its handler panicked: return it to the queue.
     Requeue,
 }
 
@@ -72,14 +68,15 @@ impl BatchExecutor {
             owner_query,
             archive,
             refused_late: Counter::default(),
-            has_bookings: Arc::default(),
+            main_app: MainApp::default(),
         }
     }
 
-    /// Executes a batch. While the database is away it waits, and holds the deliveries.
+    /// Executes a batch. While the database is away, or somebody holds a lock of the
+    /// worker's own tables, it waits and holds the deliveries.
     ///
     /// # Errors
-    /// [`Stopped`] if `stop` is cancelled while the database is away.
+    /// [`Stopped`] if `stop` is cancelled meanwhile.
     pub async fn execute(
         &self,
         deliveries: &[Delivery],
@@ -105,69 +102,47 @@ impl BatchExecutor {
         Ok(dispositions)
     }
 
-    /// Executes one delivery, with one try: somebody else was in its way before.
-    ///
-    /// # Errors
-    /// [`Stopped`] if `stop` is cancelled while the database is away.
-    pub async fn execute_one(
+    /// Executes one delivery, until it is decided.
+    async fn execute_one(
         &self,
         delivery: &Delivery,
         stop: &CancellationToken,
     ) -> Result<Disposition, Stopped> {
-        let tried = self.when_available(slice::from_ref(delivery), stop).await?;
-        let tried = match tried {
-            Some(Err(Error::Refused { rule, .. })) => {
-                let refused = refused_by_database(delivery, rule);
-                self.when_available(slice::from_ref(&refused), stop).await?
+        let mut backoff = Backoff::default();
+        let mut delivery = Cow::Borrowed(delivery);
+        loop {
+            match self
+                .when_available(slice::from_ref(&*delivery), stop)
+                .await?
+            {
+                Some(Ok(mut done)) => {
+                    let decision = done.decisions.pop().unwrap_or(Decision::Duplicate);
+                    return Ok(Disposition::Ack(decision));
+                }
+                Some(Err(Error::Refused { rule, .. })) if delivery.decoded.is_ok() => {
+                    delivery = Cow::Owned(refused_by_database(&delivery, rule));
+                }
+                Some(Err(error)) => {
+                    let event = delivery.event_id().unwrap_or("unreadable");
+                    warn!(event, reason = %report(&error), "an event cannot be committed now; trying again");
+                    pause(&mut backoff, stop).await?;
+                }
+                None => return Ok(Disposition::Requeue),
             }
-            tried => tried,
-        };
-        Ok(match tried {
-            Some(Ok(mut done)) => {
-                Disposition::Ack(done.decisions.pop().unwrap_or(Decision::Duplicate))
-            }
-            Some(Err(error)) => {
-                let event = delivery.event_id().unwrap_or("unreadable");
-                warn!(event, reason = %report(&error), "an event cannot be committed now");
-                Disposition::Defer
-            }
-            None => Disposition::Requeue,
-        })
+        }
     }
 
-    /// Computes objects anew whose missing part may be there now. If that fails, one by
-    /// one, so that one of them cannot hold up the rest. Returns the objects that could
-    /// not be committed.
+    /// Computes objects and rows anew whose obstacle may be gone.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn recheck(&self, recheck: &Recheck) -> Result<Recheck, Error> {
-        let mut failed = Recheck::default();
-        if self.is_rechecked(recheck).await? {
-            return Ok(failed);
-        }
-        for object in &recheck.0 {
-            let one = Recheck([object.clone()].into());
-            if !self.is_rechecked(&one).await? {
-                failed.0.extend(one.0);
-            }
-        }
-        Ok(failed)
-    }
-
-    /// Whether it was committed.
-    async fn is_rechecked(&self, recheck: &Recheck) -> Result<bool, Error> {
-        match self.try_once(&[], recheck).await {
-            Some(Ok(_)) => Ok(true),
-            Some(Err(error)) if error.is_unavailable() => Err(error),
-            Some(Err(error)) => {
-                let first = recheck.0.first().map(|object| object.as_str());
-                let objects = recheck.0.len();
-                warn!(objects, first, reason = %report(&error), "waiting objects cannot be rechecked now");
-                Ok(false)
-            }
-            None => Ok(false),
-        }
+    /// The database cannot be used now, or a lock of its own tables is in the way.
+    pub async fn recheck(&self, recheck: &Recheck) -> Result<Projected, Error> {
+        let work = Work {
+            deliveries: &[],
+            recheck,
+            archive: self.archive,
+        };
+        Ok(self.commit(work, Gate::Open).await?.saved.projected)
     }
 
     /// Waits until the database can be used.
@@ -186,50 +161,48 @@ impl BatchExecutor {
     ) -> Result<Tried, Stopped> {
         let mut backoff = Backoff::default();
         loop {
-            let error = match self.try_once(deliveries, &Recheck::default()).await {
+            let error = match self.try_once(deliveries).await {
                 Some(Err(error)) if error.is_unavailable() => error,
                 tried => return Ok(tried),
             };
             warn!(reason = %report(&error), "the database is away; events wait in the queue");
-            tokio::select! {
-                () = backoff.pause() => {}
-                () = stop.cancelled() => return Err(Stopped),
-            }
+            pause(&mut backoff, stop).await?;
         }
     }
 
-    async fn try_once(&self, deliveries: &[Delivery], recheck: &Recheck) -> Tried {
+    async fn try_once(&self, deliveries: &[Delivery]) -> Tried {
         let work = Work {
             deliveries,
-            recheck,
+            recheck: &Recheck::default(),
             archive: self.archive,
         };
-        let tried = AssertUnwindSafe(self.commit(work)).catch_unwind().await;
-        tried.ok()
+        let gate = self.main_app.gate();
+        let tried = AssertUnwindSafe(self.commit(work, gate)).catch_unwind();
+        tried.await.ok()
     }
 
-    async fn commit(&self, work: Work<'_>) -> Result<BatchResult, Error> {
+    async fn commit(&self, work: Work<'_>, gate: Gate) -> Result<BatchResult, Error> {
         let mut conn = self.pool.get().await?;
-        let seen = *self.seen();
-        let are_here = match seen {
+        let are_here = match self.main_app.has_bookings() {
             Some(are_here) => are_here,
             None => self.look_for_bookings(&conn).await?,
         };
         let bookings = Bookings {
             are_here,
             owner_query: self.owner_query.as_deref(),
+            are_blocked: gate == Gate::Closed,
         };
         let now = DateTime::from_timestamp_millis(clock::now_unix_millis()).unwrap_or_default();
         let done = store::transaction(&mut conn, async |tx| {
             process(&Postgres::new(tx, bookings), work, now).await
         })
         .await;
-        if done.is_err() {
-            // The main app's tables may have come or gone.
-            *self.seen() = None;
+        match &done {
+            Ok(done) => self.main_app.note(&done.saved.projected),
+            Err(_) => self.main_app.forget(),
         }
         let done = done?;
-        let late = u64::try_from(done.refused_late).unwrap_or(u64::MAX);
+        let late = u64::try_from(done.saved.refused_late).unwrap_or(u64::MAX);
         self.refused_late.inc_by(late);
         Ok(done)
     }
@@ -240,14 +213,15 @@ impl BatchExecutor {
     /// The database does not answer.
     pub async fn look_for_bookings(&self, conn: &Connection) -> Result<bool, Error> {
         let are_here = booking::are_here(conn).await?;
-        *self.seen() = Some(are_here);
+        self.main_app.saw_bookings(are_here);
         Ok(are_here)
     }
+}
 
-    fn seen(&self) -> MutexGuard<'_, Option<bool>> {
-        self.has_bookings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+async fn pause(backoff: &mut Backoff, stop: &CancellationToken) -> Result<(), Stopped> {
+    tokio::select! {
+        () = backoff.pause() => Ok(()),
+        () = stop.cancelled() => Err(Stopped),
     }
 }
 

@@ -4,13 +4,12 @@
 //! 2. [`batch`] decodes deliveries as they come ([`delivery`]) and hands out what is
 //!    there as one batch.
 //! 3. [`executor`] sees that each delivery of a batch gets a decision: it waits while the
-//!    database is away, and narrows a batch that fails down to one delivery.
+//!    database is away, and narrows a batch that fails down to one delivery. [`main_app`]
+//!    says whether a batch may use the main app's tables.
 //! 4. [`process`] applies a batch in one transaction: [`admission`] tells which events are
 //!    new, [`decision`] has them decided by the crate `domain`, [`storage`] saves what they
 //!    changed ([`postgres`]).
-//! 5. [`acks`] says which acks answer the batch.
 
-mod acks;
 pub mod admission;
 pub mod batch;
 pub mod consumer;
@@ -19,6 +18,7 @@ pub mod delivery;
 pub mod executor;
 mod late_refusals;
 mod ledger_rows;
+mod main_app;
 mod postgres;
 pub mod process;
 mod replay_outcomes;

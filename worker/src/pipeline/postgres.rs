@@ -1,6 +1,12 @@
 //! A batch's storage in PostgreSQL, within one transaction.
 
-use domain::working_set::{Loaded, Missing, Source};
+use std::collections::BTreeMap;
+
+use domain::{
+    ids::BookingId,
+    main_app::AppBooking,
+    working_set::{Loaded, Missing, Source},
+};
 use futures_util::try_join;
 use store::{
     Error, Transaction, WriteTx, account_transition, archive,
@@ -15,7 +21,7 @@ use crate::pipeline::{
     admission::Known,
     delivery::Delivery,
     late_refusals,
-    storage::{BatchChanges, Storage},
+    storage::{BatchChanges, Saved, Storage},
 };
 
 /// The tables, within a transaction.
@@ -26,7 +32,7 @@ pub(super) struct Postgres<'c> {
 
 impl<'c> Postgres<'c> {
     pub(super) fn new(tx: &'c Transaction<'c>, bookings: Bookings<'c>) -> Self {
-        let tables = Tables { conn: tx, bookings };
+        let tables = Tables::new(tx, bookings);
         Self { tx, tables }
     }
 }
@@ -36,6 +42,17 @@ impl Source for Postgres<'_> {
 
     async fn load(&self, missing: &Missing) -> Result<Loaded, Error> {
         self.tables.load(missing).await
+    }
+
+    fn has_owner_query(&self) -> bool {
+        self.tables.has_owner_query()
+    }
+
+    async fn load_app(
+        &self,
+        bookings: &[BookingId],
+    ) -> Result<BTreeMap<BookingId, AppBooking>, Error> {
+        self.tables.load_app(bookings).await
     }
 }
 
@@ -58,12 +75,12 @@ impl<'c> Storage for Postgres<'c> {
         Ok(Known { events, open_items })
     }
 
-    async fn save(&self, lock: &WriteTx<'c>, changes: &BatchChanges<'_>) -> Result<usize, Error> {
+    async fn save(&self, lock: &WriteTx<'c>, changes: &BatchChanges<'_>) -> Result<Saved, Error> {
         let now = changes.now;
         // No two of these write the same row, but for the ledger's and what follows from
         // it.
         let (_, refused_late, ..) = try_join!(
-            working_set::save(lock, &changes.objects, now),
+            working_set::save(lock, &changes.objects),
             async {
                 event::write(lock, &changes.ledger).await?;
                 dead_letter::resolve(lock, &changes.resolved).await?;
@@ -74,7 +91,12 @@ impl<'c> Storage for Postgres<'c> {
             replay_item::note(lock, &changes.replay_notes),
             archive_pages(lock, changes.archive),
         )?;
-        Ok(refused_late)
+        // By itself, because what the main app refuses is undone to the savepoint.
+        let projected = working_set::project(lock, &changes.objects, now).await?;
+        Ok(Saved {
+            refused_late,
+            projected,
+        })
     }
 }
 

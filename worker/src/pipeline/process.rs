@@ -18,7 +18,7 @@ use crate::pipeline::{
     decision,
     delivery::Delivery,
     ledger_rows, replay_outcomes,
-    storage::{BatchChanges, Storage},
+    storage::{BatchChanges, Saved, Storage},
 };
 
 /// What a batch is made of.
@@ -37,8 +37,8 @@ pub struct Work<'a> {
 pub struct BatchResult {
     /// A decision for each delivery, in their order.
     pub decisions: Vec<Decision>,
-    /// How many earlier events turned out to be refused.
-    pub refused_late: usize,
+    /// What came of saving them.
+    pub saved: Saved,
 }
 
 /// Applies a batch in the caller's transaction: all of its effects and the rows that say
@@ -58,11 +58,12 @@ pub async fn process<S: Storage>(
     let (lock, known, ()) = try_join!(
         storage.lock(),
         storage.known(work.deliveries),
-        set.load(storage),
+        set.load_own(storage),
     )?;
     let admitted = admit(work.deliveries, &known);
     let merged = decision::merge_all(&mut set, &admitted);
-    // An event may have named objects that are not loaded yet.
+    // An event may have named objects that are not loaded yet. The main app's tables come
+    // last: a lock of theirs must not keep what is loaded waiting.
     set.load(storage).await?;
     let projection = set.project();
     let decided = decision::decide_all(&admitted, merged, &projection.owners);
@@ -82,16 +83,13 @@ pub async fn process<S: Storage>(
         resolved,
         now,
     };
-    let refused_late = storage.save(&lock, &changes).await?;
+    let saved = storage.save(&lock, &changes).await?;
     drop(changes);
     let decisions = decided.into_iter().map(|one| one.decision).collect();
     drop(projection);
     // Thousands of small pieces: they are freed while the storage commits.
     tokio::spawn(async move { drop(set) });
-    Ok(BatchResult {
-        decisions,
-        refused_late,
-    })
+    Ok(BatchResult { decisions, saved })
 }
 
 fn rewritten<'a>(admitted: &[Admitted<'a>]) -> BTreeSet<&'a AccountId> {

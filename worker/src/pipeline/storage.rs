@@ -8,6 +8,7 @@ use domain::{
 };
 use store::{
     archive_page::PageBuilder, dead_letter::NewDeadLetter, event::LedgerRow, replay_item::Note,
+    working_set::Projected,
 };
 
 use crate::pipeline::{admission::Known, delivery::Delivery};
@@ -35,6 +36,15 @@ pub struct BatchChanges<'a> {
     pub now: DateTime<Utc>,
 }
 
+/// What came of saving a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// How many earlier events turned out to be refused.
+    pub refused_late: usize,
+    /// What became of the main app's rows.
+    pub projected: Projected,
+}
+
 /// What a batch reads and writes.
 pub trait Storage: Source {
     /// Proof that no other writer is at work until the batch is committed.
@@ -56,8 +66,8 @@ pub trait Storage: Source {
         deliveries: &[Delivery],
     ) -> impl Future<Output = Result<Known, Self::Error>> + Send;
 
-    /// Saves what the batch changes. Gives back how many earlier events turned out to be
-    /// refused.
+    /// Saves what the batch changes: first what Stripe says, which nothing of the main app's
+    /// can refuse, then the main app's rows as far as it lets us.
     ///
     /// # Errors
     /// The storage refuses a value, or cannot be used.
@@ -65,5 +75,5 @@ pub trait Storage: Source {
         &self,
         lock: &Self::Lock,
         changes: &BatchChanges<'_>,
-    ) -> impl Future<Output = Result<usize, Self::Error>> + Send;
+    ) -> impl Future<Output = Result<Saved, Self::Error>> + Send;
 }

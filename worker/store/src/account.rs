@@ -106,5 +106,6 @@ pub async fn next_tied(mut conn: &Connection, after: &str) -> Result<Option<Acco
 pub(crate) async fn write(tx: &WriteTx<'_>, accounts: &[(&AccountId, &Account)]) -> Result<()> {
     let rows = accounts.iter().map(|(id, account)| Row::new(id, account));
     let rows: Vec<Row> = rows.collect();
-    Upsert::rows(tx, &rows).await
+    Upsert::rows(tx, &rows).await?;
+    Ok(())
 }

@@ -40,5 +40,6 @@ pub async fn write(tx: &WriteTx<'_>, transitions: &[AccountTransition]) -> Resul
         deadline: transition.deadline.map(moment),
     });
     let rows: Vec<Row> = rows.collect();
-    Upsert::rows(tx, &rows).await
+    Upsert::rows(tx, &rows).await?;
+    Ok(())
 }

@@ -96,5 +96,6 @@ pub(crate) async fn load(
 /// Writes claims: new ones, and those of which an earlier event came.
 pub(crate) async fn write(tx: &WriteTx<'_>, claims: &[ChangedClaim<'_>]) -> Result<()> {
     let rows: Vec<Row> = claims.iter().map(Row::new).collect();
-    Upsert::rows(tx, &rows).await
+    Upsert::rows(tx, &rows).await?;
+    Ok(())
 }

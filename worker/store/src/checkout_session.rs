@@ -143,5 +143,6 @@ pub(crate) async fn load(
 /// Writes sessions, new ones and known ones.
 pub(crate) async fn write(tx: &WriteTx<'_>, sessions: &[ChangedCheckoutSession<'_>]) -> Result<()> {
     let rows: Vec<Row> = sessions.iter().filter_map(Row::new).collect();
-    Upsert::rows(tx, &rows).await
+    Upsert::rows(tx, &rows).await?;
+    Ok(())
 }

@@ -21,6 +21,8 @@ pub enum Error {
         /// What Postgres said.
         source: Source,
     },
+    /// A row was not written, and Postgres did not say why.
+    LeftOut,
 }
 
 impl fmt::Display for Error {
@@ -29,6 +31,9 @@ impl fmt::Display for Error {
             Self::Unavailable(_) => f.write_str("the database cannot be used"),
             Self::Contended(_) => f.write_str("the statement failed"),
             Self::Refused { rule, .. } => write!(f, "the database refused a value: {rule}"),
+            Self::LeftOut => f.write_str(
+                "the row was not written: it is gone, or a trigger or a policy left it out",
+            ),
         }
     }
 }
@@ -39,6 +44,7 @@ impl std::error::Error for Error {
             Self::Unavailable(source) | Self::Contended(source) | Self::Refused { source, .. } => {
                 Some(source.as_ref())
             }
+            Self::LeftOut => None,
         }
     }
 }

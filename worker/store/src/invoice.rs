@@ -148,5 +148,6 @@ pub(crate) async fn load(
 /// Writes invoices, new ones and known ones.
 pub(crate) async fn write(tx: &WriteTx<'_>, invoices: &[ChangedInvoice<'_>]) -> Result<()> {
     let rows: Vec<Row> = invoices.iter().map(Row::new).collect();
-    Upsert::rows(tx, &rows).await
+    Upsert::rows(tx, &rows).await?;
+    Ok(())
 }

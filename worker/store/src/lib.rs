@@ -27,16 +27,17 @@ pub mod main_app;
 pub mod migrations;
 pub mod operator_query;
 pub mod paging;
+pub mod pending_projection;
 pub mod replay;
 pub mod replay_item;
 pub mod retention;
+mod savepoint;
 mod schema;
 pub mod schema_check;
 mod statement;
 mod tls;
 mod tls_unverified;
 pub mod url_error;
-
 pub mod waiting;
 pub mod working_set;
 mod write_tx;

@@ -58,13 +58,18 @@ struct Waiting {
 }
 
 /// What the object of an event waits for, as a code: its invoice cannot be shown to the
-/// main app yet, or nobody knows whose booking its session names.
+/// main app yet, nobody knows whose booking its session names, or the main app is in the way
+/// of its row.
 pub async fn waiting_for(mut conn: &Connection, event: &Row) -> Result<Option<String>> {
     let query = match event.event_type.starts_with("invoice.") {
-        true => "SELECT waiting FROM stripe.invoice WHERE id = $1 AND waiting IS NOT NULL",
+        true => {
+            "SELECT waiting FROM stripe.invoice WHERE id = $1 AND waiting IS NOT NULL \
+             UNION ALL SELECT reason FROM stripe.pending_projection WHERE object_id = $1 LIMIT 1"
+        }
         false => {
             "SELECT 'owner_unknown' AS waiting FROM stripe.checkout_session \
-             WHERE id = $1 AND owner_unknown"
+             WHERE id = $1 AND owner_unknown \
+             UNION ALL SELECT reason FROM stripe.pending_projection WHERE object_id = $1 LIMIT 1"
         }
     };
     let waiting: Option<Waiting> = diesel::sql_query(query)

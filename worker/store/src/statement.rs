@@ -178,37 +178,36 @@ fn on_update<R: Record>(out: &mut AstPass<'_, '_, Pg>) {
 }
 
 impl Insert {
-    /// Sends the statement; nothing for no rows.
-    pub(crate) async fn rows<R: Record>(conn: &Connection, rows: &[R]) -> Result<(), Error> {
+    /// Sends the statement; nothing for no rows. Gives back how many were written.
+    pub(crate) async fn rows<R: Record>(conn: &Connection, rows: &[R]) -> Result<usize, Error> {
         send::<R, Self>(conn, rows).await
     }
 }
 
 impl Update {
-    /// Sends the statement; nothing for no rows.
-    pub(crate) async fn rows<R: Record>(conn: &Connection, rows: &[R]) -> Result<(), Error> {
+    /// Sends the statement; nothing for no rows. Gives back how many were written.
+    pub(crate) async fn rows<R: Record>(conn: &Connection, rows: &[R]) -> Result<usize, Error> {
         send::<R, Self>(conn, rows).await
     }
 }
 
 impl Upsert {
-    /// Sends the statement; nothing for no rows.
-    pub(crate) async fn rows<R: Record>(conn: &Connection, rows: &[R]) -> Result<(), Error> {
+    /// Sends the statement; nothing for no rows. Gives back how many were written.
+    pub(crate) async fn rows<R: Record>(conn: &Connection, rows: &[R]) -> Result<usize, Error> {
         send::<R, Self>(conn, rows).await
     }
 }
 
-async fn send<R: Record, O: Operation>(mut conn: &Connection, rows: &[R]) -> Result<(), Error> {
+async fn send<R: Record, O: Operation>(mut conn: &Connection, rows: &[R]) -> Result<usize, Error> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let mut columns = R::Columns::default();
     for row in rows {
         row.push(&mut columns);
     }
     let statement: Bulk<'_, R, O> = Bulk(columns, PhantomData);
-    statement.execute(&mut conn).await?;
-    Ok(())
+    Ok(statement.execute(&mut conn).await?)
 }
 
 /// The `WHERE` of a [`Select`]. [`filter!`] defines one.

@@ -1,11 +1,15 @@
 //! Loads a working set from the tables, and saves what a batch changed of it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 use chrono::{DateTime, Utc};
 use domain::{
     changes::Changes,
     ids::BookingId,
+    main_app::{AppBooking, Obstacle, ObstacleReason, Target},
     ownership::Booking,
     working_set::{Loaded, Missing, Source},
 };
@@ -13,19 +17,35 @@ use futures_util::try_join;
 
 use crate::{
     Connection, Error, Result, WriteTx, account, booking_claim, checkout_session, invoice,
-    main_app::{
-        self,
-        booking::{self, Bookings},
-    },
+    main_app::{booking::Bookings, read, write},
+    pending_projection::{self, Failed},
 };
 
 /// The tables, as a source of working sets.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Tables<'c> {
-    /// The connection.
-    pub conn: &'c Connection,
-    /// How the deployment tells of bookings.
-    pub bookings: Bookings<'c>,
+    conn: &'c Connection,
+    bookings: Bookings<'c>,
+    /// Why the main app's tables could not be read: it is not tried again.
+    obstacle: OnceLock<Obstacle>,
+}
+
+impl<'c> Tables<'c> {
+    /// The tables on this connection. `bookings` is how the deployment tells of bookings.
+    pub fn new(conn: &'c Connection, bookings: Bookings<'c>) -> Self {
+        let obstacle = OnceLock::new();
+        if bookings.are_blocked {
+            obstacle.get_or_init(|| Obstacle {
+                reason: ObstacleReason::NotTried,
+                detail: "the main app's tables were locked a moment ago".to_owned(),
+            });
+        }
+        Self {
+            conn,
+            bookings,
+            obstacle,
+        }
+    }
 }
 
 impl Source for Tables<'_> {
@@ -41,50 +61,99 @@ impl Source for Tables<'_> {
         let conn = self.conn;
         let ids: Vec<i32> = bookings.iter().map(|booking| booking.0).collect();
         // All in one round trip.
-        let (invoices, checkout_sessions, accounts, mut claims, mut rows, existing, owners) = try_join!(
+        let (invoices, checkout_sessions, loaded, mut claims, pending) = try_join!(
             invoice::load(conn, invoices),
             checkout_session::load(conn, checkout_sessions, invoices),
             account::load(conn, accounts),
             booking_claim::load(conn, &ids),
-            main_app::invoice::load(conn, &ids),
-            booking::existing(conn, self.bookings, &ids),
-            booking::owners(conn, self.bookings, &ids),
+            pending_projection::load(conn, bookings, accounts),
         )?;
-        let mut owners: BTreeMap<_, _> = owners.into_iter().collect();
         let booking = |id: &BookingId| {
-            let mut booking = Booking::with_claims(claims.remove(id).unwrap_or_default());
-            booking.exists = existing.contains(id);
-            booking.configured_owner = owners.remove(id);
-            booking.row = rows.remove(id);
-            (*id, booking)
+            let claims = claims.remove(id).unwrap_or_default();
+            (*id, Booking::with_claims(claims))
         };
         Ok(Loaded {
             invoices,
             checkout_sessions,
-            accounts,
+            accounts: loaded,
             bookings: bookings.iter().map(booking).collect(),
+            pending,
+        })
+    }
+
+    fn has_owner_query(&self) -> bool {
+        self.bookings.owner_query.is_some()
+    }
+
+    async fn load_app(&self, ids: &[BookingId]) -> Result<BTreeMap<BookingId, AppBooking>> {
+        if let Some(obstacle) = self.obstacle.get() {
+            return Ok(read::unreadable(self.bookings, ids, obstacle));
+        }
+        Ok(match read::bookings(self.conn, self.bookings, ids).await? {
+            Ok(bookings) => bookings,
+            Err(obstacle) => {
+                let obstacle = self.obstacle.get_or_init(|| obstacle);
+                read::unreadable(self.bookings, ids, obstacle)
+            }
         })
     }
 }
 
-/// Saves what a batch changed of its working set. Its statements do not write the same
-/// rows.
-pub async fn save(tx: &WriteTx<'_>, changes: &Changes<'_>, now: DateTime<Utc>) -> Result<()> {
+/// What became of the main app's side of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Projected {
+    /// Rows that could not be read or written, and are pending now.
+    pub pending: Vec<Failed>,
+    /// The main app's tables cost more time than there is: nobody should try them for a
+    /// moment.
+    pub is_blocked: bool,
+}
+
+/// Saves what Stripe says: what a batch changed of its working set, but for the main app's
+/// rows. Its statements do not write the same rows.
+pub async fn save(tx: &WriteTx<'_>, changes: &Changes<'_>) -> Result<()> {
     let Changes {
         invoices,
         checkout_sessions,
         claims,
         accounts,
-        hosts,
-        invoice_rows,
+        app: _,
     } = changes;
     try_join!(
         invoice::write(tx, invoices),
         checkout_session::write(tx, checkout_sessions),
         booking_claim::write(tx, claims),
         account::write(tx, accounts),
-        main_app::host::write(tx, hosts, now),
-        main_app::invoice::write(tx, invoice_rows),
     )?;
     Ok(())
+}
+
+/// Writes the main app's rows as far as it lets us, and notes what is pending. Nothing else
+/// may be sent at the same time: what the main app refuses is undone.
+pub async fn project(
+    tx: &WriteTx<'_>,
+    changes: &Changes<'_>,
+    now: DateTime<Utc>,
+) -> Result<Projected> {
+    let app = &changes.app;
+    let written = write::write(tx, app, now).await?;
+    let mut is_blocked = written.is_blocked;
+    let mut pending = written.failed;
+    for (booking, invoice, obstacle) in &app.unreadable {
+        is_blocked = true;
+        pending.push(Failed {
+            target: Target::Booking(*booking),
+            object: invoice.as_ref().map(ToString::to_string),
+            obstacle: obstacle.clone(),
+        });
+    }
+    let still: BTreeSet<&Target> = pending.iter().map(|failed| &failed.target).collect();
+    let done = app.was_pending.iter();
+    let done = done.filter(|target| !still.contains(target));
+    pending_projection::remove(tx, done).await?;
+    pending_projection::note(tx, &pending).await?;
+    Ok(Projected {
+        pending,
+        is_blocked,
+    })
 }

@@ -2,7 +2,7 @@
 //! and what came of replays. Without a database: the storage remembers what it has to
 //! save.
 
-use std::{convert::Infallible, sync::Mutex};
+use std::{collections::BTreeMap, convert::Infallible, sync::Mutex};
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -10,6 +10,7 @@ use domain::{
     decode::{moment, moment_of_millis},
     event::{Event as Decoded, EventData},
     ids::{AccountId, BookingId},
+    main_app::AppBooking,
     outcome::{Decision, Outcome},
     ownership::{Booking, Owner},
     working_set::{Loaded, Missing, Recheck, Source},
@@ -30,7 +31,7 @@ use worker::{
         admission::Known,
         delivery::Delivery,
         process::{Work, process},
-        storage::{BatchChanges, Storage},
+        storage::{self, BatchChanges, Storage},
     },
 };
 
@@ -72,15 +73,28 @@ impl Source for Recorder {
     async fn load(&self, missing: &Missing) -> Result<Loaded, Infallible> {
         let mut loaded = Loaded::default();
         for id in &missing.bookings {
-            let mut booking = Booking::default();
-            booking.configured_owner = self.owner.clone().map(Owner::Account);
-            loaded.bookings.insert(*id, booking);
+            loaded.bookings.insert(*id, Booking::default());
         }
         for id in &missing.accounts {
             let account = self.account.iter().cloned();
             loaded.accounts.extend(account.map(|one| (id.clone(), one)));
         }
         Ok(loaded)
+    }
+
+    fn has_owner_query(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    async fn load_app(
+        &self,
+        bookings: &[BookingId],
+    ) -> Result<BTreeMap<BookingId, AppBooking>, Infallible> {
+        let app = AppBooking {
+            configured_owner: self.owner.clone().map(Owner::Account),
+            ..AppBooking::default()
+        };
+        Ok(bookings.iter().map(|id| (*id, app.clone())).collect())
     }
 }
 
@@ -95,7 +109,11 @@ impl Storage for Recorder {
         Ok(std::mem::take(&mut self.known.lock().unwrap()))
     }
 
-    async fn save(&self, (): &(), changes: &BatchChanges<'_>) -> Result<usize, Infallible> {
+    async fn save(
+        &self,
+        (): &(),
+        changes: &BatchChanges<'_>,
+    ) -> Result<storage::Saved, Infallible> {
         assert_eq!(changes.now, now());
         if let Some(check) = self.check {
             check(changes);
@@ -104,6 +122,7 @@ impl Storage for Recorder {
         let of_accounts = changes.objects.accounts.iter();
         let hosts: Vec<&AccountId> = changes
             .objects
+            .app
             .hosts
             .iter()
             .map(|one| &one.account)
@@ -140,7 +159,7 @@ impl Storage for Recorder {
                 .map(|one| one.event_id.clone())
                 .collect(),
         };
-        Ok(0)
+        Ok(storage::Saved::default())
     }
 }
 

@@ -63,7 +63,7 @@ async fn the_deployments_own_query_decides_whose_a_booking_is() {
         )
         .await
         .unwrap();
-    lab.retry_waiting().await;
+    lab.project_pending().await;
     assert_eq!(row(&lab).await, "7 in_1 PAID");
 
     let mut theirs = paid("evt_2", "8");

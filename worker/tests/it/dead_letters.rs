@@ -130,14 +130,14 @@ async fn a_booking_that_turns_out_to_be_another_accounts() {
 async fn a_value_that_the_database_refuses() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("refused"));
     lab.client
-        .batch_execute(r#"ALTER TABLE "Invoice" ADD CONSTRAINT "cheap" CHECK ("amount" < 10)"#)
+        .batch_execute("ALTER TABLE stripe.invoice ADD CONSTRAINT cheap CHECK (total < 1000)")
         .await
         .unwrap();
     let worker = Running::start(&broker, lab.worker_url()).await;
     publish(&broker, &paid("1", "7")).await;
     until(&lab.client, LETTERS, "evt_1 refused_by_database dead 1").await;
     lab.client
-        .batch_execute(r#"ALTER TABLE "Invoice" DROP CONSTRAINT "cheap""#)
+        .batch_execute("ALTER TABLE stripe.invoice DROP CONSTRAINT cheap")
         .await
         .unwrap();
     let operator = Operator::new(lab.worker_url(), &broker);

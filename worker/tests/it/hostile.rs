@@ -16,7 +16,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use store::Database;
-use worker::{amqp::headers, jobs::retry_waiting::RetryWaiting};
+use worker::{amqp::headers, jobs::project_pending::ProjectPending};
 
 fn paid(id: &str) -> Vec<u8> {
     let object = Invoice {
@@ -194,15 +194,15 @@ async fn invoices_of_bookings_that_nobody_has_are_looked_at_a_part_at_a_time() {
         };
         Event::new(&format!("evt_{number}"), "invoice.paid", object.value()).of_account("acct_a")
     };
-    let many: Vec<Event> = (1..=450).map(invoice).collect();
+    let many: Vec<Event> = (1..=1200).map(invoice).collect();
     lab.take(&many).await;
     let waiting = "SELECT waiting || ' ' || count(*) FROM stripe.invoice \
         WHERE waiting IS NOT NULL GROUP BY waiting";
-    assert_eq!(lab.rows(waiting).await, ["owner_unknown 450"]);
+    assert_eq!(lab.rows(waiting).await, ["owner_unknown 1200"]);
 
     // The last in the order of ids comes in its turn, like any other.
-    lab.book(99).await;
-    let mut job = RetryWaiting::new(lab.executor.clone());
+    lab.book(999).await;
+    let mut job = ProjectPending::new(lab.executor.clone());
     let mut rechecked = Vec::new();
     loop {
         rechecked.push(job.poll(1).await.unwrap());
@@ -210,7 +210,7 @@ async fn invoices_of_bookings_that_nobody_has_are_looked_at_a_part_at_a_time() {
             break;
         }
     }
-    assert_eq!(rechecked, [100, 100, 100, 100, 50, 0]);
-    assert_eq!(lab.rows(waiting).await, ["owner_unknown 449"]);
+    assert_eq!(rechecked, [0, 0, 1, 0]);
+    assert_eq!(lab.rows(waiting).await, ["owner_unknown 1199"]);
     assert_eq!(lab.invoices().await.len(), 1);
 }

@@ -8,7 +8,6 @@ use crate::support::{
 use domain::outcome::Decision;
 use harness::stripe::{ApiVersion, CheckoutSession, Invoice};
 use serde_json::{Value, json};
-use worker::jobs::retry_waiting::RetryWaiting;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_status_of_stripe_is_one_of_the_main_apps() {
@@ -237,10 +236,10 @@ async fn an_invoice_waits_for_its_bookings_row() {
     assert_eq!(lab.take_one(&paid("evt_1", "7")).await, APPLIED);
     assert_eq!(lab.waiting().await, ["in_1 booking_missing"]);
     assert!(lab.invoices().await.is_empty());
-    assert_eq!(lab.retry_waiting().await, 0);
+    assert_eq!(lab.project_pending().await, 0);
 
     lab.book(7).await;
-    assert_eq!(lab.retry_waiting().await, 1);
+    assert_eq!(lab.project_pending().await, 1);
     assert_eq!(row(&lab).await, "7 in_1 PAID");
     assert_eq!(
         lab.ledger("evt_1").await.unwrap(),
@@ -264,9 +263,12 @@ async fn a_foreign_key_that_comes_later_is_respected() {
     let mut other = paid("evt_2", "2");
     other.object["id"] = json!("in_2");
     assert_eq!(lab.take_one(&other).await, APPLIED);
+    assert_eq!(lab.pending().await, ["booking 2 foreign_key 1"]);
+    lab.project_pending().await;
     assert_eq!(lab.waiting().await, ["in_2 booking_missing"]);
+    assert_eq!(lab.pending().await, Vec::<String>::new());
     lab.book(2).await;
-    lab.retry_waiting().await;
+    lab.project_pending().await;
     assert_eq!(lab.invoices().await.len(), 2);
 }
 
@@ -336,33 +338,4 @@ async fn a_paid_session_is_not_unpaid_again() {
             .await,
         ["paid"]
     );
-}
-
-/// What something is in the way of is left alone for a while, and costs nobody else
-/// anything.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_invoice_that_cannot_be_joined_does_not_hold_up_the_others() {
-    let lab = Lab::with_bookings(&[]).await;
-    for booking in ["1", "2", "3"] {
-        let mut event = paid(&format!("evt_{booking}"), booking);
-        event.object["id"] = json!(format!("in_{booking}"));
-        assert_eq!(lab.take_one(&event).await, APPLIED);
-    }
-    let refuse = r#"ALTER TABLE "Invoice" ADD CONSTRAINT "not_two" CHECK ("bookingId" <> 2)"#;
-    lab.client.batch_execute(refuse).await.unwrap();
-    for booking in [1, 2, 3] {
-        lab.book(booking).await;
-    }
-    assert_eq!(lab.waiting().await.len(), 3);
-    let mut job = RetryWaiting::new(lab.executor.clone());
-    let mut poll = async || job.poll(10).await.unwrap();
-    assert_eq!(poll().await, 3);
-    let shown = r#"SELECT "stripeInvoiceId" FROM "Invoice" ORDER BY 1"#;
-    assert_eq!(lab.rows(shown).await, ["in_1", "in_3"]);
-    assert_eq!(poll().await, 0, "it is skipped");
-
-    let allow = r#"ALTER TABLE "Invoice" DROP CONSTRAINT "not_two""#;
-    lab.client.batch_execute(allow).await.unwrap();
-    lab.retry_waiting().await;
-    assert_eq!(lab.rows(shown).await, ["in_1", "in_2", "in_3"]);
 }

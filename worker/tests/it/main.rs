@@ -10,6 +10,7 @@
 )]
 
 mod prisma;
+mod projection;
 mod support;
 
 mod accounts;

@@ -105,7 +105,7 @@ fn bookings_that_appear_at_any_moment_show_what_the_reference_says_after_every_s
                         Step::Book(booking) => {
                             booked.insert(*booking);
                             lab.book(*booking).await;
-                            lab.retry_waiting().await;
+                            lab.project_pending().await;
                         }
                     }
                     lab.invoices().await

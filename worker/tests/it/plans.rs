@@ -126,7 +126,7 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     for event in overtaken(500) {
         lab.take_one(&event).await;
     }
-    lab.retry_waiting().await;
+    lab.project_pending().await;
     {
         let conn = lab.executor.pool.get().await.unwrap();
         store::account::next_tied(&conn, "").await.unwrap();

@@ -8,7 +8,7 @@ use crate::support::{
     consuming::{Worker, until_acked, until_rows},
     migrated,
     payments::nth_paid,
-    running::{BOUND, publish},
+    running::{BOUND, publish, until},
 };
 use harness::tokio_postgres::Client;
 use harness::{
@@ -104,33 +104,12 @@ async fn held(lab: &Lab, broker: &TestBroker) -> (Worker, Client) {
     (worker, holder)
 }
 
+/// A row that somebody holds delays itself alone: its events are applied, and so is
+/// everything else.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_somebody_holds_delays_its_own_event_only() {
+async fn events_of_a_row_that_somebody_holds_are_applied_and_the_row_follows() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("hold"));
     let (worker, holder) = held(&lab, &broker).await;
-
-    let mut voided = nth_paid(0);
-    (voided.id, voided.kind) = ("evt_void".into(), "invoice.voided".into());
-    voided.object["status"] = "void".into();
-    voided.created += 10;
-    publish(&broker, &voided).await;
-    for index in 1..5 {
-        publish(&broker, &nth_paid(index)).await;
-    }
-    until_rows(&lab, 5).await;
-    assert_eq!(lab.ledger("evt_void").await, None);
-    holder.batch_execute("COMMIT").await.unwrap();
-    until_rows(&lab, 4).await;
-    until_acked(&broker, worker).await;
-}
-
-/// A try takes half a second of everybody's time, so the events that wait for a
-/// row must not take turns with nobody but each other.
-#[tokio::test(flavor = "multi_thread")]
-async fn many_events_of_one_held_row_do_not_stop_the_queue() {
-    let (lab, broker) = (Lab::new().await, TestBroker::new("held"));
-    let (worker, holder) = held(&lab, &broker).await;
-
     for number in 0..6 {
         let mut changed = nth_paid(0);
         changed.id = format!("evt_change_{number}");
@@ -138,24 +117,23 @@ async fn many_events_of_one_held_row_do_not_stop_the_queue() {
         changed.created += 10 + number;
         publish(&broker, &changed).await;
     }
-    // One by one: each is a unit of its own, and comes between two tries.
     for index in 1..8 {
         publish(&broker, &nth_paid(index)).await;
-        until_rows(&lab, index + 1).await;
     }
-    assert_eq!(lab.ledger("evt_change_0").await, None);
-    holder.batch_execute("COMMIT").await.unwrap();
+    until_rows(&lab, 8).await;
     let changes = "SELECT count(*)::text FROM stripe.event WHERE id LIKE 'evt_change_%'";
-    let last = "SELECT total::text FROM stripe.invoice WHERE id = 'in_0'";
-    // Each is tried again after its own pause, half a minute at most.
-    wait::until("all changes", 2 * BOUND, async || {
-        match (lab.rows(changes).await, lab.rows(last).await) {
-            (all, last) if all == ["6"] && last == ["1005"] => Seen::Reached(()),
-            other => Seen::NotYet(format!("{other:?}")),
-        }
-    })
-    .await
-    .unwrap();
+    until(&lab.client, changes, "6").await;
+    let pending = "SELECT concat_ws(' ', kind, id, object_id, reason) \
+        FROM stripe.pending_projection";
+    until(&lab.client, pending, "booking 1 in_0 locked").await;
+    let known = "SELECT total::text FROM stripe.invoice WHERE id = 'in_0'";
+    assert_eq!(lab.rows(known).await, ["1005"]);
+    holder.batch_execute("COMMIT").await.unwrap();
+
+    lab.project_pending().await;
+    let shown = r#"SELECT trim_scale("amount")::text FROM "Invoice" WHERE "bookingId" = 1"#;
+    assert_eq!(lab.rows(shown).await, ["10.05"]);
+    assert_eq!(lab.pending().await, Vec::<String>::new());
     until_acked(&broker, worker).await;
 }
 

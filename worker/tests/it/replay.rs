@@ -21,7 +21,7 @@ const STATES: &str = "SELECT state || ' ' || count(*) || ' ' || sum(attempts) \
 const LEDGER: &str = "SELECT outcome || ' ' || count(*) || ' ' || sum(attempts) \
     FROM stripe.event GROUP BY outcome ORDER BY outcome";
 const CHECK: &str =
-    r#"ALTER TABLE "Invoice" ADD CONSTRAINT "cheap" CHECK ("amount" < 10) NOT VALID"#;
+    "ALTER TABLE stripe.invoice ADD CONSTRAINT cheap CHECK (total < 1000) NOT VALID";
 
 fn paid(index: usize) -> Event {
     let object = Invoice {
@@ -41,7 +41,7 @@ async fn dead(lab: &Lab, broker: &TestBroker, worker: Running, count: usize) {
     until(&lab.client, STATES, &format!("dead {count} {count}")).await;
     worker.stop().await;
     lab.client
-        .batch_execute(r#"ALTER TABLE "Invoice" DROP CONSTRAINT "cheap""#)
+        .batch_execute("ALTER TABLE stripe.invoice DROP CONSTRAINT cheap")
         .await
         .unwrap();
 }

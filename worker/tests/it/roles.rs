@@ -70,7 +70,7 @@ async fn the_workers_role_is_enough_for_its_work() {
     let mut voided = paid("evt_4", "void");
     voided.created += 1;
     assert_eq!(lab.take_one(&voided).await, APPLIED);
-    assert_eq!(lab.retry_waiting().await, 0);
+    assert_eq!(lab.project_pending().await, 0);
     let (stop, retention) = (
         Default::default(),
         Retention {

@@ -31,6 +31,7 @@ use crate::{
     decode::moment,
     event::{Event, Rules, decode},
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
+    main_app::{AppBooking, Pending, Target},
     merge::value,
     ownership::{Booking, Owner},
     rows::{InvoiceRow, RowStatus, StoredProjection},
@@ -121,7 +122,10 @@ fn session_object(id: &str) -> ObjectId {
 }
 
 fn recheck(objects: impl IntoIterator<Item = ObjectId>) -> Recheck {
-    Recheck(objects.into_iter().collect())
+    Recheck {
+        objects: objects.into_iter().collect(),
+        ..Recheck::default()
+    }
 }
 
 /// A source in memory. It remembers what it was asked for.
@@ -131,6 +135,7 @@ pub(crate) struct Memory {
     checkout_sessions: BTreeMap<CheckoutSessionId, StoredCheckoutSession>,
     pub(crate) accounts: BTreeMap<AccountId, Account>,
     bookings: BTreeMap<BookingId, Booking>,
+    pending: BTreeMap<Target, Pending>,
     asked: Mutex<Vec<Missing>>,
 }
 
@@ -152,8 +157,28 @@ impl Source for Memory {
             invoices: of_keys(&self.invoices, &missing.invoices),
             checkout_sessions: wanted.map(|(id, one)| (id.clone(), one.clone())).collect(),
             accounts: of_keys(&self.accounts, &missing.accounts),
-            bookings: of_keys(&self.bookings, &missing.bookings),
+            bookings: of_keys(&self.bookings, &missing.bookings)
+                .into_iter()
+                .map(|(id, booking)| (id, Booking::with_claims(booking.claims().clone())))
+                .collect(),
+            pending: self.pending.clone(),
         })
+    }
+
+    fn has_owner_query(&self) -> bool {
+        self.bookings
+            .values()
+            .any(|booking| booking.configured_owner().is_some())
+    }
+
+    async fn load_app(
+        &self,
+        bookings: &[BookingId],
+    ) -> Result<BTreeMap<BookingId, AppBooking>, Infallible> {
+        let known = of_keys(&self.bookings, bookings).into_iter();
+        Ok(known
+            .filter_map(|(id, booking)| Some((id, booking.app?)))
+            .collect())
     }
 }
 
@@ -181,11 +206,7 @@ impl Memory {
         }
         for (id, booking) in set.bookings.iter() {
             let mut stored = Booking::with_claims(booking.claims().clone());
-            stored.exists = booking.exists;
-            stored
-                .configured_owner
-                .clone_from(&booking.configured_owner);
-            stored.row.clone_from(&booking.row);
+            stored.app.clone_from(&booking.app);
             self.bookings.insert(*id, stored);
         }
     }
@@ -201,9 +222,20 @@ fn source(configured_owner: Option<Owner>) -> Memory {
 /// A booking that the main app has.
 fn booking(configured_owner: Option<Owner>) -> Booking {
     let mut booking = Booking::default();
-    booking.exists = true;
-    booking.configured_owner = configured_owner;
+    booking.app = Some(AppBooking {
+        exists: true,
+        configured_owner,
+        ..AppBooking::default()
+    });
     booking
+}
+
+impl Memory {
+    /// What the main app says of [`BOOKING`].
+    fn app(&mut self) -> &mut AppBooking {
+        let booking = self.bookings.entry(BOOKING).or_default();
+        booking.app.get_or_insert_default()
+    }
 }
 
 /// The row of [`BOOKING`] that shows this invoice as [`invoice`] builds it.

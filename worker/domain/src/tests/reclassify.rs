@@ -68,7 +68,7 @@ fn a_rechecked_claim_is_classified_again() {
 fn a_claim_is_not_classified_before_its_object_is_loaded() {
     let mut source = source_with_claim();
     let configured_owner = Some(owned_by("acct_b"));
-    source.bookings.get_mut(&BOOKING).unwrap().configured_owner = configured_owner;
+    source.app().configured_owner = configured_owner;
     let of_owner = [other_invoice("evt_2", "acct_b", 20)];
     // The invoice of acct_a is not loaded: acct_b has the booking.
     let set = merged(&source, &of_owner);
@@ -88,7 +88,7 @@ fn a_claim_is_not_classified_while_the_owner_is_unknown() {
         (owned_by("acct_a"), Some(("acct_a", true))),
         (owned_by("acct_b"), Some(("acct_a", false))),
     ] {
-        source.bookings.get_mut(&BOOKING).unwrap().configured_owner = Some(owner);
+        source.app().configured_owner = Some(owner);
         let set = merged_with(&source, &[], &asked);
         assert_eq!(changes(&set), expected.into_iter().collect::<Vec<_>>());
     }
@@ -104,7 +104,7 @@ fn a_claim_is_classified_again_where_the_deployment_has_a_query() {
         (owned_by("acct_a"), Some(("acct_a", true))),
         (owned_by("acct_b"), Some(("acct_a", false))),
     ] {
-        source.bookings.get_mut(&BOOKING).unwrap().configured_owner = Some(owner);
+        source.app().configured_owner = Some(owner);
         let set = merged(&source, &of_same_invoice);
         assert_eq!(changes(&set), expected.into_iter().collect::<Vec<_>>());
     }

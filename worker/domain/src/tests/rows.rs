@@ -3,18 +3,18 @@
 use serde_json::json;
 
 use super::{BOOKING, Memory, START, booking, event, invoice, merged, owned_by, row, source};
-use crate::{decode::moment, event::Event, projection::InvoiceRowChanges, rows::InvoiceRow};
+use crate::{decode::moment, event::Event, main_app::AppChanges, rows::InvoiceRow};
 
 /// A source whose booking has this row.
 fn source_with_row(row: Option<InvoiceRow>) -> Memory {
     let mut source = Memory::default();
     let mut stored = booking(None);
-    stored.row = row;
+    stored.app.get_or_insert_default().row = row;
     source.bookings.insert(BOOKING, stored);
     source
 }
 
-fn changes(source: &Memory, events: &[Event]) -> InvoiceRowChanges {
+fn changes(source: &Memory, events: &[Event]) -> AppChanges {
     let set = merged(source, events);
     set.invoice_row_changes(&set.project())
 }
@@ -22,16 +22,16 @@ fn changes(source: &Memory, events: &[Event]) -> InvoiceRowChanges {
 #[test]
 fn a_row_is_inserted_or_updated_where_it_differs() {
     let events = [invoice("evt_1", "acct_a", Some("7"), 0)];
-    let inserted = InvoiceRowChanges {
+    let inserted = AppChanges {
         insert: vec![row("in_1")],
-        ..InvoiceRowChanges::default()
+        ..AppChanges::default()
     };
     assert_eq!(changes(&source_with_row(None), &events), inserted);
     let same = changes(&source_with_row(Some(row("in_1"))), &events);
-    assert_eq!(same, InvoiceRowChanges::default());
-    let updated = InvoiceRowChanges {
+    assert_eq!(same, AppChanges::default());
+    let updated = AppChanges {
         update: vec![row("in_1")],
-        ..InvoiceRowChanges::default()
+        ..AppChanges::default()
     };
     for stored in [
         InvoiceRow {
@@ -59,26 +59,27 @@ fn a_row_is_deleted_only_where_an_invoice_of_its_booking_is_known() {
         });
         event("evt_1", "invoice.voided", "acct_a", 0, object)
     };
-    let deleted = InvoiceRowChanges {
-        delete: vec![BOOKING],
-        ..InvoiceRowChanges::default()
+    let deleted = |shown: &str| AppChanges {
+        delete: vec![(BOOKING, shown.into())],
+        ..AppChanges::default()
     };
     let of_main_app = row("in_of_main_app");
     // Another invoice of the booking is known.
     let source = source_with_row(Some(of_main_app.clone()));
-    assert_eq!(changes(&source, &[voided("in_1", Some("7"))]), deleted);
+    let by_other = changes(&source, &[voided("in_1", Some("7"))]);
+    assert_eq!(by_other, deleted("in_of_main_app"));
     // The row's own invoice is known, though its claim is refused.
     let mut source = source_with_row(Some(row("in_1")));
     let refused = [invoice("evt_1", "acct_a", Some("7"), 0)];
     let set = merged(&source, &refused);
     source.store(&set);
-    source.bookings.get_mut(&BOOKING).unwrap().configured_owner = Some(owned_by("acct_b"));
-    assert_eq!(changes(&source, &refused), deleted);
+    source.app().configured_owner = Some(owned_by("acct_b"));
+    assert_eq!(changes(&source, &refused), deleted("in_1"));
     // No invoice of the booking is known: the claim of in_2 is refused.
     let mut source = source_with_row(Some(of_main_app));
-    source.bookings.get_mut(&BOOKING).unwrap().configured_owner = Some(owned_by("acct_b"));
+    source.app().configured_owner = Some(owned_by("acct_b"));
     let kept = changes(&source, &[voided("in_2", Some("7"))]);
-    assert_eq!(kept, InvoiceRowChanges::default());
+    assert_eq!(kept, AppChanges::default());
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::{
 fn a_working_set_asks_for_all_that_its_events_touch() {
     let mut source = Memory::default();
     let mut stored = booking(None);
-    stored.row = Some(row("in_3"));
+    stored.app.get_or_insert_default().row = Some(row("in_3"));
     source.bookings.insert(BOOKING, stored);
     let events = [
         session("evt_1", "acct_a", 0),
@@ -78,13 +78,13 @@ fn objects_to_recheck_can_be_taken_one_by_one() {
         invoice_object("in_2"),
         invoice_object("in_1"),
     ]);
-    let ids: Vec<&str> = all.0.iter().map(|object| object.as_str()).collect();
+    let ids: Vec<&str> = all.objects.iter().map(|object| object.as_str()).collect();
     assert_eq!(ids, ["in_1", "in_2", "cs_1"]);
     let source = Memory::default();
     let (mut invoices, mut sessions) = (Vec::new(), Vec::new());
-    for object in &all.0 {
+    for object in &all.objects {
         let set = loaded(&source, &[], &recheck([object.clone()]));
-        for other in &all.0 {
+        for other in &all.objects {
             assert_eq!(set.is_loaded(other), other == object);
             assert_eq!(set.is_rechecked(other), other == object);
         }
@@ -135,7 +135,7 @@ fn a_load_brings_the_objects_by_which_the_owner_claims_a_booking() {
         (owned_by("acct_a"), true),
         (owned_by("acct_b"), false),
     ] {
-        source.bookings.get_mut(&BOOKING).unwrap().configured_owner = Some(owner);
+        source.app().configured_owner = Some(owner);
         assert_eq!(is_loaded(&source), expected);
     }
 }

@@ -1,17 +1,16 @@
 //! `"Booking"`, the main app's own: whether a booking is there, and whose it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::{
-    OptionalExtension, QueryableByName,
-    sql_types::{Bool, Integer, Nullable, Text},
+    QueryableByName,
+    sql_types::{Array, Bool, Integer, Nullable, Text},
 };
 use diesel_async::RunQueryDsl;
 use domain::{
     ids::{AccountId, BookingId},
     ownership::Owner,
 };
-use futures_util::future::try_join_all;
 
 use crate::{Connection, Result, statement::lookup};
 
@@ -22,6 +21,8 @@ pub struct Bookings<'a> {
     pub are_here: bool,
     /// The deployment's query for a booking's account, where there is one.
     pub owner_query: Option<&'a str>,
+    /// The tables are not asked now: they cost too much time a moment ago.
+    pub are_blocked: bool,
 }
 
 #[derive(QueryableByName)]
@@ -64,36 +65,48 @@ pub(crate) async fn existing(
 
 #[derive(QueryableByName)]
 struct OwnerRow {
+    #[diesel(sql_type = Integer)]
+    booking: i32,
     #[diesel(sql_type = Nullable<Text>)]
     account: Option<String>,
 }
 
-/// Whose a booking is by the deployment's own query: its first column as text,
-/// the booking's id as `$1`. A null is the platform; no row is not known yet.
-pub async fn owner(mut conn: &Connection, query: &str, booking: i32) -> Result<Owner> {
-    let wrapped = format!("SELECT o.account::text AS account FROM ({query}) AS o(account) LIMIT 1");
-    let row: Option<OwnerRow> = diesel::sql_query(wrapped)
-        .bind::<Integer, _>(booking)
-        .get_result(&mut conn)
-        .await
-        .optional()?;
-    Ok(match row {
-        Some(row) => Owner::Account(row.account.map(AccountId::from).unwrap_or_default()),
-        None => Owner::Unknown,
-    })
+/// The deployment's query for all bookings at once. It gives the booking and its account
+/// where it asks for `ANY($1)`; else it is a query for one booking, whose first column is
+/// the account, and is asked for each of them within one statement.
+pub(crate) fn batched(query: &str) -> String {
+    let spaceless: String = query.split_whitespace().collect();
+    if spaceless.to_ascii_lowercase().contains("any($1") {
+        return format!(
+            "SELECT o.booking::integer AS booking, o.account::text AS account \
+             FROM ({query}) AS o(booking, account)"
+        );
+    }
+    let one = query.replace("$1", "asked_booking.id");
+    format!(
+        "SELECT asked_booking.id AS booking, o.account::text AS account \
+         FROM unnest($1) AS asked_booking(id) \
+         CROSS JOIN LATERAL (SELECT * FROM ({one}) AS one LIMIT 1) AS o(account)"
+    )
 }
 
-/// Whose each of the bookings is by the deployment's query, where there is one.
-pub(crate) async fn owners(
-    conn: &Connection,
+/// Whose each of the bookings is by the deployment's query, where there is one. A null is
+/// the platform; a booking without a row is not known yet.
+pub async fn owners(
+    mut conn: &Connection,
     bookings: Bookings<'_>,
     ids: &[i32],
-) -> Result<Vec<(BookingId, Owner)>> {
+) -> Result<BTreeMap<BookingId, Owner>> {
     let Some(query) = bookings.owner_query else {
-        return Ok(Vec::new());
+        return Ok(BTreeMap::new());
     };
-    let asked = ids
-        .iter()
-        .map(async |id| Ok((BookingId(*id), owner(conn, query, *id).await?)));
-    try_join_all(asked).await
+    let rows: Vec<OwnerRow> = diesel::sql_query(batched(query))
+        .bind::<Array<Integer>, _>(ids)
+        .load(&mut conn)
+        .await?;
+    let owner = |row: OwnerRow| {
+        let account = row.account.map(AccountId::from).unwrap_or_default();
+        (BookingId(row.booking), Owner::Account(account))
+    };
+    Ok(rows.into_iter().map(owner).collect())
 }

@@ -1,13 +1,19 @@
 //! `"HostOnboarding"`: how far each host is. The columns are described in
 //! `docs/MAIN_APP.md`.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDateTime, Utc};
-use diesel::sql_types::{Bool, Nullable, Text, Timestamp};
+use diesel::{
+    QueryableByName,
+    sql_types::{Bool, Nullable, Text, Timestamp},
+};
+use diesel_async::RunQueryDsl;
 use domain::rows::HostRow;
 
 use crate::{
-    Result, WriteTx,
-    statement::{Upsert, record},
+    Connection, Result, WriteTx,
+    statement::{Upsert, lookup, record},
 };
 
 record! {
@@ -36,8 +42,12 @@ record! {
     on update ""
 }
 
-/// Writes rows, new ones and known ones.
-pub(crate) async fn write(tx: &WriteTx<'_>, hosts: &[HostRow], now: DateTime<Utc>) -> Result<()> {
+/// Writes rows, new ones and known ones. Gives back how many were written.
+pub(super) async fn write(
+    tx: &WriteTx<'_>,
+    hosts: &[&HostRow],
+    now: DateTime<Utc>,
+) -> Result<usize> {
     let rows: Vec<Row> = hosts
         .iter()
         .map(|host| Row {
@@ -63,6 +73,38 @@ pub(crate) async fn write(tx: &WriteTx<'_>, hosts: &[HostRow], now: DateTime<Utc
         })
         .collect();
     Upsert::rows(tx, &rows).await
+}
+
+lookup! {
+    LockFree { &'a str => Text }
+    "SELECT \"stripeAccountId\" AS id FROM \"HostOnboarding\" WHERE \"stripeAccountId\" = ANY("
+    ") FOR UPDATE SKIP LOCKED"
+}
+
+lookup! {
+    Known { &'a str => Text }
+    "SELECT \"stripeAccountId\" AS id FROM \"HostOnboarding\" WHERE \"stripeAccountId\" = ANY("
+    ")"
+}
+
+#[derive(QueryableByName)]
+struct Id {
+    #[diesel(sql_type = Text)]
+    id: String,
+}
+
+/// Of the accounts that have a row, those whose row somebody else has locked. The other
+/// rows are locked then.
+pub(super) async fn locked(tx: &WriteTx<'_>, accounts: &[&str]) -> Result<BTreeSet<String>> {
+    if accounts.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let mut conn: &Connection = tx;
+    let known: Vec<Id> = Known(accounts).load(&mut conn).await?;
+    let free: Vec<Id> = LockFree(accounts).load(&mut conn).await?;
+    let free: BTreeSet<String> = free.into_iter().map(|row| row.id).collect();
+    let ids = known.into_iter().map(|row| row.id);
+    Ok(ids.filter(|id| !free.contains(id)).collect())
 }
 
 /// A list as Postgres writes it. Arrays of arrays must be of one length, so the

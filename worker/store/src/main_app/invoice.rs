@@ -1,16 +1,17 @@
 //! `"Invoice"`: the current invoice of each booking.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDateTime;
-use diesel::sql_types::{Integer, Text, Timestamp};
+use diesel::{
+    QueryableByName,
+    sql_types::{Integer, Text, Timestamp},
+};
 use diesel_async::RunQueryDsl;
 use domain::{
     ids::BookingId,
-    projection::InvoiceRowChanges,
     rows::{InvoiceRow, RowStatus},
 };
-use futures_util::try_join;
 
 use crate::{
     Connection, Result, WriteTx,
@@ -82,24 +83,45 @@ lookup! {
     "DELETE FROM \"Invoice\" WHERE \"bookingId\" = ANY(" ")"
 }
 
-/// Writes what has changed.
-pub(crate) async fn write(tx: &WriteTx<'_>, changes: &InvoiceRowChanges) -> Result<()> {
-    let insert: Vec<Row> = changes.insert.iter().map(Row::new).collect();
-    let update: Vec<Row> = changes.update.iter().map(Row::new).collect();
-    try_join!(
-        Insert::rows(tx, &insert),
-        Update::rows(tx, &update),
-        delete(tx, &changes.delete),
-    )?;
-    Ok(())
+/// Inserts rows. Gives back how many were written.
+pub(super) async fn insert(tx: &WriteTx<'_>, rows: &[&InvoiceRow]) -> Result<usize> {
+    let rows: Vec<Row> = rows.iter().map(|row| Row::new(row)).collect();
+    Insert::rows(tx, &rows).await
 }
 
-async fn delete(tx: &WriteTx<'_>, bookings: &[BookingId]) -> Result<()> {
+/// Updates rows. Gives back how many were written.
+pub(super) async fn update(tx: &WriteTx<'_>, rows: &[&InvoiceRow]) -> Result<usize> {
+    let rows: Vec<Row> = rows.iter().map(|row| Row::new(row)).collect();
+    Update::rows(tx, &rows).await
+}
+
+/// Deletes the rows of bookings. Gives back how many were deleted.
+pub(super) async fn delete(tx: &WriteTx<'_>, bookings: &[i32]) -> Result<usize> {
     if bookings.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
-    let bookings: Vec<i32> = bookings.iter().map(|booking| booking.0).collect();
     let mut conn: &Connection = tx;
-    Delete(&bookings).execute(&mut conn).await?;
-    Ok(())
+    Ok(Delete(bookings).execute(&mut conn).await?)
+}
+
+lookup! {
+    LockFree { i32 => Integer }
+    "SELECT \"bookingId\" AS id FROM \"Invoice\" WHERE \"bookingId\" = ANY("
+    ") FOR UPDATE SKIP LOCKED"
+}
+
+#[derive(QueryableByName)]
+struct Locked {
+    #[diesel(sql_type = Integer)]
+    id: i32,
+}
+
+/// Locks those rows of the bookings that nobody else has locked, and gives their bookings.
+pub(super) async fn lock_free(tx: &WriteTx<'_>, bookings: &[i32]) -> Result<BTreeSet<i32>> {
+    if bookings.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let mut conn: &Connection = tx;
+    let rows: Vec<Locked> = LockFree(bookings).load(&mut conn).await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
 }

@@ -2,5 +2,7 @@
 //! the one that it owns, `"Booking"`. All are found by the search path.
 
 pub mod booking;
-pub(crate) mod host;
+mod host;
 pub(crate) mod invoice;
+pub mod read;
+pub mod write;

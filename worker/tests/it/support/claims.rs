@@ -35,5 +35,5 @@ pub async fn with_owners() -> Lab {
 pub async fn book(lab: &Lab, account: &str) {
     let insert = r#"INSERT INTO "Booking" VALUES (7, $1)"#;
     lab.client.execute(insert, &[&account]).await.unwrap();
-    lab.retry_waiting().await;
+    lab.project_pending().await;
 }

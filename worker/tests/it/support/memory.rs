@@ -13,6 +13,7 @@ use domain::{
     changes::Changes,
     checkout_session::CheckoutSession,
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
+    main_app::AppBooking,
     outcome::{Decision, Outcome},
     ownership::{Booking, Claims},
     reclassify::OutcomeChange,
@@ -27,7 +28,7 @@ use worker::pipeline::{
     admission::Known,
     delivery::Delivery,
     process::{Work, process},
-    storage::{BatchChanges, Storage},
+    storage::{BatchChanges, Saved, Storage},
 };
 
 /// The tables. Two of them are equal if the main app and the worker cannot tell them
@@ -118,11 +119,12 @@ impl Memory {
                 let projection = invoice.projection.as_ref();
                 projection.is_some_and(|projection| projection.waiting.is_some())
             });
-            Recheck(
-                waiting
+            Recheck {
+                objects: waiting
                     .map(|(id, _)| ObjectId::Invoice(id.clone()))
                     .collect(),
-            )
+                ..Recheck::default()
+            }
         };
         self.process(&[], &recheck).await;
     }
@@ -170,8 +172,7 @@ impl Tables {
             checkout_sessions,
             claims,
             accounts,
-            hosts,
-            invoice_rows,
+            app,
         } = changes;
         for changed in invoices {
             let projection: StoredProjection = changed.projection.stored.clone();
@@ -198,13 +199,13 @@ impl Tables {
         for (id, account) in accounts {
             self.accounts.insert((*id).clone(), (*account).clone());
         }
-        for host in hosts {
+        for host in &app.hosts {
             self.hosts.insert(host.account.clone(), host.clone());
         }
-        for row in invoice_rows.insert.iter().chain(&invoice_rows.update) {
+        for row in app.insert.iter().chain(&app.update) {
             self.invoice_rows.insert(row.booking_id, row.clone());
         }
-        for booking in &invoice_rows.delete {
+        for (booking, _) in &app.delete {
             self.invoice_rows.remove(booking);
         }
     }
@@ -238,13 +239,30 @@ impl Source for Memory {
         }
         for id in bookings {
             let claims = tables.claims.get(id).cloned().unwrap_or_default();
-            let mut booking = Booking::with_claims(claims);
-            let here = tables.bookings.as_ref();
-            booking.exists = here.is_none_or(|bookings| bookings.contains(id));
-            booking.row = tables.invoice_rows.get(id).cloned();
-            loaded.bookings.insert(*id, booking);
+            loaded.bookings.insert(*id, Booking::with_claims(claims));
         }
         Ok(loaded)
+    }
+
+    fn has_owner_query(&self) -> bool {
+        false
+    }
+
+    async fn load_app(
+        &self,
+        bookings: &[BookingId],
+    ) -> Result<BTreeMap<BookingId, AppBooking>, Infallible> {
+        let tables = self.tables();
+        let here = tables.bookings.as_ref();
+        let booking = |id: &BookingId| {
+            let app = AppBooking {
+                exists: here.is_none_or(|bookings| bookings.contains(id)),
+                row: tables.invoice_rows.get(id).cloned(),
+                ..AppBooking::default()
+            };
+            (*id, app)
+        };
+        Ok(bookings.iter().map(booking).collect())
     }
 }
 
@@ -279,7 +297,7 @@ impl Storage for Memory {
         })
     }
 
-    async fn save(&self, (): &(), changes: &BatchChanges<'_>) -> Result<usize, Infallible> {
+    async fn save(&self, (): &(), changes: &BatchChanges<'_>) -> Result<Saved, Infallible> {
         let mut tables = self.tables();
         tables.save(&changes.objects);
         for row in &changes.ledger {
@@ -293,6 +311,9 @@ impl Storage for Memory {
                 entry.is_dead = !change.is_accepted;
             }
         }
-        Ok(refused_late)
+        Ok(Saved {
+            refused_late,
+            ..Saved::default()
+        })
     }
 }

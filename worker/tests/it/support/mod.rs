@@ -28,7 +28,7 @@ use shared::{config::Env, telemetry::Telemetry};
 use store::{Database, archive_page::ArchivePolicy, migrations};
 use tokio_util::sync::CancellationToken;
 use worker::{
-    jobs::retry_waiting::RetryWaiting,
+    jobs::project_pending::ProjectPending,
     pipeline::{
         delivery::{Decoder, Delivery},
         executor::{BatchExecutor, Disposition},
@@ -130,15 +130,29 @@ impl Lab {
             .into_iter()
             .map(|disposition| match disposition {
                 Disposition::Ack(decision) => decision,
-                other => panic!("{other:?}"),
+                other @ Disposition::Requeue => panic!("{other:?}"),
             })
             .collect()
     }
 
-    /// Rechecks every invoice and session that waits. Gives back how many there were.
-    pub async fn retry_waiting(&self) -> usize {
-        let mut job = RetryWaiting::new(self.executor.clone());
+    /// Tries every row that is pending, as though its pause were over, and every invoice and
+    /// session that waits. Gives back how many objects waited.
+    pub async fn project_pending(&self) -> usize {
+        let due = "UPDATE stripe.pending_projection SET next_try_at = now()";
+        self.client.batch_execute(due).await.unwrap();
+        let mut job = ProjectPending::new(self.executor.clone());
+        let stop = CancellationToken::new();
+        job.write_pending(&stop).await.unwrap();
         job.poll_all().await.unwrap()
+    }
+
+    /// The rows that are pending: kind, id, reason, tries.
+    pub async fn pending(&self) -> Vec<String> {
+        self.rows(
+            "SELECT concat_ws(' ', kind, id, reason, tries) FROM stripe.pending_projection \
+             ORDER BY kind, id",
+        )
+        .await
     }
 
     /// Takes one event.

@@ -1,0 +1,191 @@
+//! Writes rows of the main app's tables that could not be written before, as soon as what
+//! was in their way is gone: a lock, a refusal, a booking that was missing, an owner that
+//! was not known.
+//!
+//! The main app tells nobody when that is, so the job looks. It holds the writers' lock no
+//! more than half of the time, so events go on meanwhile.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use domain::{ids::ObjectId, ownership::Owner, working_set::Recheck};
+use store::{
+    Connection, Error,
+    main_app::{
+        booking::{self, Bookings},
+        read,
+    },
+    pending_projection, waiting,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::{
+    jobs::{Job, JobError},
+    pipeline::executor::BatchExecutor,
+};
+
+/// The most rows in one transaction.
+const PAGE: i64 = 500;
+/// The most pages of waiting objects in one run. A host can make as many as it likes: the
+/// next run goes on where this one ended.
+const PAGES: usize = 10;
+/// How long one run tries pending rows.
+const RUN: Duration = Duration::from_secs(10);
+
+/// The job.
+#[derive(Debug)]
+pub struct ProjectPending {
+    executor: BatchExecutor,
+    /// The last waiting object that was looked at; empty before the first.
+    after: String,
+}
+
+impl Job for ProjectPending {
+    const NAME: &'static str = "project_pending";
+    const EVERY: Duration = Duration::from_secs(1);
+
+    async fn run_once(&mut self, stop: &CancellationToken) -> Result<(), JobError> {
+        let rows = self.write_pending(stop).await?;
+        let objects = self.poll(PAGES).await?;
+        if rows + objects > 0 {
+            debug!(rows, objects, "pending projections were tried");
+        }
+        Ok(())
+    }
+}
+
+impl ProjectPending {
+    /// The job with this executor, before its first run.
+    pub fn new(executor: BatchExecutor) -> Self {
+        Self {
+            executor,
+            after: String::new(),
+        }
+    }
+
+    /// Whether the next poll begins with the first object.
+    pub fn is_at_start(&self) -> bool {
+        self.after.is_empty()
+    }
+
+    /// Tries the pending rows that are due. Gives back how many were tried.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn write_pending(&self, stop: &CancellationToken) -> Result<usize, Error> {
+        let (started, mut tried) = (Instant::now(), 0);
+        while started.elapsed() < RUN && !stop.is_cancelled() {
+            let targets = {
+                let conn = self.executor.pool.get().await?;
+                let targets = pending_projection::due(&conn, PAGE).await?;
+                let has_bookings = self.executor.look_for_bookings(&conn).await?;
+                // Each of them would wait for the lock.
+                if targets.is_empty() || read::is_locked(&conn, has_bookings).await? {
+                    break;
+                }
+                targets
+            };
+            tried += targets.len();
+            let began = Instant::now();
+            let recheck = Recheck {
+                targets,
+                ..Recheck::default()
+            };
+            let projected = self.executor.recheck(&recheck).await?;
+            if let Some(failed) = projected.pending.first() {
+                let rows = projected.pending.len();
+                let reason = failed.obstacle.reason.as_str();
+                let object = failed.object.as_deref();
+                debug!(
+                    rows,
+                    reason, object, "rows of the main app cannot be written"
+                );
+            }
+            tokio::time::sleep(began.elapsed()).await;
+        }
+        Ok(tried)
+    }
+
+    /// Computes every invoice and session anew that waits and may wait no longer. Gives back
+    /// how many.
+    ///
+    /// # Errors
+    /// The database is away; objects joined before stay joined.
+    pub async fn poll_all(&mut self) -> Result<usize, Error> {
+        self.poll(usize::MAX).await
+    }
+
+    /// Looks at some pages of them, from where the poll before ended; behind the last comes
+    /// the first again. Gives back how many were computed anew.
+    ///
+    /// # Errors
+    /// The database is away; objects joined before stay joined.
+    pub async fn poll(&mut self, pages: usize) -> Result<usize, Error> {
+        let mut rechecked = 0;
+        for _ in 0..pages {
+            let page = {
+                let conn = self.executor.pool.get().await?;
+                let has_bookings = self.executor.look_for_bookings(&conn).await?;
+                // The look would wait for the lock, and end in an error.
+                if read::is_locked(&conn, has_bookings).await? {
+                    break;
+                }
+                match waiting::due(&conn, has_bookings, &self.after, PAGE).await? {
+                    Some((page, last)) => Some((self.decidable(&conn, page).await?, last)),
+                    None => None,
+                }
+            };
+            let Some((objects, last)) = page else {
+                self.after.clear();
+                break;
+            };
+            self.after = last;
+            if objects.is_empty() {
+                continue;
+            }
+            rechecked += objects.len();
+            let recheck = Recheck {
+                objects,
+                ..Recheck::default()
+            };
+            self.executor.recheck(&recheck).await?;
+        }
+        Ok(rechecked)
+    }
+
+    /// Those whose booking is there, or whose owner is known now: the deployment's query is
+    /// asked for a whole page at once, and without the writers' lock.
+    async fn decidable(
+        &self,
+        conn: &Connection,
+        page: Vec<waiting::Waiting>,
+    ) -> Result<BTreeSet<ObjectId>, Error> {
+        let bookings: BTreeSet<i32> = page
+            .iter()
+            .filter_map(|one| one.owner_of.map(|booking| booking.0))
+            .collect();
+        let bookings: Vec<i32> = bookings.into_iter().collect();
+        let how = Bookings {
+            are_here: false,
+            owner_query: self.executor.owner_query.as_deref(),
+            are_blocked: false,
+        };
+        let owners = match booking::owners(conn, how, &bookings).await {
+            Ok(owners) => owners,
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) => {
+                warn!(reason = %shared::telemetry::report(&error), "BOOKING_OWNER_QUERY fails");
+                return Ok(BTreeSet::new());
+            }
+        };
+        let is_decidable = |one: &waiting::Waiting| match one.owner_of {
+            // Without a query the earliest claim decides.
+            Some(_) if how.owner_query.is_none() => true,
+            Some(booking) => matches!(owners.get(&booking), Some(Owner::Account(_))),
+            None => true,
+        };
+        let objects = page.into_iter().filter(is_decidable);
+        Ok(objects.map(|one| one.object).collect())
+    }
+}

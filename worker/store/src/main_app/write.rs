@@ -1,0 +1,221 @@
+//! Writes what has changed to the main app's tables, as far as the main app lets it.
+//!
+//! All rows are written together. Where one of them is refused or locked, those that
+//! somebody has locked are found with one statement, and the rest is written one by one,
+//! for a limited time. What could not be written is given back: it becomes pending, and the
+//! job `project_pending` tries it again.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use domain::{
+    ids::{BookingId, InvoiceId},
+    main_app::{AppChanges, Obstacle, ObstacleReason, Target},
+    rows::{HostRow, InvoiceRow},
+};
+use futures_util::try_join;
+use tokio::time::Instant;
+
+use crate::{
+    Result, WriteTx,
+    main_app::{host, invoice},
+    pending_projection::Failed,
+    savepoint::{self, Limits},
+};
+
+/// How long rows are tried one by one in one transaction: everybody waits meanwhile.
+const ONE_BY_ONE: Duration = Duration::from_millis(250);
+
+/// One row to write.
+#[derive(Clone, Copy, Debug)]
+enum Row<'a> {
+    Insert(&'a InvoiceRow),
+    Update(&'a InvoiceRow),
+    Delete(BookingId, &'a InvoiceId),
+    Host(&'a HostRow),
+}
+
+impl Row<'_> {
+    fn target(self) -> Target {
+        match self {
+            Self::Insert(row) | Self::Update(row) => Target::Booking(row.booking_id),
+            Self::Delete(booking, _) => Target::Booking(booking),
+            Self::Host(host) => Target::Host(host.account.clone()),
+        }
+    }
+
+    fn failed(self, obstacle: Obstacle) -> Failed {
+        let object = match self {
+            Self::Insert(row) | Self::Update(row) => row.stripe_invoice_id.as_str(),
+            Self::Delete(_, invoice) => invoice.as_str(),
+            Self::Host(host) => host.account.as_str(),
+        };
+        Failed {
+            target: self.target(),
+            object: Some(object.to_owned()),
+            obstacle,
+        }
+    }
+}
+
+/// What could not be written.
+#[derive(Debug, Default)]
+pub struct NotWritten {
+    /// The rows.
+    pub failed: Vec<Failed>,
+    /// The tables cost more time than there is: nobody should try them for a moment.
+    pub is_blocked: bool,
+}
+
+/// Writes the rows.
+///
+/// # Errors
+/// The database cannot be used.
+pub(crate) async fn write(
+    tx: &WriteTx<'_>,
+    changes: &AppChanges,
+    now: DateTime<Utc>,
+) -> Result<NotWritten> {
+    let AppChanges {
+        insert,
+        update,
+        delete,
+        hosts,
+        unreadable: _,
+        was_pending,
+    } = changes;
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    rows.extend(insert.iter().map(Row::Insert));
+    rows.extend(update.iter().map(Row::Update));
+    let deleted = delete.iter();
+    rows.extend(deleted.map(|(booking, invoice)| Row::Delete(*booking, invoice)));
+    rows.extend(hosts.iter().map(Row::Host));
+    // What was in the way of a pending row is likely to be there still.
+    let is_pending = rows.iter().any(|row| was_pending.contains(&row.target()));
+    let together = match is_pending {
+        true => None,
+        false => Some(attempt(tx, &rows, savepoint::WRITE, now).await?),
+    };
+    match together {
+        Some(Ok(())) => Ok(NotWritten::default()),
+        Some(Err(obstacle)) if rows.len() == 1 => Ok(NotWritten {
+            failed: rows
+                .iter()
+                .map(|row| row.failed(obstacle.clone()))
+                .collect(),
+            is_blocked: false,
+        }),
+        Some(Err(_)) | None => separate(tx, rows, now).await,
+    }
+}
+
+/// Writes the rows that nobody has locked: together, else one by one.
+async fn separate(tx: &WriteTx<'_>, rows: Vec<Row<'_>>, now: DateTime<Utc>) -> Result<NotWritten> {
+    let mut not_written = NotWritten::default();
+    let free = match free(tx, &rows).await? {
+        Ok(free) => free,
+        // Whole tables are locked.
+        Err(obstacle) => {
+            let failed = rows.iter().map(|row| row.failed(obstacle.clone()));
+            not_written.failed = failed.collect();
+            not_written.is_blocked = true;
+            return Ok(not_written);
+        }
+    };
+    let (rows, locked): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| free(row));
+    let is_locked = Obstacle {
+        reason: ObstacleReason::Locked,
+        detail: "another transaction has locked the row".to_owned(),
+    };
+    let locked = locked.iter().map(|row| row.failed(is_locked.clone()));
+    not_written.failed = locked.collect();
+    if attempt(tx, &rows, savepoint::WRITE, now).await?.is_ok() {
+        return Ok(not_written);
+    }
+    let started = Instant::now();
+    for row in rows {
+        let tried = match started.elapsed() < ONE_BY_ONE {
+            true => attempt(tx, &[row], savepoint::WRITE_ONE, now).await?,
+            false => {
+                not_written.is_blocked = true;
+                Err(Obstacle {
+                    reason: ObstacleReason::NotTried,
+                    detail: "other rows took the time of the transaction".to_owned(),
+                })
+            }
+        };
+        not_written
+            .failed
+            .extend(tried.err().map(|obstacle| row.failed(obstacle)));
+    }
+    Ok(not_written)
+}
+
+/// Which rows nobody else has locked, new ones among them.
+async fn free(
+    tx: &WriteTx<'_>,
+    rows: &[Row<'_>],
+) -> Result<std::result::Result<impl Fn(&Row<'_>) -> bool + use<>, Obstacle>> {
+    let known = |row: &Row<'_>| match row {
+        Row::Update(row) => Some(row.booking_id.0),
+        Row::Delete(booking, _) => Some(booking.0),
+        Row::Insert(_) | Row::Host(_) => None,
+    };
+    let bookings: Vec<i32> = rows.iter().filter_map(known).collect();
+    let accounts = rows.iter().filter_map(|row| match row {
+        Row::Host(host) => Some(host.account.as_str()),
+        Row::Insert(_) | Row::Update(_) | Row::Delete(..) => None,
+    });
+    let accounts: Vec<&str> = accounts.collect();
+    let look = async || {
+        try_join!(
+            invoice::lock_free(tx, &bookings),
+            host::locked(tx, &accounts),
+        )
+    };
+    let found = savepoint::within(tx, savepoint::WRITE, look).await?;
+    Ok(found.map(|(free, locked_hosts)| {
+        move |row: &Row<'_>| match row {
+            Row::Insert(_) => true,
+            Row::Update(row) => free.contains(&row.booking_id.0),
+            Row::Delete(booking, _) => free.contains(&booking.0),
+            Row::Host(host) => !locked_hosts.contains(host.account.as_str()),
+        }
+    }))
+}
+
+async fn attempt(
+    tx: &WriteTx<'_>,
+    rows: &[Row<'_>],
+    limits: Limits,
+    now: DateTime<Utc>,
+) -> Result<std::result::Result<(), Obstacle>> {
+    if rows.is_empty() {
+        return Ok(Ok(()));
+    }
+    let (mut insert, mut update, mut delete, mut hosts) = (vec![], vec![], vec![], vec![]);
+    for row in rows {
+        match row {
+            Row::Insert(row) => insert.push(*row),
+            Row::Update(row) => update.push(*row),
+            Row::Delete(booking, _) => delete.push(booking.0),
+            Row::Host(host) => hosts.push(*host),
+        }
+    }
+    let expected = rows.len();
+    let work = async || {
+        let (inserted, updated, deleted, written) = try_join!(
+            invoice::insert(tx, &insert),
+            invoice::update(tx, &update),
+            invoice::delete(tx, &delete),
+            host::write(tx, &hosts, now),
+        )?;
+        match inserted + updated + deleted + written == expected {
+            true => Ok(()),
+            // A trigger or a policy can leave a row out and say nothing, and the main app
+            // can have deleted it meanwhile.
+            false => Err(crate::Error::LeftOut),
+        }
+    };
+    savepoint::within(tx, limits, work).await
+}

@@ -1,0 +1,137 @@
+//! Statements about the main app's tables, in a savepoint of their own: what the main app
+//! puts in their way undoes them alone, and holds up nobody for long.
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel_async::SimpleAsyncConnection;
+use domain::main_app::{Obstacle, ObstacleReason};
+use futures_util::try_join;
+
+use crate::{Connection, Error, Result};
+
+/// The longest text of Postgres that is kept, in bytes.
+const MAX_DETAIL: usize = 500;
+
+/// How long statements may wait, as Postgres writes times.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// For one lock.
+    lock: &'static str,
+    /// For one statement, its triggers included.
+    statement: &'static str,
+}
+
+/// Limits of reading.
+pub(crate) const READ: Limits = Limits {
+    lock: "50ms",
+    statement: "1s",
+};
+/// Limits of writing many rows at once.
+pub(crate) const WRITE: Limits = Limits {
+    lock: "50ms",
+    statement: "1s",
+};
+/// Limits of writing one row of many.
+pub(crate) const WRITE_ONE: Limits = Limits {
+    lock: "10ms",
+    statement: "250ms",
+};
+
+/// Does `work` within the transaction that is open. What it did is undone where it fails,
+/// and the transaction goes on.
+///
+/// # Errors
+/// The database cannot be used.
+pub(crate) async fn within<T>(
+    mut conn: &Connection,
+    limits: Limits,
+    work: impl AsyncFnOnce() -> Result<T>,
+) -> Result<std::result::Result<T, Obstacle>> {
+    let Limits { lock, statement } = limits;
+    let begin = format!(
+        "SAVEPOINT main_app; SET LOCAL lock_timeout = '{lock}'; \
+         SET LOCAL statement_timeout = '{statement}'"
+    );
+    let begin = async {
+        conn.batch_execute(&begin).await?;
+        Ok::<_, Error>(())
+    };
+    // In one round trip: the savepoint is sent first.
+    let done = match try_join!(begin, work()) {
+        Ok(((), done)) => done,
+        Err(error) => return undo(conn, error).await.map(Err),
+    };
+    // Constraints that the main app has deferred would refuse the commit, and with it
+    // everything: they are checked here.
+    let end = "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT main_app; \
+         SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '30s'";
+    match conn.batch_execute(end).await {
+        Ok(()) => Ok(Ok(done)),
+        Err(error) => undo(conn, error.into()).await.map(Err),
+    }
+}
+
+async fn undo(mut conn: &Connection, error: Error) -> Result<Obstacle> {
+    let obstacle = obstacle(error)?;
+    let undo = "ROLLBACK TO SAVEPOINT main_app; RELEASE SAVEPOINT main_app";
+    conn.batch_execute(undo).await?;
+    Ok(obstacle)
+}
+
+/// What a failed statement says of the main app's tables.
+///
+/// # Errors
+/// It says that the database cannot be used.
+pub(crate) fn obstacle(error: Error) -> Result<Obstacle> {
+    let source = match error {
+        Error::Unavailable(_) => return Err(error),
+        Error::LeftOut => return Ok(Obstacle::new(ObstacleReason::Refused, &error.to_string())),
+        Error::Contended(source) | Error::Refused { source, .. } => source,
+    };
+    let Some(DieselError::DatabaseError(kind, said)) = source.downcast_ref::<DieselError>() else {
+        return Ok(Obstacle::new(ObstacleReason::Refused, &source.to_string()));
+    };
+    let message = said.message();
+    let reason = match kind {
+        DatabaseErrorKind::ForeignKeyViolation | DatabaseErrorKind::RestrictViolation => {
+            ObstacleReason::ForeignKey
+        }
+        DatabaseErrorKind::CheckViolation => ObstacleReason::Check,
+        DatabaseErrorKind::NotNullViolation => ObstacleReason::NotNull,
+        DatabaseErrorKind::UniqueViolation | DatabaseErrorKind::ExclusionViolation => {
+            ObstacleReason::Unique
+        }
+        // Diesel does not tell the SQLSTATE of the others. The sessions ask for messages in
+        // English; where they may not, the text still says what it was.
+        _ if message.contains("lock timeout") || message.contains("deadlock") => {
+            ObstacleReason::Locked
+        }
+        _ if message.contains("row-level security") => ObstacleReason::RowLevelSecurity,
+        _ if message.contains("permission denied") => ObstacleReason::Permission,
+        _ => ObstacleReason::Refused,
+    };
+    // Not the detail: it can quote the row.
+    let mut detail = message.to_owned();
+    if let Some(constraint) = said.constraint_name() {
+        detail.push_str(&format!(" (constraint {constraint}"));
+        if let Some(table) = said.table_name() {
+            detail.push_str(&format!(" of table {table}"));
+        }
+        detail.push(')');
+    }
+    Ok(Obstacle::new(reason, &detail))
+}
+
+/// An obstacle whose text fits.
+trait New {
+    fn new(reason: ObstacleReason, said: &str) -> Self;
+}
+
+impl New for Obstacle {
+    fn new(reason: ObstacleReason, said: &str) -> Self {
+        let end = said.floor_char_boundary(MAX_DETAIL);
+        Self {
+            reason,
+            detail: said[..end].replace('\0', ""),
+        }
+    }
+}
