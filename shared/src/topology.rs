@@ -1,13 +1,17 @@
 //! The exchanges and queues that both services declare.
 //!
-//! `stripe.events` (topic) -> `stripe.events.worker` -> (dead letters)
+//! `stripe.events` (direct) -> `stripe.events.worker` -> (dead letters)
 //! `stripe.dead` (fanout) -> `stripe.dead`. Declaring is idempotent. Bindings
 //! of types that an older release handled cannot be listed over AMQP and
 //! stay; the worker ignores what they bring.
 
 mod declare;
+mod error;
+mod look;
 
-pub use declare::{Declared, TopologyError, declare, find};
+pub use declare::{Declared, OtherLimit, declare};
+pub use error::TopologyError;
+pub use look::find;
 
 use crate::config::{ConfigError, Env, Held};
 use lapin::types::ShortString;
@@ -19,7 +23,7 @@ const MAX_PREFIX: usize = 200;
 /// The names of this deployment's exchanges and queues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
-    /// The topic exchange that events are published to.
+    /// The direct exchange that events are published to.
     pub events: ShortString,
     /// The worker's queue.
     pub worker: ShortString,
@@ -27,6 +31,16 @@ pub struct Names {
     pub dead_exchange: ShortString,
     /// The queue of dead letters.
     pub dead_queue: ShortString,
+}
+
+/// How a service uses the topology. One that may not declare it looks only at what
+/// it uses, since it need not have a right on anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It publishes events for the worker's queue.
+    Publisher,
+    /// It consumes events and dead letters.
+    Consumer,
 }
 
 impl Names {

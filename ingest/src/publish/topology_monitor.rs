@@ -3,7 +3,7 @@
 
 use lapin::Connection;
 use shared::telemetry::report;
-use shared::topology::{self, Declared, Names, TopologyError};
+use shared::topology::{self, Declared, Names, Role, TopologyError};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ pub(super) struct TopologyMonitor {
     connection: Arc<Connection>,
     names: Names,
     /// Whether the broker's user may declare the topology or only look it up.
-    declared: Declared,
+    may_declare: bool,
     /// Whether exchanges, queues and bindings are as declared, as far as known.
     is_intact: AtomicBool,
     /// Whether an exchange or a queue was looked up and not found.
@@ -46,11 +46,12 @@ impl TopologyMonitor {
         connection: Arc<Connection>,
         names: &Names,
     ) -> Result<Self, TopologyError> {
-        let declared = topology::declare(&connection, names).await?;
+        let declared = topology::declare(&connection, names, Role::Publisher).await?;
+        declared.warn();
         Ok(Self {
             connection,
             names: names.clone(),
-            declared,
+            may_declare: declared != Declared::ByName,
             is_intact: AtomicBool::new(true),
             is_absent: AtomicBool::new(false),
             missing: Notify::new(),
@@ -104,9 +105,9 @@ impl TopologyMonitor {
 
     /// Looks up the exchanges and queues.
     async fn find(&self) -> Result<(), TopologyError> {
-        let found = topology::find(&self.connection, &self.names).await;
+        let found = topology::find(&self.connection, &self.names, Role::Publisher).await;
         self.record_absence(&found);
-        if found.is_err() {
+        if found.as_ref().is_err_and(tells_something) {
             self.is_intact.store(false, Ordering::Relaxed);
         }
         found
@@ -116,22 +117,33 @@ impl TopologyMonitor {
     /// looks it up, because the broker would log each refusal.
     async fn redeclare(&self) -> Result<(), TopologyError> {
         let (connection, names) = (&self.connection, &self.names);
-        let declared = match self.declared {
-            Declared::AsWanted => topology::declare(connection, names).await.map(drop),
-            Declared::ByName => topology::find(connection, names).await,
+        let declared = if self.may_declare {
+            let declared = topology::declare(connection, names, Role::Publisher);
+            declared.await.map(drop)
+        } else {
+            topology::find(connection, names, Role::Publisher).await
         };
         self.record_absence(&declared);
-        self.is_intact.store(declared.is_ok(), Ordering::Relaxed);
+        if declared.as_ref().err().is_none_or(tells_something) {
+            self.is_intact.store(declared.is_ok(), Ordering::Relaxed);
+        }
         declared
     }
 
     fn record_absence(&self, checked: &Result<(), TopologyError>) {
         // A broker that went away tells nothing about its queues.
-        if !matches!(checked, Err(TopologyError::Broker { .. })) {
+        let is_away = matches!(checked, Err(TopologyError::Broker { .. }));
+        if !is_away && checked.as_ref().err().is_none_or(tells_something) {
             let is_absent = matches!(checked, Err(TopologyError::Absent { .. }));
             self.is_absent.store(is_absent, Ordering::Relaxed);
         }
     }
+}
+
+/// Whether a check that failed tells anything about the topology. A user without a
+/// right on something is not told whether it is there.
+fn tells_something(error: &TopologyError) -> bool {
+    !matches!(error, TopologyError::Hidden { .. })
 }
 
 /// Logs the result of a check. Logs an error once while it repeats.
@@ -150,7 +162,10 @@ fn log(
         Ok(Err(error)) => {
             let error = report(&error);
             if error != *last_error {
-                tracing::error!(error, "something is missing on the broker");
+                tracing::error!(
+                    error,
+                    "the topology is not as it has to be, or cannot be seen"
+                );
             }
             *last_error = error;
         }

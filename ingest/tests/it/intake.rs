@@ -140,7 +140,7 @@ async fn an_unrouted_event_is_accepted_and_counted() {
     assert_eq!(app.metric(unrouted).await, 1.0);
     assert_eq!(broker.depth(&broker.worker_queue()).await.unwrap(), 0);
     // Another service may bind a queue to this type: the event is published anyway.
-    let spy = broker.spy().await.unwrap();
+    let spy = broker.spy(["price.created"]).await.unwrap();
     assert_eq!(app.deliver(&unknown).await.status, StatusCode::OK);
     assert_eq!(seen(&broker, &spy).await.len(), 1);
     app.stop().await.unwrap();
@@ -167,9 +167,10 @@ async fn an_event_of_the_other_mode_is_accepted_and_not_published() {
 
 #[tokio::test]
 async fn a_thin_event_passes_the_same_way() {
-    let (broker, spy) = broker_and_spy("thin").await;
-    let app = App::start(&broker, Limits::default()).await;
+    let broker = harness::test_servers::TestBroker::new("thin");
     let kind = "v2.core.account[requirements].updated";
+    let spy = broker.spy([kind]).await.unwrap();
+    let app = App::start(&broker, Limits::default()).await;
     let body = thin_event("evt_thin", kind, "acct_1Host");
     assert_eq!(app.deliver(&body).await.status, StatusCode::OK);
     let messages = seen(&broker, &spy).await;

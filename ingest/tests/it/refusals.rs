@@ -100,7 +100,7 @@ async fn authentic_bodies_that_are_no_events() {
     let deep = "[".repeat(100_000);
     let closed = format!("{deep}{}", "]".repeat(100_000));
     let long = format!(
-        r#"{{"id":"evt_{}","object":"event","type":"x"}}"#,
+        r#"{{"id":"evt_{}","object":"event","type":"invoice.paid"}}"#,
         "a".repeat(300)
     );
     let bodies: [&[u8]; 19] = [
@@ -115,13 +115,13 @@ async fn authentic_bodies_that_are_no_events() {
         &event.as_bytes()[..30],
         &[event.as_bytes(), b"\0"].concat(),
         &[event.as_bytes(), event.as_bytes()].concat(),
-        b"{\"id\":\"evt\0\",\"object\":\"event\",\"type\":\"x\"}",
-        b"{\"id\":\"evt_1\",\"object\":\"event\",\"type\":\"x\",\"data\":\"\xff\"}",
-        br#"{"id":"evt_1","object":"invoice","type":"x"}"#,
+        b"{\"id\":\"evt\0\",\"object\":\"event\",\"type\":\"invoice.paid\"}",
+        b"{\"id\":\"evt_1\",\"object\":\"event\",\"type\":\"invoice.paid\",\"data\":\"\xff\"}",
+        br#"{"id":"evt_1","object":"invoice","type":"invoice.paid"}"#,
         br#"{"id":"evt_1","object":"event"}"#,
-        br#"{"id":1,"object":"event","type":"x"}"#,
-        br#"{"id":"evt_1","id":"evt_2","object":"event","type":"x"}"#,
-        br#"{"object":"event","type":"x"}"#,
+        br#"{"id":1,"object":"event","type":"invoice.paid"}"#,
+        br#"{"id":"evt_1","id":"evt_2","object":"event","type":"invoice.paid"}"#,
+        br#"{"object":"event","type":"invoice.paid"}"#,
         long.as_bytes(),
     ];
     for body in bodies {

@@ -1,5 +1,6 @@
 //! Runs the service inside the test, with the broker of `AMQP_URL`.
 
+use event::EventType;
 use harness::http::{Answer, post_event};
 use harness::leaks;
 use harness::stripe::{Event, now, sign};
@@ -172,10 +173,11 @@ pub(crate) async fn read_all(stream: &mut TcpStream) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// Makes a new broker prefix and a queue that receives every message.
+/// Makes a new broker prefix and a queue that receives every message of a handled type.
 pub(crate) async fn broker_and_spy(label: &str) -> (TestBroker, String) {
     let broker = TestBroker::new(label);
-    let spy = broker.spy().await.unwrap();
+    let handled = EventType::ALL.iter().map(|one| one.as_str());
+    let spy = broker.spy(handled).await.unwrap();
     (broker, spy)
 }
 

@@ -1,138 +1,105 @@
 //! Declaring the topology, one channel a declaration.
 
-use super::Names;
+use super::{Names, Role, TopologyError, look};
 use event::EventType;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
-
-/// How often the broker delivers a message before it takes it for a poison
-/// message and dead-letters it. Crashes only: the worker settles everything
-/// else itself.
-const DELIVERY_LIMIT: i32 = 20;
+use lapin::{Channel, Connection, ExchangeKind};
 
 /// As good as no delivery limit, on every RabbitMQ: without the argument 4.x
 /// would set 20 and then drop the dead letter, and `-1`, which means "no
 /// limit" to 4.x, makes 3.10 drop a message when it is first returned. Which
-/// of them it is, lapin does not tell.
+/// of them it is, lapin does not tell. The broker counts a delivery for every
+/// message in the hands of a worker that dies, so for the worker's queue too a
+/// count says nothing of a message.
 const NO_DELIVERY_LIMIT: i32 = i32::MAX;
 
-/// Why the topology could not be declared.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TopologyError {
-    /// Something of that name exists and is different. Waiting does not help.
-    #[error(
-        "{what} exists on the broker and differs from what is wanted ({wanted}): {reply}; \
-         drain and delete it, or choose another AMQP_PREFIX, and start again"
-    )]
-    Mismatch {
-        /// The exchange or queue, by kind and name.
-        what: String,
-        /// How it is declared here.
-        wanted: String,
-        /// The broker's own words, which say what exists.
-        reply: String,
-    },
-    /// It is not there, and this user may not make it. Whoever may has to come
-    /// first.
-    #[error("{what} is not there yet, and this broker user may not declare it")]
-    Absent {
-        /// The exchange or queue, by kind and name.
-        what: String,
-    },
-    /// The broker went away, or refused for another reason.
-    #[error("cannot declare {what}")]
-    Broker {
-        /// The exchange, queue or binding, by kind and name.
-        what: String,
-        /// What went wrong.
-        source: lapin::Error,
-    },
-}
-
-/// The broker's reply codes that mean something here.
-mod reply {
-    pub(super) const ACCESS_REFUSED: u16 = 403;
-    pub(super) const NOT_FOUND: u16 = 404;
-    pub(super) const PRECONDITION_FAILED: u16 = 406;
-}
+/// The argument of a queue's delivery limit.
+const DELIVERY_LIMIT: &str = "x-delivery-limit";
 
 /// What is known of the topology after [`declare`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Declared {
-    /// It is there, and as it is wanted.
-    AsWanted,
-    /// All of it is there by name. The broker's user may not declare it, so
-    /// nothing was compared.
+    /// It is there, and as it is wanted, except that these queues were made with
+    /// another delivery limit.
+    Compared {
+        /// The queues, with the limits that they have.
+        other_limits: Vec<OtherLimit>,
+    },
+    /// What the role uses of it is there by name. The broker's user may not declare
+    /// it, so nothing was compared.
     ByName,
 }
 
-impl TopologyError {
-    /// Whether only a person can resolve this.
-    #[must_use]
-    pub fn is_mismatch(&self) -> bool {
-        matches!(self, Self::Mismatch { .. })
+/// A queue that was made with another delivery limit than is wanted, which no later
+/// declaration changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherLimit {
+    /// The queue.
+    pub queue: ShortString,
+    /// Its limit; `None` where it was made without one.
+    pub limit: Option<i64>,
+}
+
+impl Declared {
+    /// Warns of each queue that has another delivery limit.
+    pub fn warn(&self) {
+        let Self::Compared { other_limits } = self else {
+            return;
+        };
+        for OtherLimit { queue, limit } in other_limits {
+            let queue = queue.as_str();
+            match limit {
+                Some(limit) => tracing::warn!(
+                    queue,
+                    limit,
+                    "this queue was made with a delivery limit: the broker gives up a message that \
+                     was returned so often. To make it without one, stop ingest, let the worker \
+                     empty the queue, stop the worker, delete the queue and start both"
+                ),
+                None => tracing::warn!(
+                    queue,
+                    "this queue was made without x-delivery-limit: that is fine on RabbitMQ 3, but \
+                     RabbitMQ 4 gives up a message of it that was returned 20 times. To make it \
+                     anew, stop ingest, let the worker empty the queue, stop the worker, delete \
+                     the queue and start both"
+                ),
+            }
+        }
     }
 }
 
 /// Declares all exchanges, queues and bindings. Where the broker's user may not,
-/// it only sees that they are there: that is as much as `ingest` needs.
+/// it only sees that those that the role uses are there.
 ///
 /// # Errors
 /// See [`TopologyError`]. What was declared before the error stays.
-pub async fn declare(connection: &Connection, names: &Names) -> Result<Declared, TopologyError> {
+pub async fn declare(
+    connection: &Connection,
+    names: &Names,
+    role: Role,
+) -> Result<Declared, TopologyError> {
     match make(connection, names).await {
-        Err(TopologyError::Broker { source, .. }) if is(&source, reply::ACCESS_REFUSED) => {
-            find(connection, names).await?;
+        Err(error) if error.is_refusal() => {
+            look::find(connection, names, role).await?;
             Ok(Declared::ByName)
         }
-        made => made.map(|()| Declared::AsWanted),
+        made => made.map(|other_limits| Declared::Compared { other_limits }),
     }
 }
 
-async fn make(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
+async fn make(connection: &Connection, names: &Names) -> Result<Vec<OtherLimit>, TopologyError> {
     // The dead letters' end first: the worker's queue points at it.
     exchange(connection, &names.dead_exchange, ExchangeKind::Fanout).await?;
-    dead_queue(connection, &names.dead_queue).await?;
+    let dead = vec![("x-queue-type", text("quorum"))];
+    let dead = queue_of_any_limit(connection, &names.dead_queue, dead).await?;
     bind(connection, &names.dead_queue, &names.dead_exchange, &[""]).await?;
-    exchange(connection, &names.events, ExchangeKind::Topic).await?;
-    queue(connection, &names.worker, worker_arguments(names)).await?;
+    exchange(connection, &names.events, ExchangeKind::Direct).await?;
+    let worker = worker_arguments(names);
+    let worker = queue_of_any_limit(connection, &names.worker, worker).await?;
     let handled: Vec<&str> = EventType::ALL.iter().map(|one| one.as_str()).collect();
-    bind(connection, &names.worker, &names.events, &handled).await
-}
-
-/// Sees that all exchanges and queues are there, which needs no right. Bindings
-/// cannot be seen over AMQP.
-///
-/// # Errors
-/// [`TopologyError::Absent`], or the broker went away.
-pub async fn find(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
-    let channel = open(connection, || "anything".into()).await?;
-    for name in [&names.dead_exchange, &names.events] {
-        let options = ExchangeDeclareOptions {
-            passive: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        // Of which kind it is does not matter to a passive declaration.
-        let (kind, table) = (ExchangeKind::Topic, FieldTable::default());
-        let found = channel
-            .exchange_declare(name.clone(), kind, options, table)
-            .await;
-        found.map_err(|error| absent(error, format!("exchange {name}")))?;
-    }
-    for name in [&names.dead_queue, &names.worker] {
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let found = channel
-            .queue_declare(name.clone(), options, FieldTable::default())
-            .await;
-        found.map_err(|error| absent(error, format!("queue {name}")))?;
-    }
-    close(channel).await;
-    Ok(())
+    bind(connection, &names.worker, &names.events, &handled).await?;
+    Ok(dead.into_iter().chain(worker).collect())
 }
 
 fn worker_arguments(names: &Names) -> Arguments {
@@ -142,30 +109,47 @@ fn worker_arguments(names: &Names) -> Arguments {
         // Dead letters are lost on a crash without these two.
         ("x-dead-letter-strategy", text("at-least-once")),
         ("x-overflow", text("reject-publish")),
-        ("x-delivery-limit", AMQPValue::LongInt(DELIVERY_LIMIT)),
     ]
 }
 
-async fn dead_queue(connection: &Connection, name: &ShortString) -> Result<(), TopologyError> {
-    let plain = vec![("x-queue-type", text("quorum"))];
-    let mut unlimited = plain.clone();
-    unlimited.push(("x-delivery-limit", AMQPValue::LongInt(NO_DELIVERY_LIMIT)));
-    match queue(connection, name, unlimited).await {
-        Err(TopologyError::Mismatch { reply, .. }) if has_no_limit(&reply) => {
-            tracing::warn!(
-                queue = name.as_str(),
-                "this queue was made without x-delivery-limit: that is fine on RabbitMQ 3, but \
-                 RabbitMQ 4 drops a message of it that was returned 20 times"
-            );
-            queue(connection, name, plain).await
-        }
-        result => result,
-    }
+/// Declares a queue without a delivery limit. One that exists and differs in its
+/// limit alone is taken as it is, and told: to delete it would lose its messages.
+async fn queue_of_any_limit(
+    connection: &Connection,
+    name: &ShortString,
+    arguments: Arguments,
+) -> Result<Option<OtherLimit>, TopologyError> {
+    let with = |limit| {
+        let mut arguments = arguments.clone();
+        arguments.push((DELIVERY_LIMIT, limit));
+        arguments
+    };
+    let unlimited = with(AMQPValue::LongInt(NO_DELIVERY_LIMIT));
+    let Err(error) = queue(connection, name, unlimited).await else {
+        return Ok(None);
+    };
+    let limit = match &error {
+        TopologyError::Mismatch { reply, .. } => existing_limit(reply),
+        _ => None,
+    };
+    let Some(limit) = limit else {
+        return Err(error);
+    };
+    let as_it_is = limit.map_or_else(|| arguments.clone(), |it| with(AMQPValue::LongLongInt(it)));
+    queue(connection, name, as_it_is).await?;
+    let queue = name.clone();
+    Ok(Some(OtherLimit { queue, limit }))
 }
 
-/// Whether the broker only minds that an existing queue has no delivery limit.
-fn has_no_limit(reply: &str) -> bool {
-    reply.contains("x-delivery-limit") && reply.contains("current is none")
+/// The delivery limit of an existing queue, `Some(None)` for none, where the broker
+/// minds that it is another one.
+fn existing_limit(reply: &str) -> Option<Option<i64>> {
+    let (_, told) = reply.split_once(&format!("inequivalent arg '{DELIVERY_LIMIT}'"))?;
+    let (_, current) = told.split_once("but current is ")?;
+    if current.starts_with("none") {
+        return Some(None);
+    }
+    current.split('\'').nth(1)?.parse().ok().map(Some)
 }
 
 type Arguments = Vec<(&'static str, AMQPValue)>;
@@ -189,7 +173,7 @@ async fn exchange(
     let declared = channel
         .exchange_declare(name.clone(), kind, options, FieldTable::default())
         .await;
-    declared.map_err(|error| refused(error, what(), wanted))?;
+    declared.map_err(|error| TopologyError::of_declaring(error, what(), wanted))?;
     close(channel).await;
     Ok(())
 }
@@ -212,7 +196,7 @@ async fn queue(
     };
     let channel = open(connection, what).await?;
     let declared = channel.queue_declare(name.clone(), options, table).await;
-    declared.map_err(|error| refused(error, what(), wanted))?;
+    declared.map_err(|error| TopologyError::of_declaring(error, what(), wanted))?;
     close(channel).await;
     Ok(())
 }
@@ -237,14 +221,15 @@ async fn bind(
                 FieldTable::default(),
             )
             .await;
-        bound.map_err(|error| refused(error, what(), format!("routing key {key}")))?;
+        let wanted = || format!("routing key {key}");
+        bound.map_err(|error| TopologyError::of_declaring(error, what(), wanted()))?;
     }
     close(channel).await;
     Ok(())
 }
 
 /// Opens a channel of its own for each declaration, since a refusal closes it.
-async fn open(
+pub(super) async fn open(
     connection: &Connection,
     what: impl Fn() -> String,
 ) -> Result<Channel, TopologyError> {
@@ -255,41 +240,39 @@ async fn open(
     })
 }
 
-async fn close(channel: Channel) {
+pub(super) async fn close(channel: Channel) {
     // What was declared stays declared, however the channel ends.
     let _closed_already = channel.close(200, "done".into()).await;
-}
-
-fn refused(source: lapin::Error, what: String, wanted: String) -> TopologyError {
-    match source.kind() {
-        ErrorKind::ProtocolError(error) if error.get_id() == reply::PRECONDITION_FAILED => {
-            TopologyError::Mismatch {
-                what,
-                wanted,
-                reply: error.get_message().to_string(),
-            }
-        }
-        _ => TopologyError::Broker { what, source },
-    }
-}
-
-fn absent(source: lapin::Error, what: String) -> TopologyError {
-    if is(&source, reply::NOT_FOUND) {
-        TopologyError::Absent { what }
-    } else {
-        TopologyError::Broker { what, source }
-    }
-}
-
-/// Whether the broker refused with this code.
-fn is(error: &lapin::Error, code: u16) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == code)
 }
 
 fn shown(value: &AMQPValue) -> String {
     match value {
         AMQPValue::LongString(text) => text.to_string(),
         AMQPValue::LongInt(number) => number.to_string(),
+        AMQPValue::LongLongInt(number) => number.to_string(),
         other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::existing_limit;
+
+    #[test]
+    fn the_limit_of_an_existing_queue_is_read_from_the_brokers_words() {
+        let reply = |argument: &str, current: &str| {
+            format!(
+                "PRECONDITION_FAILED - inequivalent arg '{argument}' for queue 'q' in vhost '/': \
+                 received '2147483647' but current is {current}"
+            )
+        };
+        let limit = |current| existing_limit(&reply("x-delivery-limit", current));
+        assert_eq!(limit("none"), Some(None));
+        assert_eq!(limit("'20'"), Some(Some(20)));
+        // As the broker says it where the types differ too.
+        assert_eq!(limit("the value '20' of type 'long'"), Some(Some(20)));
+        assert_eq!(limit("something else"), None);
+        assert_eq!(existing_limit(&reply("x-overflow", "none")), None);
+        assert_eq!(existing_limit("PRECONDITION_FAILED"), None);
     }
 }

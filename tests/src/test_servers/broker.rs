@@ -135,12 +135,12 @@ impl TestBroker {
         Ok(taken)
     }
 
-    /// Makes a queue that gets a copy of everything that is published to the
-    /// events' exchange from now on, and gives its name.
+    /// Makes a queue that gets a copy of each event of these types that is published
+    /// to the events' exchange from now on, and gives its name.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub async fn spy(&self) -> Result<String> {
+    pub async fn spy(&self, types: impl IntoIterator<Item = &str>) -> Result<String> {
         let (_connection, channel) = self.channel().await?;
         let exchange = self.events_exchange();
         let durable = ExchangeDeclareOptions {
@@ -150,7 +150,7 @@ impl TestBroker {
         channel
             .exchange_declare(
                 exchange.as_str().into(),
-                ExchangeKind::Topic,
+                ExchangeKind::Direct,
                 durable,
                 FieldTable::default(),
             )
@@ -169,16 +169,17 @@ impl TestBroker {
                 FieldTable::default(),
             )
             .await?;
-        let everything = "#".into();
-        channel
-            .queue_bind(
-                name(),
-                exchange.into(),
-                everything,
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            )
-            .await?;
+        for event_type in types {
+            channel
+                .queue_bind(
+                    name(),
+                    exchange.as_str().into(),
+                    event_type.into(),
+                    QueueBindOptions::default(),
+                    FieldTable::default(),
+                )
+                .await?;
+        }
         Ok(queue)
     }
 

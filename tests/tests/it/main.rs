@@ -10,6 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod broker_upgrade;
 mod cluster;
 mod damage;
 mod dependencies;

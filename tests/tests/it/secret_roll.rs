@@ -100,7 +100,7 @@ fn header(secrets: &[&str], body: &[u8]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_rolled_without_losing_an_event() {
     let broker = TestBroker::new("roll");
-    let spy = broker.spy().await.unwrap();
+    let spy = broker.spy(["invoice.paid"]).await.unwrap();
     let folder = PrivateFolder::make("roll").unwrap();
     let (port, admin_port) = (ports::free().unwrap(), ports::free().unwrap());
     let with = async |secrets: &str| {

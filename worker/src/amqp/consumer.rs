@@ -11,7 +11,7 @@ use lapin::{
 };
 use shared::{
     amqp::{self, AmqpUrl},
-    topology::{self, Names, TopologyError},
+    topology::{self, Names, Role, TopologyError},
 };
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -117,7 +117,8 @@ impl Queue {
     /// [`SessionError`].
     pub async fn open(&self) -> Result<Session, SessionError> {
         let connection = amqp::connect(&self.amqp, self.connection).await?;
-        topology::declare(&connection, &self.names).await?;
+        let declared = topology::declare(&connection, &self.names, Role::Consumer).await?;
+        declared.warn();
         let channel = connection.create_channel().await?;
         channel
             .basic_qos(self.prefetch, BasicQosOptions::default())

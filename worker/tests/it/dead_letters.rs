@@ -7,7 +7,7 @@ use crate::support::{
     claims::{OWNER_QUERY, book, with_owners},
     operator::Operator,
     payments::paid,
-    running::{LETTERS, Options, Running, declare, properties, publish, until},
+    running::{LETTERS, Options, Running, declare, declare_with_limit, properties, publish, until},
 };
 use domain::{
     event::{self as events, Rejected, Rules},
@@ -232,6 +232,7 @@ async fn a_handler_with_a_mistake_and_one_that_crashes() {
         (crashing_release, "delivery_limit"),
     ] {
         let (lab, broker) = (Lab::new().await, TestBroker::new("mistake"));
+        declare_with_limit(&broker, 20).await;
         let options = Options {
             decode,
             ..Options::default()

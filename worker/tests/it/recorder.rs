@@ -140,7 +140,7 @@ async fn wrong_data_fails_again_as_the_same_dead_letter_and_is_discarded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_restores_the_message_and_a_stranger_is_kept() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("exact"));
-    let spy = broker.spy().await.unwrap();
+    let spy = broker.spy(["invoice.paid"]).await.unwrap();
     let worker = Running::start(&broker, lab.worker_url()).await;
     let mut event = paid("1", "x");
     event.object["description"] = "Größe \u{1F600}".into();

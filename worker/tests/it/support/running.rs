@@ -9,8 +9,16 @@ use harness::{
     test_servers::TestBroker,
     wait::{self, Seen},
 };
-use lapin::{BasicProperties, Confirmation};
-use shared::{amqp::AmqpUrl, message, topology::Names};
+use lapin::{
+    BasicProperties, Confirmation,
+    options::QueueDeclareOptions,
+    types::{AMQPValue, FieldTable},
+};
+use shared::{
+    amqp::AmqpUrl,
+    message,
+    topology::{Names, Role},
+};
 use store::{Database, archive_page::ArchivePolicy};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use worker::{
@@ -158,9 +166,29 @@ pub async fn declare(broker: &TestBroker) {
         .await
         .unwrap();
     let names = Names::new(broker.prefix()).unwrap();
-    shared::topology::declare(&connection, &names)
+    shared::topology::declare(&connection, &names, Role::Consumer)
         .await
         .unwrap();
+}
+
+/// Makes the worker's queue as an earlier release did, with a delivery limit, so that the broker
+/// gives a message up that was returned so often.
+pub async fn declare_with_limit(broker: &TestBroker, limit: i32) {
+    let connection = harness::servers::rabbitmq::connect(broker.url())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let text = |value: &str| AMQPValue::LongString(value.into());
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    arguments.insert("x-dead-letter-exchange".into(), text(&broker.dead()));
+    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    arguments.insert("x-overflow".into(), text("reject-publish"));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(limit));
+    let (queue, options) = (broker.worker_queue(), QueueDeclareOptions::durable());
+    let declared = channel.queue_declare(queue.into(), options, arguments);
+    declared.await.unwrap();
+    declare(broker).await;
 }
 
 /// Waits until a query's rows, joined by "; ", read so.

@@ -53,7 +53,7 @@ async fn tell(folder: &Path) -> Result<()> {
         .context("making the bookings")?;
     let broker = TestBroker::on(&servers.amqp_url(), "demo");
     // Gets a copy of all that ingest publishes.
-    let spy = broker.spy().await?;
+    let spy = broker.spy(story.types()).await?;
     report::step("Starting ingest and worker");
     let secret = format!("whsec_{}", random::hex(24));
     let (ingest, worker) = start_services(folder, &database, &broker, &secret).await?;

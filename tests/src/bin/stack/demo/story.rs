@@ -1,5 +1,7 @@
 //! What happens in the demo, and how it has to end.
 
+use std::collections::BTreeSet;
+
 use harness::stripe::{Account, CheckoutSession, Event, Invoice, SAMPLE_TIME};
 use serde_json::{Value, json};
 
@@ -109,6 +111,12 @@ impl Story {
                 texts([BEN, "host-ben", "INCOMPLETE", "false", MISSING]),
             ],
         }
+    }
+
+    /// The types of all events, the forged one included.
+    pub(super) fn types(&self) -> BTreeSet<&str> {
+        let all = self.events.iter().chain([&self.forged]);
+        all.map(|told| told.event.kind.as_str()).collect()
     }
 }
 
