@@ -108,3 +108,31 @@ impl TopologyError {
 fn is(error: &lapin::Error, code: u16) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == code)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::TopologyError;
+    use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError};
+
+    #[test]
+    fn a_refused_look_does_not_mean_that_something_is_missing() {
+        let look = |kind: AMQPErrorKind| {
+            let error = AMQPError::new(kind, "the broker's words".into());
+            let error = lapin::ErrorKind::ProtocolError(error).into();
+            TopologyError::of_looking(error, "queue q".into())
+        };
+        let refused = look(AMQPSoftError::ACCESSREFUSED.into());
+        assert!(
+            matches!(refused, TopologyError::Hidden { .. }),
+            "{refused:?}"
+        );
+        assert!(!refused.is_mismatch(), "a right can still be given");
+        let missing = look(AMQPSoftError::NOTFOUND.into());
+        assert!(
+            matches!(missing, TopologyError::Absent { .. }),
+            "{missing:?}"
+        );
+        let away = look(AMQPHardError::CONNECTIONFORCED.into());
+        assert!(matches!(away, TopologyError::Broker { .. }), "{away:?}");
+    }
+}

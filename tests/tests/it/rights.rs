@@ -72,13 +72,16 @@ impl Deployment {
     }
 
     fn ingest(&self) -> Service {
-        let options = ServiceOptions::ingest(self.folder.path())
+        Service::spawn(self.ingest_named("ingest")).unwrap()
+    }
+
+    fn ingest_named(&self, name: &str) -> ServiceOptions {
+        ServiceOptions::ingest(&self.folder.path().join(name))
             .unwrap()
             .env("AMQP_URL", self.url("dialoom_ingest"))
             .env("AMQP_PREFIX", PREFIX)
             .env("STRIPE_MODE", "test")
-            .env("STRIPE_WEBHOOK_SECRETS", SECRET);
-        Service::spawn(options).unwrap()
+            .env("STRIPE_WEBHOOK_SECRETS", SECRET)
     }
 
     async fn worker(&self) -> Service {
@@ -176,6 +179,8 @@ async fn the_documented_broker_users_are_enough_and_no_more() {
     ingest_cannot_do_more(&deployment).await;
     worker_cannot_do_more(&deployment).await;
 
+    a_right_too_few_is_told(&deployment).await;
+
     // A queue that is gone is seen by ingest, and not taken for safe.
     let (connection, channel) = {
         let connection = rabbitmq::connect(&deployment.node.url()).await.unwrap();
@@ -199,7 +204,7 @@ async fn the_documented_broker_users_are_enough_and_no_more() {
     audit.await.unwrap();
     let (queue, exchange) = ("audit".into(), "eu.stripe.events".into());
     let options = QueueBindOptions::default();
-    let bound = channel.queue_bind(queue, exchange, "invoice.#".into(), options, table);
+    let bound = channel.queue_bind(queue, exchange, "invoice.paid".into(), options, table);
     bound.await.unwrap();
     wait::until("it is seen", BOUND, async || {
         match deliver(&ingest, "evt_unseen", "1").await {
@@ -268,6 +273,13 @@ async fn ingest_cannot_do_more(deployment: &Deployment) {
     let (_connection, channel) = deployment.channel(user).await;
     let deleted = channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default());
     assert_refused(deleted.await, "deleting the queue");
+    // Not even to an exchange that everybody has.
+    for exchange in ["eu.stripe.events", "amq.fanout"] {
+        let (_connection, channel) = deployment.channel(user).await;
+        let (options, table) = (QueueBindOptions::default(), FieldTable::default());
+        let bound = channel.queue_bind(QUEUE.into(), exchange.into(), "x".into(), options, table);
+        assert_refused(bound.await, "binding the queue");
+    }
     let (_connection, channel) = deployment.channel(user).await;
     let exchange = "eu.stripe.events".into();
     let deleted = channel.exchange_delete(exchange, ExchangeDeleteOptions::default());
@@ -278,6 +290,27 @@ async fn ingest_cannot_do_more(deployment: &Deployment) {
     assert_refused(publish(&channel, "").await, "publishing to any queue");
     let (_connection, channel) = deployment.channel(user).await;
     publish(&channel, "eu.stripe.events").await.unwrap();
+}
+
+/// Without a right on the queue, `ingest` is not told whether it is there. Brokers up to 4.2.5
+/// tell everybody.
+async fn a_right_too_few_is_told(deployment: &Deployment) {
+    let user = ["set_permissions", "dialoom_ingest", "^$"];
+    let without = [&user[..], &[r"^eu\.stripe\.events$", "^$"]].concat();
+    deployment.node.ctl(&without).await.unwrap();
+    let mut second = Service::spawn(deployment.ingest_named("second")).unwrap();
+    let version = deployment.node.ctl(&["version"]).await.unwrap();
+    let numbers = version.trim().split('.').map(|part| part.parse().unwrap());
+    let version: Vec<u32> = numbers.collect();
+    if version < vec![4, 2, 6] {
+        second.until_ready(BOUND).await.unwrap();
+    } else {
+        until_unready(&second, "nor look whether it is there").await;
+        assert_eq!(deliver(&second, "evt_blind", "1").await, 503);
+    }
+    second.terminate().await.unwrap();
+    let with = [&user[..], &[r"^eu\.stripe\.events(\.worker)?$", "^$"]].concat();
+    deployment.node.ctl(&with).await.unwrap();
 }
 
 async fn worker_cannot_do_more(deployment: &Deployment) {
@@ -294,7 +327,7 @@ async fn worker_cannot_do_more(deployment: &Deployment) {
     let (_connection, channel) = deployment.channel(user).await;
     let (options, table) = (QueueBindOptions::default(), FieldTable::default());
     let (queue, exchange) = ("eu.stripe.dead".into(), "eu.stripe.events".into());
-    let bound = channel.queue_bind(queue, exchange, "#".into(), options, table);
+    let bound = channel.queue_bind(queue, exchange, "invoice.paid".into(), options, table);
     assert_refused(bound.await, "a binding");
     let (_connection, channel) = deployment.channel(user).await;
     assert_refused(publish(&channel, "").await, "publishing to any queue");
