@@ -106,6 +106,16 @@ pub fn from_json(json: &Value) -> BasicProperties {
     }
 }
 
+/// The properties to send again: without `user_id`, since the broker closes the channel of a
+/// user who publishes in another's name.
+pub fn to_send(json: &Value) -> BasicProperties {
+    let mut json = json.clone();
+    if let Some(properties) = json.as_object_mut() {
+        properties.remove("user_id");
+    }
+    from_json(&json)
+}
+
 /// The headers of stored properties as lines for people: name and value.
 pub fn headers_for_people(json: &Value) -> Vec<(String, String)> {
     let headers = json.get("headers").map(table_of).unwrap_or_default();

@@ -1,10 +1,10 @@
 //! Publishing messages with confirms, a batch at a time.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, slice};
 
 use futures_util::future::join_all;
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection,
+    BasicProperties, Channel, Confirmation, Connection, ErrorKind,
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::ShortString,
 };
@@ -30,8 +30,19 @@ pub struct Answers {
     pub confirmed: Vec<String>,
     /// The keys of messages that no queue takes.
     pub unroutable: Vec<String>,
-    /// Whether the broker refused at least one.
+    /// The keys of messages that the broker does not take as they are, such as one that is
+    /// larger than its limit. It closes the channel on such a message.
+    pub unacceptable: Vec<String>,
+    /// Whether the broker refused at least one for now: a queue is full, or the channel failed.
     pub refused: bool,
+}
+
+impl Answers {
+    fn add(&mut self, other: Self) {
+        self.confirmed.extend(other.confirmed);
+        self.unroutable.extend(other.unroutable);
+        self.refused |= other.refused;
+    }
 }
 
 /// Why a publisher could not be opened.
@@ -45,14 +56,32 @@ pub enum OpenError {
     Channel(#[from] lapin::Error),
 }
 
+/// Why nothing of a batch was published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The channel that a message closed could not be opened again.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The channel failed before one message was confirmed.
+    #[error("the broker failed")]
+    Broker(#[from] lapin::Error),
+}
+
 /// A channel with confirms to one exchange.
 #[derive(Debug)]
 pub struct Publisher {
-    _connection: Connection,
-    channel: Channel,
+    amqp: AmqpUrl,
+    name: String,
+    connected: Connected,
     exchange: ShortString,
     /// Tells the key of a message from its properties.
     key_of: fn(&BasicProperties) -> Option<String>,
+}
+
+#[derive(Debug)]
+struct Connected {
+    channel: Channel,
+    _connection: Connection,
 }
 
 impl Publisher {
@@ -67,62 +96,104 @@ impl Publisher {
         exchange: ShortString,
         key_of: fn(&BasicProperties) -> Option<String>,
     ) -> Result<Self, OpenError> {
-        let connection = amqp::connect(amqp, name).await?;
-        let channel = connection.create_channel().await?;
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await?;
         Ok(Self {
-            _connection: connection,
-            channel,
+            connected: Connected::open(amqp, name).await?,
+            amqp: amqp.clone(),
+            name: name.to_owned(),
             exchange,
             key_of,
         })
     }
 
-    /// Publishes all messages and waits for all answers.
+    /// Publishes all messages and waits for all answers. If the broker closes the channel on
+    /// one of them, those without an answer are published again, one by one: the broker does
+    /// not say which it was, and the others are not to wait for it.
     ///
     /// # Errors
-    /// The channel failed before one message was confirmed.
-    pub async fn publish(&self, messages: Vec<Message>) -> Result<Answers, lapin::Error> {
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
-        let mut confirms = Vec::with_capacity(messages.len());
-        for message in messages {
-            let confirm = self
-                .channel
-                .basic_publish(
-                    self.exchange.clone(),
-                    ShortString::from(message.routing_key),
-                    options,
-                    &message.body,
-                    message.properties,
-                )
-                .await?;
-            confirms.push(async move { (message.key, confirm.await) });
-        }
-        let confirms = join_all(confirms).await;
-        let returned = self.returned(&confirms);
-        let (mut answers, mut lost) = (Answers::default(), None);
-        for (key, confirm) in confirms {
-            match confirm {
-                Ok(Confirmation::Ack(_)) if returned.contains(&key) => answers.unroutable.push(key),
-                Ok(Confirmation::Ack(_)) => answers.confirmed.push(key),
-                Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => answers.refused = true,
-                Err(error) => lost = Some(error),
-            }
-        }
+    /// [`PublishError`].
+    pub async fn publish(&mut self, messages: Vec<Message>) -> Result<Answers, PublishError> {
+        let (mut answers, lost) = self.send(&messages).await;
         match lost {
-            Some(error) if answers.confirmed.is_empty() => Err(error),
+            None => Ok(answers),
+            Some(error) if blames_a_message(&error) => {
+                self.send_one_by_one(&messages, &mut answers).await?;
+                Ok(answers)
+            }
+            Some(error) if answers.confirmed.is_empty() => Err(error.into()),
             // The caller notes what was confirmed first.
             Some(_) => Ok(Answers {
                 refused: true,
                 ..answers
             }),
-            None => Ok(answers),
         }
+    }
+
+    async fn send_one_by_one(
+        &mut self,
+        messages: &[Message],
+        answers: &mut Answers,
+    ) -> Result<(), OpenError> {
+        let answered = [&answers.confirmed[..], &answers.unroutable].concat();
+        for message in messages {
+            if answered.contains(&message.key) {
+                continue;
+            }
+            if !self.connected.channel.status().connected() {
+                self.connected = Connected::open(&self.amqp, &self.name).await?;
+            }
+            match self.send(slice::from_ref(message)).await {
+                (answer, None) => answers.add(answer),
+                (_, Some(error)) if blames_a_message(&error) => {
+                    answers.unacceptable.push(message.key.clone());
+                }
+                // What was confirmed is noted, and the rest is left for another time.
+                (_, Some(_)) => {
+                    answers.refused = true;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes messages and waits for their answers; an error that ended the channel stands
+    /// beside the answers that came before.
+    async fn send(&self, messages: &[Message]) -> (Answers, Option<lapin::Error>) {
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let (mut confirms, mut lost) = (Vec::with_capacity(messages.len()), None);
+        for message in messages {
+            let published = self.connected.channel.basic_publish(
+                self.exchange.clone(),
+                ShortString::from(message.routing_key.as_str()),
+                options,
+                &message.body,
+                message.properties.clone(),
+            );
+            match published.await {
+                Ok(confirm) => confirms.push(async move { (message.key.clone(), confirm.await) }),
+                Err(error) => {
+                    lost = Some(error);
+                    break;
+                }
+            }
+        }
+        let confirms = join_all(confirms).await;
+        let returned = self.returned(&confirms);
+        let mut answers = Answers::default();
+        for (key, confirm) in confirms {
+            match confirm {
+                Ok(Confirmation::Ack(_)) if returned.contains(&key) => answers.unroutable.push(key),
+                Ok(Confirmation::Ack(_)) => answers.confirmed.push(key),
+                Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => answers.refused = true,
+                // The first that names a cause tells most.
+                Err(error) if lost.as_ref().is_some_and(blames_a_message) => drop(error),
+                Err(error) => lost = Some(error),
+            }
+        }
+        (answers, lost)
     }
 
     /// The keys of returned messages. lapin hands a returned message to whichever confirm
@@ -139,4 +210,34 @@ impl Publisher {
             .filter_map(|message| (self.key_of)(&message.delivery.properties))
             .collect()
     }
+}
+
+impl Connected {
+    async fn open(amqp: &AmqpUrl, name: &str) -> Result<Self, OpenError> {
+        let connection = amqp::connect(amqp, name).await?;
+        let channel = connection.create_channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        Ok(Self {
+            channel,
+            _connection: connection,
+        })
+    }
+}
+
+/// Whether the broker ended the channel or the connection for what a message is, and would do so
+/// again.
+fn blames_a_message(error: &lapin::Error) -> bool {
+    const CONTENT_TOO_LARGE: u16 = 311;
+    const PRECONDITION_FAILED: u16 = 406;
+    const FRAME_ERROR: u16 = 501;
+    const SYNTAX_ERROR: u16 = 502;
+    const BLAMING: [u16; 4] = [
+        CONTENT_TOO_LARGE,
+        PRECONDITION_FAILED,
+        FRAME_ERROR,
+        SYNTAX_ERROR,
+    ];
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if BLAMING.contains(&error.get_id()))
 }

@@ -111,7 +111,7 @@ pub(super) async fn run(
         let timeout = Duration::from_secs(args.timeout);
         follow(context, &mut output, &run.into_connection(), id, timeout).await?;
     }
-    match sent.unroutable + sent.without_bytes {
+    match sent.unroutable + sent.without_bytes + sent.unacceptable {
         0 => Ok(()),
         _ => Err(CliError::NotAllWell),
     }
@@ -132,6 +132,7 @@ fn summary(output: &mut Output, run: i64, sent: &Progress) -> io::Result<()> {
             "published": sent.published,
             "unroutable": sent.unroutable,
             "without_bytes": sent.without_bytes,
+            "unacceptable": sent.unacceptable,
             "stopped": sent.stopped,
         }));
     }
@@ -143,6 +144,12 @@ fn summary(output: &mut Output, run: i64, sent: &Progress) -> io::Result<()> {
     if sent.without_bytes > 0 {
         let count = sent.without_bytes;
         output.line(&format!("{count} not sent: their bytes are not archived."))?;
+    }
+    if sent.unacceptable > 0 {
+        let count = sent.unacceptable;
+        output.line(&format!(
+            "{count} not sent: the broker does not take them as they are."
+        ))?;
     }
     Ok(())
 }

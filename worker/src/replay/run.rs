@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     amqp::{
         headers, properties_json,
-        publisher::{Message, OpenError, Publisher},
+        publisher::{Message, OpenError, PublishError, Publisher},
     },
     replay::original_message,
 };
@@ -43,6 +43,15 @@ pub enum ReplayError {
     /// The broker refused a message.
     #[error("the broker refused a message")]
     Refused,
+}
+
+impl From<PublishError> for ReplayError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Open(error) => Self::Open(error),
+            PublishError::Broker(error) => Self::Broker(error),
+        }
+    }
 }
 
 /// Who sends again, how much and how fast.
@@ -76,13 +85,15 @@ pub struct Progress {
     pub unroutable: u64,
     /// Not sent: its bytes are not archived.
     pub without_bytes: u64,
+    /// Not sent: the broker does not take the message as it is.
+    pub unacceptable: u64,
     /// Told to stop before the end.
     pub stopped: bool,
 }
 
 impl Progress {
     fn done(self) -> u64 {
-        self.published + self.unroutable + self.without_bytes
+        self.published + self.unroutable + self.without_bytes + self.unacceptable
     }
 }
 
@@ -207,7 +218,7 @@ impl Run {
         .await?;
         let letters = dead_letter_query::load(&self.conn, &claimed).await?;
         let message = |letter: dead_letter_query::Letter| {
-            let properties = properties_json::from_json(&letter.properties);
+            let properties = properties_json::to_send(&letter.properties);
             self.message(letter.id, letter.routing_key, letter.body, properties)
         };
         Ok(Some(letters.into_iter().map(message).collect()))
@@ -274,6 +285,8 @@ impl Run {
             .await?;
             progress.unroutable += count(&sent.unroutable);
         }
+        // They stay open, and are abandoned with the run's end.
+        progress.unacceptable += count(&sent.unacceptable);
         if sent.refused {
             return Err(ReplayError::Refused);
         }

@@ -154,6 +154,55 @@ async fn what_no_queue_takes_is_told_apart_from_what_one_takes() {
         .unwrap();
 }
 
+/// The broker closes the channel on a message with such a header.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_the_broker_does_not_take_holds_up_no_other() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("unacceptable"));
+    declare(&broker).await;
+    lab.client
+        .batch_execute(
+            r#"INSERT INTO stripe.dead_letter (id, routing_key, body, properties, reason, detail,
+                origin, death_key, first_at, last_at)
+            SELECT 'evt_' || i, 'invoice.paid', '{}',
+                CASE i WHEN 3 THEN '{"headers": [["CC", {"text": "no list"}]]}'::jsonb
+                    WHEN 60 THEN '{"headers": [["CC", {"i32": 1}]]}'
+                    ELSE '{"user_id": "somebody else"}' END,
+                'other_object', '', 'worker', '', now(), now()
+            FROM generate_series(1, 120) i"#,
+        )
+        .await
+        .unwrap();
+    let operator = Operator::new(lab.worker_url(), &broker);
+    let done = operator.run("dead-letters replay --all --yes --json").await;
+    assert_eq!(done.code, 1, "{}", done.err);
+    assert_eq!(done.objects()[0]["published"], 118);
+    assert_eq!(done.objects()[0]["unacceptable"], 2);
+    assert_eq!(
+        lab.rows("SELECT id FROM stripe.dead_letter WHERE state = 'dead' ORDER BY 1")
+            .await,
+        ["evt_3", "evt_60"]
+    );
+    assert_eq!(
+        lab.rows(
+            "SELECT DISTINCT item_id FROM stripe.replay_item WHERE outcome = 'abandoned' ORDER BY 1"
+        )
+        .await,
+        ["evt_3", "evt_60"]
+    );
+    // Each of the others at least once; a batch may have been sent in part before.
+    let queue = broker.worker_queue();
+    let sent = broker.take_all(&queue).await.unwrap();
+    let bodies = sent.len();
+    assert!((118..118 + 100).contains(&bodies), "{bodies}");
+    let again = operator.run("dead-letters replay evt_3 --yes").await;
+    assert_eq!(again.code, 1, "{}", again.err);
+    assert!(
+        again.out.contains("1 not sent: the broker does not take"),
+        "{}",
+        again.out
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_ends_after_the_batch_with_a_summary() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("ctrlc"));
