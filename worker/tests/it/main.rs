@@ -14,6 +14,7 @@ mod projection;
 mod support;
 
 mod accounts;
+mod ack_timeout;
 mod batches;
 mod claims;
 mod config;
