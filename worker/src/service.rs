@@ -1,6 +1,8 @@
 //! The running worker: it starts the consumers, the jobs and the admin listener, and stops
 //! them when it is told to.
 
+mod prepare;
+
 use std::{io, net::SocketAddr, time::Duration};
 
 use domain::{event, rejection::CLAIMED_BY_OTHER_ACCOUNT};
@@ -12,17 +14,17 @@ use shared::{
     topology::TopologyError,
 };
 use store::{
-    Database, Pool,
+    Pool,
     main_app::booking::{self, Bookings},
-    migrations::{self, MigrateError},
 };
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
+pub use self::prepare::PrepareError;
+use self::prepare::prepare;
 use crate::{
     amqp::consumer::Queue,
-    backoff::Backoff,
     config::Config,
     dead_letters::recorder::{self, DeadLetterRecorder},
     health::Health,
@@ -48,9 +50,9 @@ pub enum RunError {
     /// A variable whose value the database or the API does not take.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The tables.
+    /// The database is not fit for this worker.
     #[error(transparent)]
-    Migrate(#[from] MigrateError),
+    Prepare(#[from] PrepareError),
     /// The broker's topology differs from ours.
     #[error("the broker's topology does not fit")]
     Topology(#[from] TopologyError),
@@ -228,59 +230,6 @@ impl Spawn<'_> {
             drop(task.await);
         });
     }
-}
-
-/// Makes or checks the tables as soon as the database is there; `false` if the
-/// worker is to stop before.
-async fn prepare(
-    database: &Database,
-    migrate: bool,
-    stop: &CancellationToken,
-) -> Result<bool, RunError> {
-    /// A database that is taken away in the middle looks like one that refuses:
-    /// so many tries tell them apart.
-    const TRIES: u32 = 3;
-    let mut backoff = Backoff::default();
-    let mut failed = 0;
-    loop {
-        match tables(database, migrate).await {
-            Ok(Tables::Ready) => return Ok(true),
-            Ok(Tables::Away(reason)) => warn!(reason, "the database is away"),
-            Err(error) if error.may_pass() && failed < TRIES => {
-                failed += 1;
-                warn!(reason = %report(&error), "the tables are not ready; trying again");
-            }
-            Err(error) => return Err(error.into()),
-        }
-        tokio::select! {
-            () = backoff.pause() => {}
-            () = stop.cancelled() => return Ok(false),
-        }
-    }
-}
-
-enum Tables {
-    Ready,
-    /// The database cannot be reached, or takes no writes.
-    Away(String),
-}
-
-async fn tables(database: &Database, migrate: bool) -> Result<Tables, MigrateError> {
-    let connection = match database.connect().await {
-        Ok(connection) => connection,
-        Err(error) => return Ok(Tables::Away(report(&error))),
-    };
-    if !migrate {
-        migrations::check(connection).await?;
-        return Ok(Tables::Ready);
-    }
-    if !migrations::takes_writes(&connection).await? {
-        return Ok(Tables::Away("it takes no writes now".into()));
-    }
-    for name in migrations::up(connection).await? {
-        info!("migration run: {name}");
-    }
-    Ok(Tables::Ready)
 }
 
 /// Asks the query for a booking that no one has, so that a wrong one is refused

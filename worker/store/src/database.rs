@@ -1,9 +1,16 @@
 //! Connections to the database, and the pool of the worker's loops.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bb8::QueueStrategy;
-use diesel::{ConnectionError, ConnectionResult, result::Error as QueryError};
+use diesel::{
+    ConnectionError,
+    result::{DatabaseErrorKind, Error as QueryError},
+};
 use diesel_async::{
     AsyncPgConnection, SimpleAsyncConnection,
     pooled_connection::{
@@ -14,7 +21,12 @@ use futures_util::FutureExt;
 use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::{ConnectError, Connection, Pool, error::chain, tls::Tls};
+use crate::{
+    ConnectError, Connection, Pool,
+    error::chain,
+    session::{self, Unfit},
+    tls::Tls,
+};
 
 /// How long a host may take to accept a connection, and then one may take to be
 /// ready for a query, where `connect_timeout` in the URL says nothing.
@@ -26,12 +38,6 @@ const POOL_TIMEOUT: Duration = Duration::from_secs(10);
 /// who holds one may have to wait for another.
 const POOL_SIZE: u32 = 10;
 
-/// What each connection is set to. A statement that waits for another's row
-/// gives up before it holds back everything else; a transaction whose client
-/// is gone gives its locks back.
-const SESSION: &str = "SET lock_timeout = '500ms'; \
-     SET statement_timeout = '30s'; \
-     SET idle_in_transaction_session_timeout = '10s'";
 /// What the worker's own connections are set to besides. All that they ask has
 /// an index. Left to itself, the planner reads whole tables while it has no
 /// statistics yet, so that a new deployment's first backlog costs more with
@@ -40,6 +46,9 @@ const PLANS: &str = "SET enable_seqscan = off; \
      SET plan_cache_mode = force_generic_plan; \
      SET jit = off";
 
+/// Why a connection of the pool is not opened although the database answers.
+const READ_ONLY: &str = "it takes no writes now";
+
 /// Where the database is and how to reach it, checked.
 #[derive(Clone)]
 pub struct Database {
@@ -47,6 +56,9 @@ pub struct Database {
     pub(crate) config: Config,
     pub(crate) schema: Option<String>,
     pub(crate) tls: Tls,
+    /// The main app's schema, as the first session found it. Where the search path is
+    /// changed in the database, later sessions would write to other tables.
+    pub(crate) seen_schema: Arc<OnceLock<String>>,
 }
 
 impl fmt::Debug for Database {
@@ -62,12 +74,9 @@ impl Database {
     /// Opens one connection.
     ///
     /// # Errors
-    /// Postgres cannot be reached, refuses us or does not answer in time.
+    /// Postgres cannot be reached, refuses us, does not answer in time, or does not keep
+    /// what a session of the worker is set to.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
-        Ok(self.connect_in_time().await?)
-    }
-
-    async fn connect_in_time(&self) -> ConnectionResult<Connection> {
         // The driver's own timeout ends where the peer accepts. One that says
         // nothing after that would hold a place in the pool for ever.
         let one = self.config.get_connect_timeout().copied();
@@ -81,7 +90,7 @@ impl Database {
         opened.map_err(silent)?
     }
 
-    async fn open(&self) -> ConnectionResult<AsyncPgConnection> {
+    async fn open(&self) -> Result<AsyncPgConnection, ConnectError> {
         let refused = |error: tokio_postgres::Error| ConnectionError::BadConnection(chain(&error));
         let mut connection = match &self.tls {
             Tls::Off => {
@@ -94,15 +103,22 @@ impl Database {
                 AsyncPgConnection::try_from_client_and_connection(client, driver).await?
             }
         };
-        let mut settings = SESSION.to_owned();
-        if let Some(schema) = &self.schema {
-            settings.push_str(&format!("; SET search_path = \"{schema}\""));
+        let schema = session::prepare(&mut connection, self.schema.as_deref()).await;
+        if let Some(schema) = schema.map_err(unfit)? {
+            self.check_schema(schema)?;
         }
-        connection
-            .batch_execute(&settings)
-            .await
-            .map_err(ConnectionError::CouldntSetupConfiguration)?;
         Ok(connection)
+    }
+
+    /// Refuses a session whose main app's schema is another than that of the first one.
+    fn check_schema(&self, schema: String) -> Result<(), ConnectError> {
+        let first = self.seen_schema.get_or_init(|| schema.clone());
+        if *first == schema {
+            return Ok(());
+        }
+        Err(ConnectError::Settings(format!(
+            "the search path leads to the schema {schema:?}, and led to {first:?} before"
+        )))
     }
 
     /// A pool of connections for the worker's loops, opened when they are first
@@ -113,12 +129,18 @@ impl Database {
         manager.custom_setup = Box::new(move |_| {
             let database = database.clone();
             async move {
-                let mut connection = database.connect_in_time().await?;
+                let mut connection = database.connect().await.map_err(connection_error)?;
                 connection
                     .batch_execute(PLANS)
                     .await
                     .map_err(ConnectionError::CouldntSetupConfiguration)?;
-                Ok(connection)
+                // It would stay read-only for as long as the pool has it, also after the
+                // database takes writes again.
+                match session::takes_writes(&connection).await {
+                    Ok(true) => Ok(connection),
+                    Ok(false) => Err(ConnectionError::BadConnection(READ_ONLY.into())),
+                    Err(error) => Err(ConnectionError::BadConnection(chain(&error))),
+                }
             }
             .boxed()
         });
@@ -140,5 +162,26 @@ impl Database {
             .queue_strategy(QueueStrategy::Lifo)
             .connection_timeout(POOL_TIMEOUT)
             .build_unchecked(manager)
+    }
+}
+
+fn unfit(unfit: Unfit) -> ConnectError {
+    use DatabaseErrorKind::{ClosedConnection, UnableToSendCommand};
+    match unfit {
+        Unfit::Differs(what) => ConnectError::Settings(what),
+        Unfit::Failed(QueryError::DatabaseError(kind, said))
+            if !matches!(kind, ClosedConnection | UnableToSendCommand) =>
+        {
+            ConnectError::Settings(said.message().to_owned())
+        }
+        Unfit::Failed(error) => ConnectionError::CouldntSetupConfiguration(error).into(),
+    }
+}
+
+/// The error as the pool takes it.
+fn connection_error(error: ConnectError) -> ConnectionError {
+    match error {
+        ConnectError::Unreachable(error) => error,
+        error @ ConnectError::Settings(_) => ConnectionError::BadConnection(error.to_string()),
     }
 }

@@ -5,7 +5,7 @@
 //! understood or left out, so that the main app's `DATABASE_URL` works as it
 //! is: `schema` becomes the search path.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
@@ -74,6 +74,7 @@ impl Database {
             config,
             schema,
             tls,
+            seen_schema: Arc::default(),
         })
     }
 }

@@ -88,10 +88,16 @@ impl From<RunError> for Error {
     }
 }
 
-/// A connection could not be opened.
+/// A connection could not be opened, or is not fit for the worker.
 #[derive(Debug, thiserror::Error)]
-#[error("the database cannot be reached")]
-pub struct ConnectError(#[from] diesel::ConnectionError);
+pub enum ConnectError {
+    /// Nobody answers, or whoever answers refuses us.
+    #[error("the database cannot be reached")]
+    Unreachable(#[from] diesel::ConnectionError),
+    /// The session cannot be set to what the worker's promise needs.
+    #[error("the database does not keep the settings of a session: {0}")]
+    Settings(String),
+}
 
 impl From<ConnectError> for Error {
     fn from(error: ConnectError) -> Self {

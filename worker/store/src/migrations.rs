@@ -7,7 +7,7 @@ use diesel::{
     QueryableByName,
     migration::{MigrationSource, MigrationVersion},
     pg::Pg,
-    sql_types::{Bool, Nullable, Text},
+    sql_types::{Nullable, Text},
 };
 use diesel_async::{AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
@@ -89,20 +89,6 @@ impl MigrateError {
             Self::NoSchema(_) | Self::OwnSchema | Self::Schema(_) => false,
         }
     }
-}
-
-#[derive(QueryableByName)]
-struct Writable {
-    #[diesel(sql_type = Bool)]
-    is_writable: bool,
-}
-
-/// Whether the database takes writes: neither a standby nor one that was made
-/// read-only does.
-pub async fn takes_writes(mut connection: &Connection) -> crate::Result<bool> {
-    let query = "SELECT current_setting('transaction_read_only') = 'off' AS is_writable";
-    let row: Writable = diesel::sql_query(query).get_result(&mut connection).await?;
-    Ok(row.is_writable)
 }
 
 #[derive(QueryableByName)]

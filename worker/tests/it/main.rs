@@ -37,6 +37,7 @@ mod recorder;
 mod replay;
 mod resolve_account_ties;
 mod roles;
+mod sessions;
 mod tables;
 mod tls;
 mod unwanted;
