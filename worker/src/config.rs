@@ -36,6 +36,8 @@ pub struct Config {
     pub amqp: AmqpUrl,
     /// The names of exchanges and queues.
     pub names: Names,
+    /// What is put before each of them.
+    pub amqp_prefix: String,
     /// What decoding depends on.
     pub rules: Rules,
     /// The deployment's query for a booking's account.
@@ -115,6 +117,7 @@ impl Config {
             database: DatabaseConfig::from_env(env)?.database,
             amqp: AmqpUrl::from_env(env)?,
             names: Names::from_env(env)?,
+            amqp_prefix: amqp_prefix(env)?,
             rules: Rules {
                 mode,
                 booking_key: booking_key(env)?,
@@ -135,6 +138,14 @@ pub fn admin_listen(env: &Env) -> Result<SocketAddr, ConfigError> {
     const EXPECTED: &str = "an address and port, such as 127.0.0.1:8082";
     let given = env.parsed("WORKER_ADMIN_LISTEN", EXPECTED, |value| value.parse().ok())?;
     Ok(given.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8082))))
+}
+
+/// What is put before the broker's names, as `AMQP_PREFIX` says.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn amqp_prefix(env: &Env) -> Result<String, ConfigError> {
+    Ok(env.optional("AMQP_PREFIX")?.unwrap_or_default().to_owned())
 }
 
 fn booking_key(env: &Env) -> Result<String, ConfigError> {

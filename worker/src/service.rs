@@ -1,6 +1,7 @@
 //! The running worker: it starts the consumers, the jobs and the admin listener, and stops
 //! them when it is told to.
 
+pub mod deployment;
 mod prepare;
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -123,7 +124,7 @@ async fn work(
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
     let client = client(&config)?;
-    if !prepare(&config.database, migrate, stop).await? {
+    if !prepare(&config, migrate, stop).await? {
         return Ok(());
     }
     let archive = config.retention.archive();

@@ -9,7 +9,10 @@ use shared::{
 
 use store::migrations::MigrateError;
 
-use crate::{replay::run::ReplayError, service::RunError};
+use crate::{
+    replay::run::ReplayError,
+    service::{PrepareError, RunError},
+};
 
 /// As shells report a program that ctrl-c ended.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -57,7 +60,10 @@ impl CliError {
     /// 64: a wrong configuration. 2: a wrong command line. 130: ctrl-c. 1: the rest.
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::Run(RunError::Config(_)) => ExitCode::from(EXIT_CONFIG),
+            Self::Config(_)
+            | Self::Run(RunError::Config(_) | RunError::Prepare(PrepareError::Config(_))) => {
+                ExitCode::from(EXIT_CONFIG)
+            }
             Self::Usage(_) => ExitCode::from(EXIT_USAGE),
             Self::Interrupted => ExitCode::from(EXIT_INTERRUPTED),
             Self::Run(_)

@@ -16,7 +16,11 @@ use super::{
     error::CliError,
     output::Output,
 };
-use crate::replay::run::{Plan, Progress, Run, Selection};
+use crate::{
+    config::amqp_prefix,
+    replay::run::{Plan, Progress, Run, Selection},
+    service,
+};
 use store::{
     Connection,
     replay_item::{self, ItemOutcome},
@@ -86,6 +90,7 @@ pub(super) async fn run(
         AmqpUrl::from_env(context.env)?,
         Names::from_env(context.env)?,
     );
+    service::deployment::check_prefix(&conn, &amqp_prefix(context.env)?).await??;
     let plan = Plan {
         by: context.by(args.by.as_ref())?,
         selection: std::env::args().skip(1).collect::<Vec<_>>().join(" "),

@@ -1,31 +1,39 @@
 //! What has to hold of the database before the worker takes its first event.
 
-use shared::telemetry::report;
+use shared::{config::ConfigError, telemetry::report};
 use store::{
-    ConnectError, Connection, Database,
+    ConnectError, Connection,
     migrations::{self, MigrateError},
+    row_security::{self, HiddenTable},
     session,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::backoff::Backoff;
+use super::deployment::{self, Refusal};
+use crate::{backoff::Backoff, config::Config};
 
 /// Why the database is not fit for this worker.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
+    /// It belongs to another deployment.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The tables.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
     /// The database does not keep what a session of the worker is set to.
     #[error(transparent)]
     Session(#[from] ConnectError),
+    /// Row-level security hides rows from the worker's role, or refuses them.
+    #[error("{}", hidden_sentence(.0))]
+    RowSecurity(Vec<HiddenTable>),
 }
 
 /// Makes or checks the tables as soon as the database is there; `false` if the
 /// worker is to stop before.
 pub(super) async fn prepare(
-    database: &Database,
+    config: &Config,
     migrate: bool,
     stop: &CancellationToken,
 ) -> Result<bool, PrepareError> {
@@ -35,7 +43,7 @@ pub(super) async fn prepare(
     let mut backoff = Backoff::default();
     let mut failed = 0;
     loop {
-        match tables(database, migrate).await {
+        match tables(config, migrate).await {
             Ok(Tables::Ready) => return Ok(true),
             Ok(Tables::Away(reason)) => warn!(reason, "the database is away"),
             Err(error) if may_pass(&error) && failed < TRIES => {
@@ -56,8 +64,12 @@ fn may_pass(error: &PrepareError) -> bool {
     match error {
         PrepareError::Migrate(error) => error.may_pass(),
         PrepareError::Session(_) => true,
+        PrepareError::Config(_) | PrepareError::RowSecurity(_) => false,
     }
 }
+
+/// Why the worker waits although the database answers.
+const READ_ONLY: &str = "it takes no writes now";
 
 enum Tables {
     Ready,
@@ -65,27 +77,72 @@ enum Tables {
     Away(String),
 }
 
-async fn tables(database: &Database, migrate: bool) -> Result<Tables, PrepareError> {
-    let connection = match database.connect().await {
+async fn tables(config: &Config, migrate: bool) -> Result<Tables, PrepareError> {
+    let connection = match config.database.connect().await {
         Ok(connection) => connection,
-        Err(error @ ConnectError::Unreachable(_)) => return Ok(Tables::Away(report(&error))),
-        Err(error @ ConnectError::Settings(_)) => return Err(error.into()),
+        Err(error) => return away(error),
     };
+    // Before anything of another deployment's is migrated.
+    if let Err(refusal) = deployment::check_known(&connection, config).await {
+        return refused(refusal);
+    }
     warn_of_unsafe_settings(&connection).await?;
     if !migrate {
         migrations::check(connection).await?;
-        return Ok(Tables::Ready);
-    }
-    if !session::takes_writes(&connection)
+    } else if session::takes_writes(&connection)
         .await
         .map_err(MigrateError::from)?
     {
-        return Ok(Tables::Away("it takes no writes now".into()));
+        for name in migrations::up(connection).await? {
+            info!("migration run: {name}");
+        }
+    } else {
+        return Ok(Tables::Away(READ_ONLY.into()));
     }
-    for name in migrations::up(connection).await? {
-        info!("migration run: {name}");
+    // The one before may have migrated, with settings of its own.
+    match config.database.connect().await {
+        Ok(connection) => is_fit(&connection, config).await,
+        Err(error) => away(error),
     }
-    Ok(Tables::Ready)
+}
+
+/// What holds only after the migrations.
+async fn is_fit(connection: &Connection, config: &Config) -> Result<Tables, PrepareError> {
+    let hidden = row_security::hidden(connection).await;
+    let hidden = hidden.map_err(MigrateError::from)?;
+    if !hidden.is_empty() {
+        return Err(PrepareError::RowSecurity(hidden));
+    }
+    match deployment::check(connection, config).await {
+        Ok(()) => Ok(Tables::Ready),
+        Err(refusal) => refused(refusal),
+    }
+}
+
+fn away(error: ConnectError) -> Result<Tables, PrepareError> {
+    match error {
+        ConnectError::Unreachable(_) => Ok(Tables::Away(report(&error))),
+        ConnectError::Settings(_) => Err(error.into()),
+    }
+}
+
+fn refused(refusal: Refusal) -> Result<Tables, PrepareError> {
+    match refusal {
+        Refusal::Other(error) => Err(error.into()),
+        Refusal::ReadOnly => Ok(Tables::Away(READ_ONLY.into())),
+        Refusal::Failed(error) => Err(MigrateError::from(error).into()),
+    }
+}
+
+fn hidden_sentence(hidden: &[HiddenTable]) -> String {
+    let tables: Vec<&str> = hidden.iter().map(|one| one.table.as_str()).collect();
+    let role = hidden.first().map_or("", |one| one.role.as_str());
+    format!(
+        "row-level security hides rows of {} from the role {role}, or refuses them: run \
+         ALTER ROLE {role} BYPASSRLS, or give the role a policy for all rows \
+         (docs/DATABASE.md, Row-level security)",
+        tables.join(", ")
+    )
 }
 
 /// No session can change these settings, so the worker runs with them.

@@ -18,6 +18,7 @@ pub mod database;
 mod database_url;
 pub mod dead_letter;
 pub mod dead_letter_query;
+pub mod deployment;
 mod error;
 pub mod event;
 pub mod event_query;

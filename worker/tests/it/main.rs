@@ -19,6 +19,7 @@ mod batches;
 mod claims;
 mod config;
 mod dead_letters;
+mod deployment;
 mod hostile;
 mod invoices;
 mod late_claims;

@@ -7,7 +7,12 @@ use harness::{
     stripe::{Account, Event, Invoice},
     test_servers::roles::{self, READER, WORKER},
 };
-use store::{Database, migrations, retention::Kind};
+use store::{
+    Database,
+    deployment::{self, Deployment},
+    migrations,
+    retention::Kind,
+};
 use worker::{
     config::Retention,
     jobs::prune::{self, days},
@@ -71,6 +76,14 @@ async fn the_workers_role_is_enough_for_its_work() {
     voided.created += 1;
     assert_eq!(lab.take_one(&voided).await, APPLIED);
     assert_eq!(lab.project_pending().await, 0);
+    let first = Deployment {
+        mode: "test".into(),
+        app_schema: "public".into(),
+        amqp_prefix: String::new(),
+    };
+    let conn = database.connect().await.unwrap();
+    assert_eq!(deployment::remember(&conn, &first).await.unwrap(), first);
+    assert_eq!(deployment::find(&conn).await.unwrap(), Some(first));
     let (stop, retention) = (
         Default::default(),
         Retention {
@@ -113,6 +126,8 @@ async fn the_workers_role_can_do_no_more() {
         r#"UPDATE "Booking" SET "id" = 9"#,
         r#"DELETE FROM "Booking""#,
         "DELETE FROM stripe.__diesel_schema_migrations",
+        "DELETE FROM stripe.deployment",
+        "UPDATE stripe.deployment SET mode = 'live'",
         "INSERT INTO stripe.made_here SELECT * FROM stripe.made_here",
         "CREATE TABLE stripe.mine (id int)",
         "CREATE TABLE public.mine (id int)",

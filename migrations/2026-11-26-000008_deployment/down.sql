@@ -1,0 +1,3 @@
+COMMENT ON TABLE stripe.event_archive IS 'The bytes of applied events, so that they can be decided again, many to a page. They hold personal data; KEEP_EVENTS_DAYS says for how long, 0 for never.';
+DROP INDEX stripe.event_unhandled_idx;
+DROP TABLE stripe.deployment;
