@@ -38,6 +38,7 @@ mod recorder;
 mod replay;
 mod resolve_account_ties;
 mod roles;
+mod row_security;
 mod sessions;
 mod tables;
 mod tls;
