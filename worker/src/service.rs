@@ -110,7 +110,10 @@ pub async fn run(config: Config, migrate: bool, stop: CancellationToken) -> Resu
     }
     serving.cancel();
     let _ended = admin.await;
-    info!("stopped");
+    // Else the reason is the last line, and at a wrong configuration the only one.
+    if result.is_ok() {
+        info!("stopped");
+    }
     result
 }
 

@@ -7,7 +7,7 @@ use shared::{
     config::{ConfigError, EXIT_CONFIG},
 };
 
-use store::migrations::MigrateError;
+use store::{migrations::MigrateError, pooler::PoolerError};
 
 use crate::{
     replay::run::ReplayError,
@@ -30,6 +30,8 @@ pub(super) enum CliError {
     Migrate(#[from] MigrateError),
     #[error(transparent)]
     Connect(#[from] store::ConnectError),
+    #[error(transparent)]
+    Pooler(#[from] PoolerError),
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error("signals cannot be listened for")]
@@ -61,15 +63,18 @@ impl CliError {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_)
-            | Self::Run(RunError::Config(_) | RunError::Prepare(PrepareError::Config(_))) => {
-                ExitCode::from(EXIT_CONFIG)
-            }
+            | Self::Pooler(PoolerError::Pooled(_))
+            | Self::Run(
+                RunError::Config(_)
+                | RunError::Prepare(PrepareError::Config(_) | PrepareError::Pooled(_)),
+            ) => ExitCode::from(EXIT_CONFIG),
             Self::Usage(_) => ExitCode::from(EXIT_USAGE),
             Self::Interrupted => ExitCode::from(EXIT_INTERRUPTED),
             Self::Run(_)
             | Self::Migrate(_)
             | Self::Connect(_)
             | Self::Store(_)
+            | Self::Pooler(PoolerError::Connect(_))
             | Self::Signals(_)
             | Self::Probe(_)
             | Self::Replay(_)

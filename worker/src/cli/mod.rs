@@ -23,7 +23,7 @@ use shared::{
     shutdown,
     telemetry::{Telemetry, report},
 };
-use store::migrations;
+use store::{migrations, pooler};
 use tracing::info;
 
 use self::{
@@ -141,6 +141,7 @@ async fn dispatch(command: Option<Command>, env: &Env) -> Result<(), CliError> {
 }
 
 async fn migrate_tables(config: DatabaseConfig, down: bool) -> Result<(), CliError> {
+    pooler::check(&config.database).await?;
     let connection = config.database.connect().await?;
     let (done, names) = if down {
         ("undone", migrations::down(connection).await?)

@@ -22,7 +22,7 @@ use crate::{
     service,
 };
 use store::{
-    Connection,
+    Connection, pooler,
     replay_item::{self, ItemOutcome},
 };
 
@@ -90,6 +90,8 @@ pub(super) async fn run(
         AmqpUrl::from_env(context.env)?,
         Names::from_env(context.env)?,
     );
+    // The run's lock belongs to a session.
+    pooler::check(&context.database).await?;
     service::deployment::check_prefix(&conn, &amqp_prefix(context.env)?).await??;
     let plan = Plan {
         by: context.by(args.by.as_ref())?,

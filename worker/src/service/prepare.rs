@@ -4,6 +4,7 @@ use shared::{config::ConfigError, telemetry::report};
 use store::{
     ConnectError, Connection,
     migrations::{self, MigrateError},
+    pooler::{self, Pooled, PoolerError},
     row_security::{self, HiddenTable},
     session,
 };
@@ -25,6 +26,9 @@ pub enum PrepareError {
     /// The database does not keep what a session of the worker is set to.
     #[error(transparent)]
     Session(#[from] ConnectError),
+    /// A pooler that does not keep sessions answers in the database's place.
+    #[error("{0}")]
+    Pooled(Pooled),
     /// Row-level security hides rows from the worker's role, or refuses them.
     #[error("{}", hidden_sentence(.0))]
     RowSecurity(Vec<HiddenTable>),
@@ -64,7 +68,7 @@ fn may_pass(error: &PrepareError) -> bool {
     match error {
         PrepareError::Migrate(error) => error.may_pass(),
         PrepareError::Session(_) => true,
-        PrepareError::Config(_) | PrepareError::RowSecurity(_) => false,
+        PrepareError::Config(_) | PrepareError::Pooled(_) | PrepareError::RowSecurity(_) => false,
     }
 }
 
@@ -78,6 +82,11 @@ enum Tables {
 }
 
 async fn tables(config: &Config, migrate: bool) -> Result<Tables, PrepareError> {
+    match pooler::check(&config.database).await {
+        Ok(()) => {}
+        Err(PoolerError::Pooled(pooled)) => return Err(PrepareError::Pooled(pooled)),
+        Err(PoolerError::Connect(error)) => return away(error),
+    }
     let connection = match config.database.connect().await {
         Ok(connection) => connection,
         Err(error) => return away(error),

@@ -18,7 +18,7 @@ use diesel_async::{
     },
 };
 use futures_util::FutureExt;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{
@@ -77,8 +77,36 @@ impl Database {
     /// Postgres cannot be reached, refuses us, does not answer in time, or does not keep
     /// what a session of the worker is set to.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
-        // The driver's own timeout ends where the peer accepts. One that says
-        // nothing after that would hold a place in the pool for ever.
+        self.in_time(self.open()).await
+    }
+
+    /// Opens a connection that is set to nothing and asks by simple queries, which every
+    /// pooler takes. It ends when it is dropped.
+    pub(crate) async fn plain_client(&self) -> Result<Client, ConnectError> {
+        self.in_time(async {
+            Ok(match &self.tls {
+                Tls::Off => {
+                    let (client, driver) = self.config.connect(NoTls).await.map_err(refused)?;
+                    tokio::spawn(driver);
+                    client
+                }
+                Tls::On(tls) => {
+                    let tls = MakeRustlsConnect::new((**tls).clone());
+                    let (client, driver) = self.config.connect(tls).await.map_err(refused)?;
+                    tokio::spawn(driver);
+                    client
+                }
+            })
+        })
+        .await
+    }
+
+    /// The driver's own timeout ends where the peer accepts. One that says nothing after
+    /// that would hold a place in the pool for ever.
+    async fn in_time<T>(
+        &self,
+        opened: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
         let one = self.config.get_connect_timeout().copied();
         let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(1);
         let bound = one.unwrap_or(CONNECT_TIMEOUT) * (hosts + 1);
@@ -86,12 +114,11 @@ impl Database {
             let seconds = bound.as_secs();
             ConnectionError::BadConnection(format!("no answer within {seconds} s"))
         };
-        let opened = tokio::time::timeout(bound, self.open()).await;
+        let opened = tokio::time::timeout(bound, opened).await;
         opened.map_err(silent)?
     }
 
     async fn open(&self) -> Result<AsyncPgConnection, ConnectError> {
-        let refused = |error: tokio_postgres::Error| ConnectionError::BadConnection(chain(&error));
         let mut connection = match &self.tls {
             Tls::Off => {
                 let (client, driver) = self.config.connect(NoTls).await.map_err(refused)?;
@@ -163,6 +190,10 @@ impl Database {
             .connection_timeout(POOL_TIMEOUT)
             .build_unchecked(manager)
     }
+}
+
+fn refused(error: tokio_postgres::Error) -> ConnectionError {
+    ConnectionError::BadConnection(chain(&error))
 }
 
 fn unfit(unfit: Unfit) -> ConnectError {

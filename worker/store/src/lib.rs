@@ -29,6 +29,7 @@ pub mod migrations;
 pub mod operator_query;
 pub mod paging;
 pub mod pending_projection;
+pub mod pooler;
 pub mod replay;
 pub mod replay_item;
 pub mod retention;

@@ -90,7 +90,10 @@ async fn the_first_start_is_remembered_and_another_deployment_is_refused() {
         ),
     ] {
         for arguments in [&["run"][..], &["run", "--no-migrate"]] {
-            let line = refusal(&run(&broker, url, arguments, changes));
+            let output = run(&broker, url, arguments, changes);
+            let all = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(all.lines().count(), 1, "{all}");
+            let line = refusal(&output);
             assert!(line.starts_with(said), "{line}");
             assert!(
                 line.contains("another database, named by DATABASE_URL"),

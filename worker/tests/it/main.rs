@@ -31,6 +31,7 @@ mod operators_at_scale;
 mod order;
 mod plans;
 mod poison;
+mod poolers;
 mod queue;
 mod queue_outage;
 mod reading;

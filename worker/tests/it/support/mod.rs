@@ -10,6 +10,7 @@ pub mod migrating;
 pub mod operator;
 pub mod payments;
 pub mod running;
+pub mod transaction_pooler;
 
 use std::{fs, path::Path, sync::Once};
 
