@@ -36,6 +36,11 @@ const DURABLE: &str = "('on', 'remote_apply')";
 const NO_TIMEOUT: &str = "SELECT set_config(name, '0', false) FROM pg_settings \
     WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
 
+/// What Postgres says is kept for operators, and what is in the way of a row of the main
+/// app's is told by its text. Only some roles may choose the language.
+const ENGLISH: &str = "DO $$ BEGIN SET lc_messages = 'C'; \
+    EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
+
 /// What is wrong with a session.
 #[derive(Debug)]
 pub(crate) enum Unfit {
@@ -80,6 +85,7 @@ fn statements(schema: Option<&str>) -> String {
     if let Some(schema) = schema {
         statements.push(format!("SET search_path = \"{schema}\""));
     }
+    statements.push(ENGLISH.to_owned());
     statements.push(NO_TIMEOUT.to_owned());
     statements.push(format!(
         "SELECT set_config('synchronous_commit', 'on', false) \

@@ -10,6 +10,7 @@ use harness::test_servers::{
 };
 use store::{
     Database,
+    main_app::booking::{self, Bookings},
     row_security::{self, HiddenTable},
     session,
 };
@@ -144,7 +145,12 @@ async fn a_table_whose_rows_are_hidden_is_an_error_and_not_empty() {
         .await
         .unwrap();
     let query = r#"SELECT "id"::text FROM "Booking" WHERE "id" = $1"#;
-    let error = store::main_app::booking::owner(&connection, query, 7).await;
+    let bookings = Bookings {
+        are_here: true,
+        owner_query: Some(query),
+        are_blocked: false,
+    };
+    let error = booking::owners(&connection, bookings, &[7]).await;
     let line = shared::telemetry::report(&error.unwrap_err());
     assert!(line.contains("row-level security"), "{line}");
 }
