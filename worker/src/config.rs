@@ -16,7 +16,7 @@ use url::{Host, Url};
 use crate::stripe::client::{ApiConfig, DEFAULT_BASE};
 
 /// The metadata key that names the booking, where nothing else is said.
-const DEFAULT_BOOKING_KEY: &str = "bookingId";
+const DEFAULT_BOOKING_KEY: &str = "dialoomBookingId";
 /// Stripe allows metadata keys of 40 characters.
 const MAX_BOOKING_KEY: usize = 40;
 
@@ -121,6 +121,8 @@ impl Config {
             rules: Rules {
                 mode,
                 booking_key: booking_key(env)?,
+                client_reference: client_reference(env)?,
+                application: application(env)?,
             },
             owner_query: owner_query(env)?,
             admin_listen: admin_listen(env)?,
@@ -155,6 +157,29 @@ fn booking_key(env: &Env) -> Result<String, ConfigError> {
         fits.then(|| value.to_owned())
     })?;
     Ok(key.unwrap_or_else(|| DEFAULT_BOOKING_KEY.to_owned()))
+}
+
+fn client_reference(env: &Env) -> Result<bool, ConfigError> {
+    let given = env.parsed(
+        "BOOKING_CLIENT_REFERENCE",
+        "yes or no",
+        |value| match value {
+            "yes" => Some(true),
+            "no" => Some(false),
+            _ => None,
+        },
+    )?;
+    Ok(given.unwrap_or(false))
+}
+
+fn application(env: &Env) -> Result<Option<String>, ConfigError> {
+    const EXPECTED: &str = "the platform's own application, ca_...";
+    env.parsed("STRIPE_APPLICATION", EXPECTED, |value| {
+        let is_id = value
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        (value.starts_with("ca_") && is_id).then(|| value.to_owned())
+    })
 }
 
 fn owner_query(env: &Env) -> Result<Option<String>, ConfigError> {

@@ -61,16 +61,8 @@ impl Said {
         }
     }
 
-    /// One session in two names its booking in the metadata, the other one as
-    /// its reference.
     fn name_booking(&self, session: &mut Value) {
-        let (metadata, reference) = if self.created % 2 == 0 {
-            (metadata(self.booking), Value::Null)
-        } else {
-            (json!({}), json!(self.booking.map(|id| id.to_string())))
-        };
-        session["metadata"] = metadata;
-        session["client_reference_id"] = reference;
+        session["metadata"] = metadata(self.booking);
     }
 }
 

@@ -61,22 +61,119 @@ pub enum What {
 /// created.
 pub type Shown = (i32, String, &'static str, i64, String, String, i64);
 
-/// Whose each booking is: the account of the earliest claim.
+/// The object of an event: its kind and its id.
+type Object<'a> = (bool, &'a str);
+
+fn object(event: &Said) -> Object<'_> {
+    match &event.what {
+        What::Invoice { id, .. } => (false, id),
+        What::Session { id, .. } => (true, id),
+    }
+}
+
+/// The most bookings that an object may name, and the most objects of an account that count
+/// for a booking.
+const MOST_BOOKINGS: usize = 16;
+const MOST_OBJECTS: usize = 50;
+
+/// The claims that count: of each object and account the booking that its newest event
+/// names, with the first event that named it. A session that expired unpaid makes none, nor
+/// does an object that named too many bookings.
+fn claims(events: &[Said]) -> BTreeMap<(Object<'_>, &str), (i32, (i64, &str))> {
+    let abandoned: BTreeSet<String> = sessions(events)
+        .into_iter()
+        .filter(|(_, payment, status, _)| {
+            let is_unpaid = payment.as_deref().is_none_or(|payment| payment == "unpaid");
+            status.as_deref() == Some("expired") && is_unpaid
+        })
+        .map(|(id, ..)| id)
+        .collect();
+    let mut of_objects: BTreeMap<Object<'_>, Vec<&Said>> = BTreeMap::new();
+    for event in events {
+        of_objects.entry(object(event)).or_default().push(event);
+    }
+    let mut claims = BTreeMap::new();
+    for (object, events) in of_objects {
+        let named: BTreeSet<i32> = events.iter().filter_map(|event| event.booking).collect();
+        let is_abandoned = object.0 && abandoned.contains(object.1);
+        if named.len() > MOST_BOOKINGS || is_abandoned {
+            continue;
+        }
+        let mut accounts: BTreeMap<&str, Vec<&Said>> = BTreeMap::new();
+        for event in events {
+            accounts.entry(&event.account).or_default().push(event);
+        }
+        for (account, mut events) in accounts {
+            events.sort_by_key(|event| (event.created, &event.id));
+            let Some(booking) = events[events.len() - 1].booking else {
+                continue;
+            };
+            let first = events.iter().find(|event| event.booking == Some(booking));
+            let first = first.map_or((0, ""), |event| (event.created, event.id.as_str()));
+            claims.insert((object, account), (booking, first));
+        }
+    }
+    claims
+}
+
+/// Whose each booking is: the account of the earliest claim that counts.
 #[must_use]
 pub fn owners(events: &[Said]) -> BTreeMap<i32, String> {
-    let mut first: BTreeMap<i32, (i64, String, String)> = BTreeMap::new();
-    for event in events {
-        if let Some(booking) = event.booking {
-            let claim = (event.created, event.id.clone(), event.account.clone());
-            let known = first.entry(booking).or_insert_with(|| claim.clone());
-            if claim < *known {
-                *known = claim;
-            }
-        }
+    let mut first: BTreeMap<i32, ((i64, &str), &str)> = BTreeMap::new();
+    for ((_, account), (booking, event)) in claims(events) {
+        let known = first.entry(booking).or_insert((event, account));
+        *known = (*known).min((event, account));
     }
     first
         .into_iter()
-        .map(|(booking, (_, _, account))| (booking, account))
+        .map(|(booking, (_, account))| (booking, account.to_owned()))
+        .collect()
+}
+
+/// The booking of each object: what the newest of its claims says that are not refused, if
+/// the object is among the first that name it.
+fn bookings(events: &[Said]) -> BTreeMap<Object<'_>, i32> {
+    let (owners, claims) = (owners(events), claims(events));
+    let mut of_bookings: BTreeMap<i32, Vec<((i64, &str), Object<'_>)>> = BTreeMap::new();
+    for ((object, account), (booking, first)) in &claims {
+        if owners[booking] == *account {
+            of_bookings
+                .entry(*booking)
+                .or_default()
+                .push((*first, *object));
+        }
+    }
+    for objects in of_bookings.values_mut() {
+        objects.sort_unstable();
+        objects.truncate(MOST_OBJECTS);
+    }
+    let mut newest: BTreeMap<(Object<'_>, &str), &Said> = BTreeMap::new();
+    for event in events {
+        let known = newest
+            .entry((object(event), &event.account))
+            .or_insert(event);
+        if (event.created, &event.id) > (known.created, &known.id) {
+            *known = event;
+        }
+    }
+    let mut last: BTreeMap<Object<'_>, ((i64, &str), Option<i32>)> = BTreeMap::new();
+    for ((object, account), event) in newest {
+        let claim = claims.get(&(object, account)).map(|(booking, _)| *booking);
+        if claim.is_some_and(|booking| owners[&booking] != account) {
+            continue;
+        }
+        let new = ((event.created, event.id.as_str()), claim);
+        let known = last.entry(object).or_insert(new);
+        *known = (*known).max(new);
+    }
+    let named = last.into_iter();
+    let named = named.filter_map(|(object, (_, booking))| Some((object, booking?)));
+    named
+        .filter(|(object, booking)| {
+            of_bookings[booking]
+                .iter()
+                .any(|(_, counted)| counted == object)
+        })
         .collect()
 }
 
@@ -88,10 +185,11 @@ pub fn owners(events: &[Said]) -> BTreeMap<i32, String> {
 #[must_use]
 pub fn shown(events: &[Said], exists: Option<&BTreeSet<i32>>) -> Vec<Shown> {
     let accepted = accepted(events);
-    let links = links(&accepted);
+    let named = bookings(events);
+    let links = links(&accepted, &named);
     let mut invoices = invoices(&accepted);
 
-    let mut best: BTreeMap<i32, ((u8, i64, String), Shown)> = BTreeMap::new();
+    let mut best: BTreeMap<i32, ((u8, bool, i64, String), Shown)> = BTreeMap::new();
     for (invoice, said) in &mut invoices {
         let last = last(said);
         let What::Invoice {
@@ -107,7 +205,7 @@ pub fn shown(events: &[Said], exists: Option<&BTreeSet<i32>>) -> Vec<Shown> {
             What::Invoice { pdf, .. } => pdf.clone(),
             What::Session { .. } => None,
         });
-        let own = said.iter().rev().find_map(|event| event.booking);
+        let own = named.get(&(false, *invoice)).copied();
         let Some(booking) = own.or_else(|| links.get(invoice).copied()) else {
             continue;
         };
@@ -120,7 +218,7 @@ pub fn shown(events: &[Said], exists: Option<&BTreeSet<i32>>) -> Vec<Shown> {
         if exists.is_some_and(|exists| !exists.contains(&booking)) {
             continue;
         }
-        let key = (merit, *made, (*invoice).to_owned());
+        let key = (merit, *total > 0, *made, (*invoice).to_owned());
         let row = (
             booking,
             (*invoice).to_owned(),
@@ -159,7 +257,8 @@ pub struct Kept {
 #[must_use]
 pub fn kept(events: &[Said]) -> BTreeMap<String, Kept> {
     let accepted = accepted(events);
-    let links = links(&accepted);
+    let named = bookings(events);
+    let links = links(&accepted, &named);
     let mut kept: BTreeMap<String, Kept> = events
         .iter()
         .filter_map(|event| match &event.what {
@@ -177,7 +276,7 @@ pub fn kept(events: &[Said]) -> BTreeMap<String, Kept> {
         .collect();
     for (id, mut said) in invoices(&accepted) {
         let status = state(last(&mut said)).to_owned();
-        let own = said.iter().rev().find_map(|event| event.booking);
+        let own = named.get(&(false, id)).copied();
         let booking = own.or_else(|| links.get(id).copied());
         let is_gone = status == "void" || status == "deleted";
         let waits = booking.is_none() && !is_gone;
@@ -193,16 +292,26 @@ pub fn kept(events: &[Said]) -> BTreeMap<String, Kept> {
     kept
 }
 
+/// Whether an event is dead: its claim counts, and the booking is another account's.
+#[must_use]
+pub fn refused(events: &[Said]) -> BTreeSet<&str> {
+    let (owners, claims) = (owners(events), claims(events));
+    let is_refused = |event: &&Said| {
+        let claim = claims.get(&(object(event), event.account.as_str()));
+        claim.is_some_and(|(booking, _)| {
+            event.booking == Some(*booking) && owners[booking] != event.account
+        })
+    };
+    let refused = events.iter().filter(is_refused);
+    refused.map(|event| event.id.as_str()).collect()
+}
+
 /// The events that no other account's claim forbids.
 fn accepted(events: &[Said]) -> Vec<&Said> {
-    let owners = owners(events);
-    events
-        .iter()
-        .filter(|event| {
-            event
-                .booking
-                .is_none_or(|booking| owners[&booking] == event.account)
-        })
+    let refused = refused(events);
+    let accepted = events.iter();
+    accepted
+        .filter(|event| !refused.contains(event.id.as_str()))
         .collect()
 }
 
@@ -217,9 +326,8 @@ fn invoices<'a>(accepted: &[&'a Said]) -> BTreeMap<&'a str, Vec<&'a Said>> {
 }
 
 /// The booking that a session gives to each invoice: the first session event
-/// that names an invoice links it; the session's last event that names a
-/// booking says whose it is.
-fn links<'a>(accepted: &[&'a Said]) -> BTreeMap<&'a str, i32> {
+/// that names an invoice links it; the session's booking is the invoice's.
+fn links<'a>(accepted: &[&'a Said], named: &BTreeMap<Object<'_>, i32>) -> BTreeMap<&'a str, i32> {
     let mut sessions: BTreeMap<&str, Vec<&Said>> = BTreeMap::new();
     for event in accepted {
         if let What::Session { id, .. } = &event.what {
@@ -227,7 +335,7 @@ fn links<'a>(accepted: &[&'a Said]) -> BTreeMap<&'a str, i32> {
         }
     }
     let mut links: BTreeMap<&str, (i64, &str, i32)> = BTreeMap::new();
-    for said in sessions.values_mut() {
+    for (session, said) in &mut sessions {
         said.sort_by_key(|event| (event.created, &event.id));
         let link = said.iter().find_map(|event| match &event.what {
             What::Session {
@@ -236,7 +344,7 @@ fn links<'a>(accepted: &[&'a Said]) -> BTreeMap<&'a str, i32> {
             } => Some((event, invoice)),
             _ => None,
         });
-        let booking = said.iter().rev().find_map(|event| event.booking);
+        let booking = named.get(&(true, *session)).copied();
         if let (Some((event, invoice)), Some(booking)) = (link, booking) {
             let new = (event.created, event.id.as_str(), booking);
             let known = links.entry(invoice).or_insert(new);

@@ -6,11 +6,11 @@ use crate::{
     account::Account,
     by_claim::ByClaim,
     checkout_session::CheckoutSession,
-    ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId},
+    ids::{AccountId, CheckoutSessionId, InvoiceId, ObjectId},
     invoice::Invoice,
     main_app::{AppChanges, Pending, Target},
     merge::Change,
-    ownership::{Claimant, FirstClaim},
+    ownership::{ClaimKey, StoredClaim},
     projection::{InvoiceProjection, Projection},
     rows::HostRow,
     working_set::WorkingSet,
@@ -38,15 +38,16 @@ pub struct ChangedCheckoutSession<'a> {
     pub is_undecided: bool,
 }
 
-/// A claim to save: it is new, or an earlier event of it came.
-#[derive(Clone, Copy, Debug)]
+/// A claim to save: it is new, an earlier event of it came, or it was taken back or is
+/// active again.
+#[derive(Clone, Debug)]
 pub struct ChangedClaim<'a> {
-    /// The booking that is claimed.
-    pub booking: BookingId,
-    /// Who claims it.
-    pub claimant: &'a Claimant,
-    /// The first event that does.
-    pub first: &'a FirstClaim,
+    /// The object.
+    pub object: &'a ObjectId,
+    /// The account and the booking.
+    pub key: &'a ClaimKey,
+    /// What is to be kept.
+    pub claim: StoredClaim,
 }
 
 /// The rows to save. A new object is one more field, and the compiler asks every storage
@@ -140,14 +141,9 @@ impl WorkingSet {
 
     fn changed_claims(&self) -> Vec<ChangedClaim<'_>> {
         let mut changed = Vec::new();
-        for (booking, known) in self.bookings.iter() {
-            let booking = *booking;
-            let claims = known.changed_claims();
-            changed.extend(claims.map(|(claimant, first)| ChangedClaim {
-                booking,
-                claimant,
-                first,
-            }));
+        for (object, claims) in self.claims.iter() {
+            let of_object = claims.changed(&self.active(object)).into_iter();
+            changed.extend(of_object.map(|(key, claim)| ChangedClaim { object, key, claim }));
         }
         changed
     }

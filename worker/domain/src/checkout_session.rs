@@ -5,9 +5,10 @@ use serde_json::value::RawValue;
 
 use crate::{
     decode::{self, Expandable, MAX_ID},
+    event::Rules,
     header::Header,
     ids::{BookingId, CheckoutSessionId, InvoiceId},
-    merge::{Change, EventOrder, Merge, Register, keep_first, keep_latest, set_by},
+    merge::{Change, EventOrder, Merge, Register, keep_first, keep_latest, set_by, value},
     rejection::Rejection,
     text_enum,
     text_enum::serde_as_text,
@@ -88,8 +89,14 @@ impl Merge for CheckoutSession {
             .or(keep_first(&mut self.payment_intent, other.payment_intent))
     }
 
-    fn order(&self) -> &EventOrder {
+    fn latest(&self) -> &EventOrder {
         &self.latest
+    }
+
+    /// Nobody will pay any more through a session that expired unpaid.
+    fn claims_nothing(&self) -> bool {
+        let is_unpaid = value(&self.payment_status).is_none_or(|status| status.rank() == 0);
+        value(&self.status) == Some(&Status::Expired) && is_unpaid
     }
 }
 
@@ -116,7 +123,7 @@ impl CheckoutSession {
 pub struct CheckoutSessionData {
     /// The session's id.
     pub id: CheckoutSessionId,
-    /// The booking that its metadata or its `client_reference_id` names.
+    /// The booking that it names.
     pub booking: Option<BookingId>,
     /// Its values.
     pub session: CheckoutSession,
@@ -142,7 +149,7 @@ struct Wire<'a> {
 pub fn decode(
     body: &[u8],
     header: &Header,
-    booking_key: &str,
+    rules: &Rules,
 ) -> Result<CheckoutSessionData, Rejection> {
     let wire = decode::data::<Wire<'_>>(body)?.object;
     decode::kind(wire.object.as_deref(), "checkout.session")?;
@@ -159,7 +166,7 @@ pub fn decode(
     let invoice = link(wire.invoice, "session.invoice")?.map(InvoiceId::from);
     let payment_intent = link(wire.payment_intent, "session.payment_intent")?;
     Ok(CheckoutSessionData {
-        booking: booking(wire.metadata, booking_key, wire.client_reference_id)?,
+        booking: booking(wire.metadata, rules, wire.client_reference_id)?,
         id: decode::id(wire.id, "session.id")?.into(),
         session: CheckoutSession {
             payment_status: payment_status
@@ -181,16 +188,18 @@ fn known<T>(
     value.map(parsed).transpose()
 }
 
-/// The metadata speaks first. A `client_reference_id` that is no booking's id
-/// is another shop's reference, not an error: Standard hosts have other
-/// sessions as well.
+/// The metadata speaks first, and `client_reference_id` only where the deployment lets it.
+/// One that is no booking's id is another shop's reference, not an error: Standard hosts
+/// have other sessions as well.
 fn booking(
     metadata: Option<&RawValue>,
-    key: &str,
+    rules: &Rules,
     client_reference_id: Option<String>,
 ) -> Result<Option<BookingId>, Rejection> {
-    match decode::booking(metadata, key)? {
-        Some(booking) => Ok(Some(booking)),
-        None => Ok(client_reference_id.and_then(|text| decode::booking_id(&text).ok())),
+    match decode::booking(metadata, &rules.booking_key)? {
+        None if rules.client_reference => {
+            Ok(client_reference_id.and_then(|text| decode::booking_id(&text).ok()))
+        }
+        booking => Ok(booking),
     }
 }

@@ -71,6 +71,11 @@ pub struct Rules {
     pub mode: Mode,
     /// The metadata key that names the booking.
     pub booking_key: String,
+    /// Whether a session's `client_reference_id` may name the booking.
+    pub client_reference: bool,
+    /// The platform's own application, `ca_...`, where invoices of others are to name no
+    /// booking.
+    pub application: Option<String>,
 }
 
 /// Decodes one event from its bytes.
@@ -115,11 +120,12 @@ fn data(body: &[u8], header: &Header, rules: &Rules) -> Result<EventData, Reject
     let Some(event_type) = EventType::parse(&header.event_type) else {
         return Ok(EventData::Ignored(IgnoreReason::UnhandledType));
     };
-    let key = &rules.booking_key;
     Ok(match event_type.object() {
-        ObjectType::Invoice => EventData::Invoice(invoice::decode(body, event_type, header, key)?),
+        ObjectType::Invoice => {
+            EventData::Invoice(invoice::decode(body, event_type, header, rules)?)
+        }
         ObjectType::CheckoutSession => {
-            EventData::CheckoutSession(checkout_session::decode(body, header, key)?)
+            EventData::CheckoutSession(checkout_session::decode(body, header, rules)?)
         }
         ObjectType::Account => EventData::Account(account::decode(body, event_type, header)?),
     })

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    decode::{self, MAX_ID, MAX_TEXT},
+    decode::{self, Expandable, MAX_ID, MAX_TEXT},
+    event::Rules,
     header::Header,
     ids::{BookingId, InvoiceId},
     merge::{Change, EventOrder, Merge, Register, keep_latest, set_by, value},
@@ -48,6 +49,10 @@ impl Status {
 /// What is known of an invoice. Every value is of the greatest order that gave one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invoice {
+    /// The order of the newest event, without a rank; `None` in what a release before kept,
+    /// where the status's counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<EventOrder>,
     /// Its status; its order is the greatest of all.
     pub status: Register<Status>,
     /// `total`, in the currency's minor units.
@@ -67,6 +72,10 @@ pub struct Invoice {
 impl Merge for Invoice {
     fn merge(&mut self, other: Self) -> Change {
         let mut change = Change::Unchanged;
+        if other.latest().time() > self.latest().time() {
+            self.latest = Some(other.latest().clone());
+            change = Change::Changed;
+        }
         if other.status.order > self.status.order {
             self.status = other.status;
             change = Change::Changed;
@@ -80,8 +89,12 @@ impl Merge for Invoice {
             .or(keep_latest(&mut self.pdf_url, other.pdf_url))
     }
 
-    fn order(&self) -> &EventOrder {
-        &self.status.order
+    fn latest(&self) -> &EventOrder {
+        self.latest.as_ref().unwrap_or(&self.status.order)
+    }
+
+    fn claims_nothing(&self) -> bool {
+        false
     }
 }
 
@@ -132,6 +145,10 @@ impl Invoice {
             event_id: columns.event_id,
         };
         Self {
+            latest: Some(EventOrder {
+                rank: 0,
+                ..order.clone()
+            }),
             total: set_by(columns.total, &order),
             currency: set_by(columns.currency, &order),
             created: set_by(columns.created, &order),
@@ -151,7 +168,8 @@ impl Invoice {
             register.as_ref().is_none_or(|one| one.order == *order)
         }
         let order = &self.status.order;
-        is_of(&self.total, order)
+        self.latest().time() == order.time()
+            && is_of(&self.total, order)
             && is_of(&self.currency, order)
             && is_of(&self.created, order)
             && is_of(&self.number, order)
@@ -184,6 +202,8 @@ struct Wire<'a> {
     invoice_pdf: Option<String>,
     #[serde(borrow)]
     metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    application: Option<&'a RawValue>,
 }
 
 /// Decodes the object of an event of type `invoice.*`.
@@ -194,7 +214,7 @@ pub fn decode(
     body: &[u8],
     event_type: EventType,
     header: &Header,
-    booking_key: &str,
+    rules: &Rules,
 ) -> Result<InvoiceData, Rejection> {
     let wire = decode::data::<Wire<'_>>(body)?.object;
     decode::kind(wire.object.as_deref(), "invoice")?;
@@ -206,8 +226,12 @@ pub fn decode(
     };
     Ok(InvoiceData {
         id: decode::id(wire.id, "invoice.id")?.into(),
-        booking: decode::booking(wire.metadata, booking_key)?,
+        booking: match is_ours(wire.application, header, rules) {
+            true => decode::booking(wire.metadata, &rules.booking_key)?,
+            false => None,
+        },
         invoice: Invoice {
+            latest: Some(header.order(0)),
             total: set_by(wire.total, &order),
             currency: text(wire.currency, "invoice.currency", MAX_ID)?,
             created: set_by(created.transpose()?, &order),
@@ -224,6 +248,17 @@ pub fn decode(
             },
         },
     })
+}
+
+/// Whether the platform made the invoice, as far as the deployment wants that checked: an
+/// invoice of a connected account that another application made, or none, names no booking
+/// of ours, whatever stands in its metadata.
+fn is_ours(application: Option<&RawValue>, header: &Header, rules: &Rules) -> bool {
+    let (Some(ours), Some(_)) = (&rules.application, &header.account) else {
+        return true;
+    };
+    let made_by = application.and_then(|raw| serde_json::from_str::<Expandable>(raw.get()).ok());
+    made_by.is_some_and(|made_by| made_by.into_id() == *ours)
 }
 
 /// The object's status; a deleted draft still says `draft`. Null is a draft.

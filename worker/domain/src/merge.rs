@@ -26,6 +26,11 @@ pub struct EventOrder {
 }
 
 impl EventOrder {
+    /// The place in the order of time: ranks do not count.
+    pub fn time(&self) -> (i64, &str) {
+        (self.created, &self.event_id)
+    }
+
     /// Whether this event happened before `other`; ranks do not count.
     pub fn is_before(&self, other: &Self) -> bool {
         let key = |order: &Self| earliest(order.created);
@@ -62,8 +67,10 @@ impl Change {
 pub trait Merge {
     /// Takes in `other`.
     fn merge(&mut self, other: Self) -> Change;
-    /// The greatest order taken in.
-    fn order(&self) -> &EventOrder;
+    /// The order of the newest event taken in. Its rank does not count.
+    fn latest(&self) -> &EventOrder;
+    /// Whether the object ended such that it claims no booking any more.
+    fn claims_nothing(&self) -> bool;
 }
 
 /// A value and the order of the event that gave it.

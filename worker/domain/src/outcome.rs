@@ -2,10 +2,13 @@
 
 use crate::{
     event::{Event, EventData, IgnoreReason},
+    ids::BookingId,
     merge::Change,
-    ownership::{ClaimStatus, Owners},
-    rejection::Rejection,
+    ownership::{ClaimStatus, Owner},
+    projection::Projection,
+    rejection::{Holder, Rejection},
     text_enum,
+    working_set::WorkingSet,
 };
 
 text_enum! {
@@ -66,31 +69,53 @@ impl Decision {
     }
 }
 
-/// Decides what becomes of an event that was merged: `merged` is what it changed,
-/// `is_retry` says that it was decided before.
+/// Decides what becomes of an event that was merged into the working set: `change` is what
+/// it changed, `is_retry` says that it was decided before.
 pub fn decide(
+    set: &WorkingSet,
+    projection: &Projection<'_>,
     event: &Event,
-    merged: Result<Change, Rejection>,
-    owners: &Owners,
+    change: Change,
     is_retry: bool,
 ) -> Decision {
     if let EventData::Ignored(why) = event.data {
         return Decision::Ignored(why);
     }
-    let change = match merged {
-        Ok(change) => change,
-        Err(rejection) => return Decision::Dead(rejection),
-    };
-    if let Some((_, claim)) = event.claim()
-        && let Some(booking) = claim.booking
-        && claim.status(owners) == ClaimStatus::Refused
-    {
-        return Decision::Dead(Rejection::BookingClaimedByOtherAccount { booking });
+    if let Some(refused) = refused(set, projection, event) {
+        return Decision::Dead(refused);
     }
     match change {
         Change::Changed => Decision::Applied,
         // What it says may be known since it was first decided.
         Change::Unchanged if is_retry => Decision::Applied,
         Change::Unchanged => Decision::Stale,
+    }
+}
+
+/// Why the claim of an event is refused, where it is. One that was taken back is not.
+fn refused(set: &WorkingSet, projection: &Projection<'_>, event: &Event) -> Option<Rejection> {
+    let (object, claim) = event.claim()?;
+    let booking = claim.booking?;
+    if claim.status(&projection.owners) != ClaimStatus::Refused {
+        return None;
+    }
+    let is_active = set.active(&object).contains(&(claim.account, booking));
+    is_active.then(|| projection.claimed_by_other(booking))
+}
+
+impl Projection<'_> {
+    /// The rejection of a claim on a booking that another account has.
+    pub fn claimed_by_other(&self, booking: BookingId) -> Rejection {
+        let holder = match self.owners.get(&booking) {
+            Some(Owner::Account(account)) => Some(Holder {
+                account: account.clone(),
+                object: self
+                    .holders
+                    .get(&booking)
+                    .map(|claim| claim.by.object.clone()),
+            }),
+            Some(Owner::Unknown) | None => None,
+        };
+        Rejection::BookingClaimedByOtherAccount { booking, holder }
     }
 }

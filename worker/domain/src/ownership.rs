@@ -4,7 +4,10 @@
 //! claim. The deployment's own query decides where there is one; else the claim of
 //! the earliest event does, whatever the order of arrival.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,12 +53,13 @@ impl Claim {
     /// How the claim looks under these owners.
     pub fn status(&self, owners: &Owners) -> ClaimStatus {
         match self.booking.map(|booking| owners.get(&booking)) {
-            None => ClaimStatus::Accepted,
+            // Nobody claims it any more.
+            None | Some(None) => ClaimStatus::Accepted,
             Some(Some(Owner::Account(account))) if *account == self.account => {
                 ClaimStatus::Accepted
             }
             Some(Some(Owner::Account(_))) => ClaimStatus::Refused,
-            Some(Some(Owner::Unknown) | None) => ClaimStatus::Undecided,
+            Some(Some(Owner::Unknown)) => ClaimStatus::Undecided,
         }
     }
 }
@@ -95,92 +99,100 @@ pub struct Claimant {
     pub object: ObjectId,
 }
 
-/// The claims on one booking, each by its first event.
-pub type Claims = BTreeMap<Claimant, FirstClaim>;
-
-/// The most objects by which one account may claim one booking. A booking has a
-/// session and an invoice, and a few more after failed tries. Each event of the
-/// booking has all of them loaded, so without a bound a host could slow down
-/// everybody by naming one booking over and over.
-pub const MAX_CLAIMS: usize = 100;
-
-/// The account of the earliest claim.
-pub fn first_to_claim(claims: &Claims) -> Option<&AccountId> {
-    let first = claims.iter().min_by_key(|(_, first)| *first);
-    first.map(|(claimant, _)| &claimant.account)
+/// A claim with its first event.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claimed {
+    /// The first event. It decides the order of claims, so it comes first.
+    pub first: FirstClaim,
+    /// Who claims.
+    pub by: Claimant,
 }
 
-/// The account has named the booking in [`MAX_CLAIMS`] other objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooManyClaims;
+/// The most objects by which a booking's owner may name it. A booking has a session and an
+/// invoice, and a few more after failed tries or with instalments. Each event of the booking
+/// has all of them loaded, so without a bound a host could slow down everybody. The first
+/// ones by their first events count, in whichever order they come.
+pub const MAX_OBJECTS: usize = 50;
 
 /// What is known of one booking.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Booking {
     /// What the main app's tables say of it; `None` until they are read.
     pub app: Option<AppBooking>,
-    claims: Claims,
-    /// The claims as they were loaded, once one was added or became earlier.
-    loaded_claims: Option<Claims>,
+    /// The earliest active claim by an object that is not in hand.
+    pub first_elsewhere: Option<Claimed>,
 }
 
 impl Booking {
-    /// A booking with the claims that are known of it.
-    pub fn with_claims(claims: Claims) -> Self {
-        Self {
-            claims,
-            ..Self::default()
-        }
-    }
-
-    /// Who claims the booking.
-    pub fn claims(&self) -> &Claims {
-        &self.claims
-    }
-
-    /// Who claimed it before this batch.
-    pub fn claims_before(&self) -> &Claims {
-        self.loaded_claims.as_ref().unwrap_or(&self.claims)
-    }
-
-    /// The claims that this batch added, or of which it found an earlier event.
-    pub fn changed_claims(&self) -> impl Iterator<Item = (&Claimant, &FirstClaim)> {
-        self.loaded_claims.iter().flat_map(|before| {
-            let claims = self.claims.iter();
-            claims.filter(|(claimant, first)| before.get(*claimant) != Some(*first))
-        })
-    }
-
-    /// Whose the booking is: as the deployment's query says, else the account of the
-    /// earliest claim.
-    pub fn owner(&self) -> Option<Owner> {
-        let first = || Some(Owner::Account(first_to_claim(&self.claims)?.clone()));
-        self.configured_owner().cloned().or_else(first)
-    }
-
     /// Whose the booking is by the deployment's own query, where there is one.
     pub fn configured_owner(&self) -> Option<&Owner> {
         self.app.as_ref()?.configured_owner.as_ref()
     }
+}
 
-    /// Takes in a claim.
-    ///
-    /// # Errors
-    /// [`TooManyClaims`]; nothing was taken in.
-    pub fn claim(&mut self, by: Claimant, first: FirstClaim) -> Result<Change, TooManyClaims> {
-        match self.claims.get(&by) {
-            Some(known) if *known <= first => return Ok(Change::Unchanged),
-            None if self.is_full_for(&by.account) => return Err(TooManyClaims),
-            Some(_) | None => {}
+/// A claim as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredClaim {
+    /// The first event.
+    pub first: FirstClaim,
+    /// Whether it is active: see [`crate::by_claim`].
+    pub is_active: bool,
+}
+
+/// The account and the booking of a claim.
+pub type ClaimKey = (AccountId, BookingId);
+
+/// The claims of one object, each by its first event, also those that were taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectClaims {
+    stored: BTreeMap<ClaimKey, StoredClaim>,
+    merged: BTreeMap<ClaimKey, FirstClaim>,
+}
+
+impl ObjectClaims {
+    /// The claims that are kept of an object.
+    pub fn new(stored: BTreeMap<ClaimKey, StoredClaim>) -> Self {
+        let merged = stored.iter();
+        let merged = merged.map(|(key, claim)| (key.clone(), claim.first.clone()));
+        Self {
+            merged: merged.collect(),
+            stored,
         }
-        self.loaded_claims
-            .get_or_insert_with(|| self.claims.clone());
-        self.claims.insert(by, first);
-        Ok(Change::Changed)
     }
 
-    fn is_full_for(&self, account: &AccountId) -> bool {
-        let of_account = self.claims.keys().filter(|one| one.account == *account);
-        of_account.count() >= MAX_CLAIMS
+    /// Takes in that an event claims.
+    pub fn merge(&mut self, key: ClaimKey, first: FirstClaim) -> Change {
+        match self.merged.get(&key) {
+            Some(known) if *known <= first => Change::Unchanged,
+            Some(_) | None => {
+                self.merged.insert(key, first);
+                Change::Changed
+            }
+        }
+    }
+
+    /// The first event of a claim.
+    pub fn first(&self, key: &ClaimKey) -> Option<&FirstClaim> {
+        self.merged.get(key)
+    }
+
+    /// Whether the claim was active before; `None` where it is new.
+    pub fn was_active(&self, key: &ClaimKey) -> Option<bool> {
+        self.stored.get(key).map(|claim| claim.is_active)
+    }
+
+    /// The claims that have to be kept otherwise than they are, of which those in `active`
+    /// are active.
+    pub fn changed(&self, active: &BTreeSet<ClaimKey>) -> Vec<(&ClaimKey, StoredClaim)> {
+        let claims = self.merged.iter().map(|(key, first)| {
+            let claim = StoredClaim {
+                first: first.clone(),
+                is_active: active.contains(key),
+            };
+            (key, claim)
+        });
+        claims
+            .filter(|(key, claim)| self.stored.get(*key) != Some(claim))
+            .collect()
     }
 }

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::DateTime;
 
 use crate::{
-    ids::{BookingId, InvoiceId},
+    by_claim::Resolved,
+    ids::{BookingId, InvoiceId, ObjectId},
     invoice::{Invoice, Status},
     main_app::{AppChanges, Pending, Target},
     merge::{EventOrder, value},
     money,
-    ownership::{ClaimStatus, Owners},
+    ownership::{ClaimStatus, Claimed, Owners},
     rows::{InvoiceRow, RowStatus, StoredProjection, WaitingFor},
     working_set::{StoredInvoice, WorkingSet},
 };
@@ -31,57 +32,79 @@ pub struct InvoiceProjection {
 pub struct Projection<'a> {
     /// Whose each booking is.
     pub owners: Owners,
+    /// The claim that has each booking.
+    pub holders: BTreeMap<BookingId, Claimed>,
     /// Each invoice of which an event was taken.
     pub invoices: BTreeMap<&'a InvoiceId, InvoiceProjection>,
 }
 
-/// What sessions say of an invoice.
+/// What others say of an invoice: sessions, and the other objects of its booking.
 #[derive(Clone, Copy, Debug, Default)]
 struct Link {
     /// The booking that they give it.
     booking: Option<BookingId>,
     /// Whether one of them may give it a booking later.
     is_undecided: bool,
+    /// Whether the booking that it names itself has too many objects before it.
+    is_crowded_out: bool,
 }
 
 impl WorkingSet {
     /// Projects each invoice.
     pub fn project(&self) -> Projection<'_> {
         let owners = self.owners();
-        let linked = self.linked_bookings(&owners);
+        let crowded_out = self.crowded_out(&owners);
+        let linked = self.linked_bookings(&owners, &crowded_out);
         let undecided = self.undecided_links(&owners);
         let mut invoices = BTreeMap::new();
         for (id, known) in self.invoices.iter() {
+            let object = ObjectId::Invoice(id.clone());
+            let own = known.by_claim.resolve(&owners);
             let link = Link {
                 booking: linked.get(id).map(|(_, booking)| *booking),
                 is_undecided: undecided.contains(id),
+                is_crowded_out: own
+                    .booking
+                    .is_some_and(|booking| crowded_out.contains(&(object, booking))),
             };
-            if let Some(projection) = self.project_invoice(known, link, &owners) {
+            if let Some(projection) = self.project_invoice(known, own, link, &owners) {
                 invoices.insert(id, projection);
             }
         }
-        Projection { owners, invoices }
+        let holders = self.holders();
+        Projection {
+            owners,
+            holders,
+            invoices,
+        }
     }
 
     /// The invoices that a session names whose own claim nobody can decide yet.
     fn undecided_links(&self, owners: &Owners) -> BTreeSet<&InvoiceId> {
         let sessions = self.checkout_sessions.iter();
-        sessions
+        let undecided = sessions.filter(|(_, session)| session.by_claim.is_undecided(owners));
+        undecided
             .flat_map(|(_, session)| session.by_claim.parts())
-            .filter(|(claim, _)| claim.status(owners) == ClaimStatus::Undecided)
             .filter_map(|(_, part)| value(&part.invoice))
             .collect()
     }
 
     /// The bookings that sessions give to invoices; of several sessions the first one
     /// that names the invoice counts.
-    fn linked_bookings(&self, owners: &Owners) -> BTreeMap<InvoiceId, (EventOrder, BookingId)> {
+    fn linked_bookings(
+        &self,
+        owners: &Owners,
+        crowded_out: &BTreeSet<(ObjectId, BookingId)>,
+    ) -> BTreeMap<InvoiceId, (EventOrder, BookingId)> {
         let mut links: BTreeMap<InvoiceId, (EventOrder, BookingId)> = BTreeMap::new();
-        for (_, session) in self.checkout_sessions.iter() {
+        for (id, session) in self.checkout_sessions.iter() {
             let resolved = session.by_claim.resolve(owners);
             let (Some(state), Some(booking)) = (resolved.state, resolved.booking) else {
                 continue;
             };
+            if crowded_out.contains(&(ObjectId::CheckoutSession(id.clone()), booking)) {
+                continue;
+            }
             if let Some(link) = state.invoice
                 && links
                     .get(&link.value)
@@ -96,23 +119,34 @@ impl WorkingSet {
     fn project_invoice(
         &self,
         known: &StoredInvoice,
+        own: Resolved<Invoice>,
         link: Link,
         owners: &Owners,
     ) -> Option<InvoiceProjection> {
         let (latest_claim, latest) = known.by_claim.latest()?;
         let accepted = known.by_claim.latest_accepted(owners);
         let account = accepted.map_or(&latest_claim.account, |(claim, _)| &claim.account);
-        let resolved = known.by_claim.resolve(owners);
-        let booking = resolved.booking.or(link.booking);
-        let least_certain = match resolved.least_certain {
-            ClaimStatus::Accepted if link.is_undecided => ClaimStatus::Undecided,
-            status => status,
+        let booking = own
+            .booking
+            .filter(|_| !link.is_crowded_out)
+            .or(link.booking);
+        let why_none = if link.is_crowded_out {
+            WaitingFor::Turn
+        } else if known.by_claim.names_too_many() {
+            WaitingFor::OneBooking
+        } else {
+            match own.least_certain {
+                ClaimStatus::Refused => WaitingFor::Claim,
+                ClaimStatus::Undecided => WaitingFor::Owner,
+                ClaimStatus::Accepted if link.is_undecided => WaitingFor::Owner,
+                ClaimStatus::Accepted => WaitingFor::Booking,
+            }
         };
-        let is_accepted = resolved.state.is_some();
-        let invoice = resolved.state.unwrap_or_else(|| latest.clone());
+        let is_accepted = own.state.is_some();
+        let invoice = own.state.unwrap_or_else(|| latest.clone());
         let waiting = match is_accepted {
-            true => self.waiting_for(&invoice, booking, least_certain),
-            false if least_certain == ClaimStatus::Refused => Some(WaitingFor::Claim),
+            true => self.waiting_for(&invoice, booking, why_none),
+            false if own.least_certain == ClaimStatus::Refused => Some(WaitingFor::Claim),
             false => Some(WaitingFor::Owner),
         };
         let stored = StoredProjection {
@@ -130,16 +164,12 @@ impl WorkingSet {
         &self,
         invoice: &Invoice,
         booking: Option<BookingId>,
-        least_certain: ClaimStatus,
+        why_none: WaitingFor,
     ) -> Option<WaitingFor> {
         // A void or deleted invoice is nobody's, and waits for nothing.
         precedence(invoice.status.value)?;
         let Some(booking) = booking else {
-            return Some(match least_certain {
-                ClaimStatus::Refused => WaitingFor::Claim,
-                ClaimStatus::Undecided => WaitingFor::Owner,
-                ClaimStatus::Accepted => WaitingFor::Booking,
-            });
+            return Some(why_none);
         };
         let app = self.bookings.get(&booking);
         let app = app.and_then(|known| known.app.as_ref());
@@ -203,8 +233,9 @@ impl WorkingSet {
 }
 
 impl Projection<'_> {
-    /// The current invoice of each booking: paid, then open, then draft; then the
-    /// newest; then the greatest id. Void and deleted ones are nobody's.
+    /// The current invoice of each booking: paid, then open, then draft; one with a total
+    /// above zero, since a credit does not displace the payment; then the newest; then the
+    /// greatest id. Void and deleted ones are nobody's.
     pub fn current_invoices(&self) -> BTreeMap<BookingId, (&InvoiceId, &InvoiceProjection)> {
         let mut best = BTreeMap::new();
         for (id, projection) in &self.invoices {
@@ -216,14 +247,17 @@ impl Projection<'_> {
             ) else {
                 continue;
             };
-            let key = (precedence, value(&projection.invoice.created).copied(), *id);
+            let invoice = &projection.invoice;
+            let is_to_pay = value(&invoice.total).is_some_and(|total| *total > 0);
+            let created = value(&invoice.created).copied();
+            let key = (precedence, is_to_pay, created, *id);
             let entry = best.entry(booking).or_insert((key, projection));
             if key > entry.0 {
                 *entry = (key, projection);
             }
         }
         best.into_iter()
-            .map(|(booking, ((_, _, id), projection))| (booking, (id, projection)))
+            .map(|(booking, ((_, _, _, id), projection))| (booking, (id, projection)))
             .collect()
     }
 }

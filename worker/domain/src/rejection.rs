@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ids::BookingId;
+use crate::ids::{AccountId, BookingId, ObjectId};
 
 /// A permanent reason: the event goes to the dead letters, and trying again
 /// without a change of data or code would end the same.
@@ -58,17 +58,37 @@ pub enum Rejection {
     BookingClaimedByOtherAccount {
         /// The booking.
         booking: BookingId,
-    },
-    /// The account names the booking in more objects than it may.
-    TooManyClaims {
-        /// The booking.
-        booking: BookingId,
+        /// Who has it, where that is known.
+        holder: Option<Holder>,
     },
     /// Postgres refused the event's values.
     RefusedByDatabase {
         /// The rule in words.
         rule: &'static str,
     },
+}
+
+/// Who has a booking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The account; blank for the platform.
+    pub account: AccountId,
+    /// The object by which the account first named the booking; `None` where it named none,
+    /// and the deployment's query says that the booking is its.
+    pub object: Option<ObjectId>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.account.as_str() {
+            "" => f.write_str("the platform")?,
+            account => write!(f, "the account {account}")?,
+        }
+        match &self.object {
+            Some(object) => write!(f, ", which named it first in {}", object.as_str()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The code of [`Rejection::BookingClaimedByOtherAccount`], and why the invoice of
@@ -90,7 +110,6 @@ impl Rejection {
             Self::MissingAccount => "missing_account",
             Self::AccountMismatch => "account_mismatch",
             Self::BookingClaimedByOtherAccount { .. } => CLAIMED_BY_OTHER_ACCOUNT,
-            Self::TooManyClaims { .. } => "too_many_claims",
             Self::RefusedByDatabase { .. } => "refused_by_database",
         }
     }
@@ -134,15 +153,10 @@ impl fmt::Display for Rejection {
             Self::AccountMismatch => {
                 write!(f, "The object is of another account than the event.")
             }
-            Self::BookingClaimedByOtherAccount { booking } => {
-                write!(f, "Booking {booking} belongs to another account.")
-            }
-            Self::TooManyClaims { booking } => {
-                write!(
-                    f,
-                    "The account names booking {booking} in too many objects."
-                )
-            }
+            Self::BookingClaimedByOtherAccount { booking, holder } => match holder {
+                None => write!(f, "Booking {booking} belongs to another account."),
+                Some(holder) => write!(f, "Booking {booking} belongs to {holder}."),
+            },
             Self::RefusedByDatabase { rule } => {
                 write!(f, "Postgres refused a value of the event: {rule}.")
             }

@@ -25,6 +25,10 @@ text_enum! {
         Claim = "booking_claimed_by_other_account",
         /// No event gave a total and a currency.
         Amount = "amount_unknown",
+        /// Its metadata named more bookings than an object may: it names none.
+        OneBooking = "too_many_bookings",
+        /// More objects name the booking than may, and it is not among the first.
+        Turn = "too_many_objects",
     }
 }
 

@@ -21,9 +21,10 @@ use crate::{
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
     invoice::Invoice,
     main_app::{AppBooking, Pending, Target},
-    merge::{Change, value},
-    ownership::{Booking, Claimant, FirstClaim, Owner, Owners},
-    rejection::Rejection,
+    merge::{Change, Merge, value},
+    ownership::{
+        Booking, ClaimKey, Claimant, Claimed, FirstClaim, MAX_OBJECTS, ObjectClaims, Owner, Owners,
+    },
     rows::StoredProjection,
 };
 
@@ -65,6 +66,13 @@ pub struct Missing {
     pub accounts: Vec<AccountId>,
     /// Bookings.
     pub bookings: Vec<BookingId>,
+    /// Objects whose claims are wanted.
+    pub claims: Vec<ObjectId>,
+    /// Bookings, each with an account that names it by objects.
+    pub claimants: Vec<(BookingId, AccountId)>,
+    /// The objects in hand: the claims on a booking are asked for without theirs, which the
+    /// working set has.
+    pub in_hand: Vec<ObjectId>,
 }
 
 impl Missing {
@@ -74,11 +82,16 @@ impl Missing {
             checkout_sessions,
             accounts,
             bookings,
+            claims,
+            claimants,
+            in_hand: _,
         } = self;
         invoices.is_empty()
             && checkout_sessions.is_empty()
             && accounts.is_empty()
             && bookings.is_empty()
+            && claims.is_empty()
+            && claimants.is_empty()
     }
 }
 
@@ -93,6 +106,11 @@ pub struct Loaded {
     pub accounts: BTreeMap<AccountId, Account>,
     /// The bookings asked for.
     pub bookings: BTreeMap<BookingId, Booking>,
+    /// The claims of the objects asked for.
+    pub claims: BTreeMap<ObjectId, ObjectClaims>,
+    /// The first active claims of each booking and account asked for,
+    /// [`MAX_OBJECTS`](crate::ownership::MAX_OBJECTS) at most.
+    pub claimants: BTreeMap<(BookingId, AccountId), Vec<Claimed>>,
     /// Those of the accounts and bookings asked for whose row is pending.
     pub pending: BTreeMap<Target, Pending>,
 }
@@ -212,6 +230,11 @@ pub struct WorkingSet {
     pub accounts: Objects<AccountId, Account>,
     /// Bookings.
     pub bookings: Objects<BookingId, Booking>,
+    /// The claims of the objects in hand: those of which an event came.
+    pub claims: Objects<ObjectId, ObjectClaims>,
+    claimants: Objects<(BookingId, AccountId), Vec<Claimed>>,
+    /// Whose each booking was before the first event was merged.
+    owners_before: Option<Owners>,
     pending: BTreeMap<Target, Pending>,
     recheck: Recheck,
     has_owner_query: bool,
@@ -238,26 +261,23 @@ impl WorkingSet {
             }
         }
         for event in events {
-            let booking = match &event.data {
-                EventData::Invoice(data) => {
-                    set.invoices.want(&data.id);
-                    &data.booking
-                }
+            match &event.data {
+                EventData::Invoice(data) => set.invoices.want(&data.id),
                 EventData::CheckoutSession(data) => {
                     set.checkout_sessions.want(&data.id);
                     if let Some(invoice) = value(&data.session.invoice) {
                         set.invoices.want(invoice);
                     }
-                    &data.booking
                 }
-                EventData::Account(data) => {
-                    set.accounts.want(&data.id);
-                    &None
+                EventData::Account(data) => set.accounts.want(&data.id),
+                EventData::Ignored(_) => {}
+            }
+            if let Some((object, claim)) = event.claim() {
+                set.claims.want(&object);
+                if let Some(booking) = claim.booking {
+                    set.bookings.want(&booking);
+                    set.claimants.want(&(booking, claim.account));
                 }
-                EventData::Ignored(_) => &None,
-            };
-            if let Some(booking) = booking {
-                set.bookings.want(booking);
             }
         }
         set
@@ -306,6 +326,9 @@ impl WorkingSet {
                 checkout_sessions: self.checkout_sessions.missing(),
                 accounts: self.accounts.missing(),
                 bookings: self.bookings.missing(),
+                claims: self.claims.missing(),
+                claimants: self.claimants.missing(),
+                in_hand: self.claims.wanted.iter().cloned().collect(),
             };
             if missing.is_empty() {
                 return Ok(());
@@ -315,6 +338,8 @@ impl WorkingSet {
                 checkout_sessions,
                 accounts,
                 bookings,
+                claims,
+                claimants,
                 pending,
             } = source.load(&missing).await?;
             self.invoices.insert(missing.invoices, invoices);
@@ -322,52 +347,52 @@ impl WorkingSet {
                 .insert(missing.checkout_sessions, checkout_sessions);
             self.accounts.insert(missing.accounts, accounts);
             self.bookings.insert(missing.bookings, bookings);
+            self.claims.insert(missing.claims, claims);
+            self.claimants.insert(missing.claimants, claimants);
             self.pending.extend(pending);
         }
     }
 
     fn want_referenced(&mut self) {
-        let Self {
-            invoices,
-            checkout_sessions,
-            bookings,
-            has_owner_query,
-            ..
-        } = self;
-        for (_, invoice) in invoices.iter() {
-            for booking in invoice.by_claim.bookings() {
-                bookings.want(&booking);
+        for (_, invoice) in self.invoices.iter() {
+            for (_, booking) in invoice.by_claim.active() {
+                self.bookings.want(&booking);
             }
         }
-        for (_, session) in checkout_sessions.iter() {
-            for booking in session.by_claim.bookings() {
-                bookings.want(&booking);
+        for (_, session) in self.checkout_sessions.iter() {
+            // One that expired can turn out to be paid, and claims its booking again.
+            for booking in session.by_claim.named_last() {
+                self.bookings.want(&booking);
             }
             let linked = session.by_claim.parts();
             for invoice in linked.filter_map(|(_, part)| value(&part.invoice)) {
-                invoices.want(invoice);
+                self.invoices.want(invoice);
             }
         }
-        for (_, booking) in bookings.iter() {
+        let owners = self.owners();
+        for (id, booking) in self.bookings.iter() {
             // The row that the main app reads may show an invoice of another claim.
             if let Some(row) = booking.app.as_ref().and_then(|app| app.row.as_ref()) {
-                invoices.want(&row.stripe_invoice_id);
+                self.invoices.want(&row.stripe_invoice_id);
             }
             // Its claims do not say whose it is.
-            if booking.app.is_none() && *has_owner_query {
+            if booking.app.is_none() && self.has_owner_query {
                 continue;
             }
-            let owner = booking.owner();
-            let is_owners = |claimant: &&Claimant| match &owner {
-                Some(Owner::Account(account)) => claimant.account == *account,
-                Some(Owner::Unknown) | None => true,
-            };
-            // Objects of other accounts are not shown, whatever they hold. An owner
-            // that changes was loaded as the owner before.
-            for claimant in booking.claims().keys().filter(is_owners) {
-                match &claimant.object {
-                    ObjectId::Invoice(id) => invoices.want(id),
-                    ObjectId::CheckoutSession(id) => checkout_sessions.want(id),
+            // Objects of other accounts are not shown, whatever they hold. An owner that
+            // changes was loaded as the owner before.
+            if let Some(Owner::Account(account)) = owners.get(id) {
+                self.claimants.want(&(*id, account.clone()));
+            }
+        }
+        for ((id, account), claimants) in self.claimants.iter() {
+            if !matches!(owners.get(id), Some(Owner::Account(owner)) if owner == account) {
+                continue;
+            }
+            for claimed in claimants {
+                match &claimed.by.object {
+                    ObjectId::Invoice(id) => self.invoices.want(id),
+                    ObjectId::CheckoutSession(id) => self.checkout_sessions.want(id),
                 }
             }
         }
@@ -403,22 +428,11 @@ impl WorkingSet {
     }
 
     /// Takes in what an event says. What it touches must have been loaded.
-    ///
-    /// # Errors
-    /// [`Rejection::TooManyClaims`]; nothing was taken in.
-    pub fn merge(&mut self, event: &Event) -> Result<Change, Rejection> {
-        let claim = event.claim();
-        let mut claimed = Change::Unchanged;
-        if let Some((object, claim)) = &claim
-            && let Some(booking) = claim.booking
-        {
-            let claimant = Claimant {
-                account: claim.account.clone(),
-                object: object.clone(),
-            };
-            claimed = self.merge_claim(booking, claimant, event)?;
+    pub fn merge(&mut self, event: &Event) -> Change {
+        if self.owners_before.is_none() {
+            self.owners_before = Some(self.owners());
         }
-        let change = match (&event.data, claim) {
+        let change = match (&event.data, event.claim()) {
             (EventData::Invoice(data), Some((_, claim))) => {
                 let part = data.invoice.clone();
                 let merge = |known: &mut StoredInvoice| known.by_claim.merge(claim, part);
@@ -436,29 +450,81 @@ impl WorkingSet {
                 Change::Unchanged
             }
         };
-        Ok(claimed.or(change))
+        change.or(self.merge_claim(event))
     }
 
-    fn merge_claim(
-        &mut self,
-        id: BookingId,
-        claimant: Claimant,
-        event: &Event,
-    ) -> Result<Change, Rejection> {
+    fn merge_claim(&mut self, event: &Event) -> Change {
+        let Some((object, claim)) = event.claim() else {
+            return Change::Unchanged;
+        };
+        let Some(booking) = claim.booking.filter(|_| !self.names_too_many(&object)) else {
+            return Change::Unchanged;
+        };
         let first = FirstClaim {
             created: event.header.created,
             event_id: event.header.id.clone(),
         };
-        let mut is_full = false;
-        let change = self.bookings.merge(&id, |booking| {
-            let change = booking.claim(claimant, first);
-            is_full = change.is_err();
-            change.unwrap_or(Change::Unchanged)
-        });
-        match is_full {
-            true => Err(Rejection::TooManyClaims { booking: id }),
-            false => Ok(change),
+        self.claims.merge(&object, |claims| {
+            claims.merge((claim.account, booking), first)
+        })
+    }
+
+    /// Whether the object named so many bookings that it names none.
+    pub fn names_too_many(&self, object: &ObjectId) -> bool {
+        match object {
+            ObjectId::Invoice(id) => {
+                let invoice = self.invoices.get(id);
+                invoice.is_some_and(|known| known.by_claim.names_too_many())
+            }
+            ObjectId::CheckoutSession(id) => {
+                let session = self.checkout_sessions.get(id);
+                session.is_some_and(|known| known.by_claim.names_too_many())
+            }
         }
+    }
+
+    /// The active claims of an object.
+    pub fn active(&self, object: &ObjectId) -> BTreeSet<ClaimKey> {
+        fn keys<T: Merge + Clone>(by_claim: &ByClaim<T>) -> BTreeSet<ClaimKey> {
+            let active = by_claim.active().into_iter();
+            active
+                .map(|(claim, booking)| (claim.account.clone(), booking))
+                .collect()
+        }
+        match object {
+            ObjectId::Invoice(id) => {
+                let invoice = self.invoices.get(id);
+                invoice
+                    .map(|known| keys(&known.by_claim))
+                    .unwrap_or_default()
+            }
+            ObjectId::CheckoutSession(id) => {
+                let session = self.checkout_sessions.get(id);
+                session
+                    .map(|known| keys(&known.by_claim))
+                    .unwrap_or_default()
+            }
+        }
+    }
+
+    /// The active claims of the objects in hand, by booking.
+    fn active_in_hand(&self) -> BTreeMap<BookingId, Vec<Claimed>> {
+        let mut active: BTreeMap<BookingId, Vec<Claimed>> = BTreeMap::new();
+        for (object, claims) in self.claims.iter() {
+            for key in self.active(object) {
+                let Some(first) = claims.first(&key).cloned() else {
+                    continue;
+                };
+                let (account, booking) = key;
+                let object = object.clone();
+                let by = Claimant { account, object };
+                active
+                    .entry(booking)
+                    .or_default()
+                    .push(Claimed { first, by });
+            }
+        }
+        active
     }
 
     /// Takes in what the API said of a tied account; see [`Account::resolve_tie`].
@@ -472,11 +538,90 @@ impl WorkingSet {
         self.accounts.merge(id, resolve)
     }
 
-    /// Whose each booking is.
+    /// The claim that has each booking: the earliest one that is active. Where the
+    /// deployment's own query decides, the earliest of the account that it names.
+    pub fn holders(&self) -> BTreeMap<BookingId, Claimed> {
+        let mut in_hand = self.active_in_hand();
+        let mut holders = BTreeMap::new();
+        for (id, booking) in self.bookings.iter() {
+            let mut claims = in_hand.remove(id).unwrap_or_default();
+            claims.extend(booking.first_elsewhere.clone());
+            if let Some(Owner::Account(account)) = booking.configured_owner() {
+                let elsewhere = self.claimants.get(&(*id, account.clone()));
+                claims.extend(elsewhere.into_iter().flatten().cloned());
+                claims.retain(|claim| claim.by.account == *account);
+            }
+            if let Some(first) = claims.into_iter().min() {
+                holders.insert(*id, first);
+            }
+        }
+        holders
+    }
+
+    /// Whose each booking is: as the deployment's own query says, else the account of the
+    /// earliest claim.
     pub fn owners(&self) -> Owners {
-        let bookings = self.bookings.iter();
-        bookings
-            .filter_map(|(id, booking)| Some((*id, booking.owner()?)))
-            .collect()
+        let mut in_hand = self.active_in_hand();
+        let mut owners = Owners::new();
+        for (id, booking) in self.bookings.iter() {
+            let claims = in_hand.remove(id).unwrap_or_default();
+            let first = claims.iter().chain(&booking.first_elsewhere).min();
+            let first = || first.map(|claim| Owner::Account(claim.by.account.clone()));
+            if let Some(owner) = booking.configured_owner().cloned().or_else(first) {
+                owners.insert(*id, owner);
+            }
+        }
+        owners
+    }
+
+    /// Whose each booking was before the first event was merged.
+    pub fn owners_before(&self) -> Owners {
+        let before = self.owners_before.clone();
+        before.unwrap_or_else(|| self.owners())
+    }
+
+    /// The objects by which the owner of a booking names it and which do not count, because
+    /// [`MAX_OBJECTS`] others came before them.
+    pub fn crowded_out(&self, owners: &Owners) -> BTreeSet<(ObjectId, BookingId)> {
+        let mut in_hand = self.active_in_hand();
+        let mut crowded_out = BTreeSet::new();
+        for ((id, account), elsewhere) in self.claimants.iter() {
+            if !matches!(owners.get(id), Some(Owner::Account(owner)) if owner == account) {
+                continue;
+            }
+            let mut claims = in_hand.remove(id).unwrap_or_default();
+            claims.retain(|claim| claim.by.account == *account);
+            if claims.len() + elsewhere.len() < MAX_OBJECTS {
+                continue;
+            }
+            claims.extend(elsewhere.iter().cloned());
+            claims.sort();
+            let counted: BTreeSet<&ObjectId> = claims
+                .iter()
+                .take(MAX_OBJECTS)
+                .map(|one| &one.by.object)
+                .collect();
+            let objects = self.objects_that_name(*id, account);
+            let out = objects.filter(|object| !counted.contains(object));
+            crowded_out.extend(out.map(|object| (object, *id)));
+        }
+        crowded_out
+    }
+
+    /// The loaded objects by which the account names the booking.
+    fn objects_that_name<'a>(
+        &'a self,
+        booking: BookingId,
+        account: &'a AccountId,
+    ) -> impl Iterator<Item = ObjectId> + 'a {
+        let invoices = self
+            .invoices
+            .iter()
+            .map(|(id, _)| ObjectId::Invoice(id.clone()));
+        let sessions = self.checkout_sessions.iter();
+        let sessions = sessions.map(|(id, _)| ObjectId::CheckoutSession(id.clone()));
+        invoices
+            .chain(sessions)
+            .filter(move |object| self.active(object).contains(&(account.clone(), booking)))
     }
 }

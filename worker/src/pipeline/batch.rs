@@ -4,6 +4,7 @@
 use futures_util::{Stream, StreamExt};
 use lapin::message::Delivery as Message;
 use tokio::{sync::mpsc, task::AbortHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::delivery::{Crashed, Decoder, Delivery};
 
@@ -12,10 +13,6 @@ use crate::pipeline::delivery::{Crashed, Decoder, Delivery};
 pub const MAX_BATCH: usize = 500;
 /// The bytes after which a batch takes no more: at 6 KB an event it is full long before.
 const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
-/// The most deliveries that are decoded and wait: two batches of them. What the broker may
-/// send beyond these and the batch at work stays as it came.
-const READ_AHEAD: usize = 1_000;
-
 /// Deliveries that are applied together.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -28,10 +25,12 @@ pub struct Batch {
 /// A delivery, or the message whose decoding panicked.
 type Decoded = Result<Delivery, Crashed>;
 
-/// Decodes deliveries until it is dropped.
+/// Decodes deliveries until it is dropped. As many wait decoded as the broker sends without
+/// an ack, which the consumer bounds.
 #[derive(Debug)]
 pub struct BatchReader {
-    decoded: mpsc::Receiver<lapin::Result<Decoded>>,
+    decoded: mpsc::UnboundedReceiver<lapin::Result<Decoded>>,
+    ended: CancellationToken,
     task: AbortHandle,
 }
 
@@ -47,9 +46,24 @@ impl BatchReader {
         messages: impl Stream<Item = lapin::Result<Message>> + Unpin + Send + 'static,
         decoder: Decoder,
     ) -> Self {
-        let (sender, decoded) = mpsc::channel(READ_AHEAD);
-        let task = tokio::spawn(decode_all(messages, decoder, sender)).abort_handle();
-        Self { decoded, task }
+        let (sender, decoded) = mpsc::unbounded_channel();
+        let ended = CancellationToken::new();
+        let at_end = ended.clone().drop_guard();
+        let task = tokio::spawn(async move {
+            decode_all(messages, decoder, sender).await;
+            drop(at_end);
+        });
+        Self {
+            decoded,
+            ended,
+            task: task.abort_handle(),
+        }
+    }
+
+    /// Waits until no further delivery can come: the broker has cancelled the consumer, or the
+    /// connection is lost. No ack of what came before reaches it then.
+    pub fn ended(&self) -> impl Future<Output = ()> + use<> {
+        self.ended.clone().cancelled_owned()
     }
 
     /// The next batch, of the deliveries that are there by now; `None` at the queue's end.
@@ -60,7 +74,7 @@ impl BatchReader {
 }
 
 async fn next_batch(
-    decoded: &mut mpsc::Receiver<lapin::Result<Decoded>>,
+    decoded: &mut mpsc::UnboundedReceiver<lapin::Result<Decoded>>,
 ) -> Option<lapin::Result<Batch>> {
     let (mut batch, mut bytes) = (Batch::default(), 0);
     let mut next = Some(decoded.recv().await?);
@@ -83,13 +97,16 @@ async fn next_batch(
 async fn decode_all(
     mut messages: impl Stream<Item = lapin::Result<Message>> + Unpin,
     decoder: Decoder,
-    sender: mpsc::Sender<lapin::Result<Decoded>>,
+    sender: mpsc::UnboundedSender<lapin::Result<Decoded>>,
 ) {
     while let Some(message) = messages.next().await {
         let decoded = message.map(|message| decoder.delivery(message));
-        if sender.send(decoded).await.is_err() {
+        let is_lost = decoded.is_err();
+        if sender.send(decoded).is_err() || is_lost {
             return;
         }
+        // A thousand messages can be there at once, and others have work to do as well.
+        tokio::task::consume_budget().await;
     }
 }
 

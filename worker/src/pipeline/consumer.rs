@@ -81,7 +81,12 @@ impl Consumer {
         stop: &CancellationToken,
     ) -> Result<(), SessionError> {
         let started = Instant::now();
-        let Ok(dispositions) = self.executor.execute(&batch.deliveries, stop).await else {
+        let executed = tokio::select! {
+            executed = self.executor.execute(&batch.deliveries, stop) => executed,
+            // Whatever the batch waits for: its deliveries come again by another session.
+            () = unacked.reader.ended() => return Err(SessionError::Ended),
+        };
+        let Ok(dispositions) = executed else {
             return Ok(());
         };
         self.metrics

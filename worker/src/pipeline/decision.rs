@@ -3,8 +3,7 @@
 use domain::{
     merge::Change,
     outcome::{Decision, decide},
-    ownership::Owners,
-    rejection::Rejection,
+    projection::Projection,
     working_set::WorkingSet,
 };
 
@@ -22,7 +21,7 @@ pub(super) struct Decided<'a> {
 }
 
 /// What merging an event changed; `None` where there was nothing to merge.
-pub(super) type Merged = Option<Result<Change, Rejection>>;
+pub(super) type Merged = Option<Change>;
 
 /// Merges the events that are admitted into the working set, in their order.
 pub(super) fn merge_all(set: &mut WorkingSet, admitted: &[Admitted<'_>]) -> Vec<Merged> {
@@ -32,9 +31,10 @@ pub(super) fn merge_all(set: &mut WorkingSet, admitted: &[Admitted<'_>]) -> Vec<
 
 /// Decides each delivery, in their order.
 pub(super) fn decide_all<'a>(
+    set: &WorkingSet,
+    projection: &Projection<'_>,
     admitted: &[Admitted<'a>],
     merged: Vec<Merged>,
-    owners: &Owners,
 ) -> Vec<Decided<'a>> {
     let decide_one = |(one, merged): (&Admitted<'a>, Merged)| Decided {
         delivery: one.delivery,
@@ -43,8 +43,8 @@ pub(super) fn decide_all<'a>(
             (Admission::Duplicate, _) => Decision::Duplicate,
             (_, Err(rejected)) => Decision::Dead(rejected.rejection.clone()),
             (admission, Ok(event)) => {
-                let merged = merged.unwrap_or(Ok(Change::Unchanged));
-                decide(event, merged, owners, admission.is_retry())
+                let change = merged.unwrap_or(Change::Unchanged);
+                decide(set, projection, event, change, admission.is_retry())
             }
         },
     };

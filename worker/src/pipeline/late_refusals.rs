@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use domain::{ids::BookingId, reclassify::OutcomeChange, rejection::Rejection};
+use domain::{ids::BookingId, reclassify::Reclassified, rejection::Rejection};
 use store::{
     Error, WriteTx, archive,
     dead_letter::{self, Deaths, NewDeadLetter},
@@ -15,6 +15,15 @@ use tracing::warn;
 
 use crate::dead_letters::death;
 
+/// What decided claims mean for earlier events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LateChanges {
+    /// The claims.
+    pub reclassified: Reclassified,
+    /// Why each booking's other claims are refused.
+    pub why: BTreeMap<BookingId, Rejection>,
+}
+
 /// The most bodies that are in memory at once.
 const MAX_BODIES: usize = 100;
 
@@ -22,10 +31,10 @@ const MAX_BODIES: usize = 100;
 /// events were refused.
 pub(super) async fn write(
     tx: &WriteTx<'_>,
-    changes: &[OutcomeChange<'_>],
+    changes: &LateChanges,
     now: DateTime<Utc>,
 ) -> Result<usize, Error> {
-    if changes.is_empty() {
+    if changes.reclassified.is_empty() {
         return Ok(0);
     }
     // Rare, and large beside the batch that waits for it.
@@ -34,16 +43,16 @@ pub(super) async fn write(
 
 async fn reclassify(
     tx: &WriteTx<'_>,
-    changes: &[OutcomeChange<'_>],
+    changes: &LateChanges,
     now: DateTime<Utc>,
 ) -> Result<usize, Error> {
-    let changed = event::reclassify(tx, changes).await?;
+    let changed = event::reclassify(tx, &changes.reclassified).await?;
     let (refused, accepted): (Vec<_>, Vec<_>) =
         changed.into_iter().partition(ChangedEvent::is_dead);
     let resolved = accepted.iter().map(|event| (event.id.as_str(), None));
     dead_letter::resolve(tx, &resolved.collect::<Vec<_>>()).await?;
     for some in refused.chunks(MAX_BODIES) {
-        record(tx, some, now).await?;
+        record(tx, some, &changes.why, now).await?;
     }
     Ok(refused.len())
 }
@@ -53,14 +62,19 @@ async fn reclassify(
 async fn record(
     tx: &WriteTx<'_>,
     refused: &[ChangedEvent],
+    why: &BTreeMap<BookingId, Rejection>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let whys: BTreeMap<&str, Rejection> = refused
         .iter()
         .map(|event| {
             let booking = BookingId(event.booking);
-            let why = Rejection::BookingClaimedByOtherAccount { booking };
-            (event.id.as_str(), why)
+            let why = why.get(&booking).cloned();
+            let unknown = Rejection::BookingClaimedByOtherAccount {
+                booking,
+                holder: None,
+            };
+            (event.id.as_str(), why.unwrap_or(unknown))
         })
         .collect();
     let deaths = Deaths {

@@ -16,7 +16,7 @@ pub mod consumer;
 mod decision;
 pub mod delivery;
 pub mod executor;
-mod late_refusals;
+pub mod late_refusals;
 mod ledger_rows;
 mod main_app;
 mod postgres;

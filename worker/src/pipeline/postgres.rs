@@ -79,18 +79,19 @@ impl<'c> Storage for Postgres<'c> {
         let now = changes.now;
         // No two of these write the same row, but for the ledger's and what follows from
         // it.
-        let (_, refused_late, ..) = try_join!(
+        try_join!(
             working_set::save(lock, &changes.objects),
             async {
                 event::write(lock, &changes.ledger).await?;
                 dead_letter::resolve(lock, &changes.resolved).await?;
-                dead_letter::insert_many(lock, &changes.dead_letters).await?;
-                late_refusals::write(lock, &changes.outcome_changes, now).await
+                dead_letter::insert_many(lock, &changes.dead_letters).await
             },
             account_transition::write(lock, &changes.transitions),
             replay_item::note(lock, &changes.replay_notes),
             archive_pages(lock, changes.archive),
         )?;
+        // It reads the ledger and the claims as they are saved.
+        let refused_late = late_refusals::write(lock, &changes.late, now).await?;
         // By itself, because what the main app refuses is undone to the savepoint.
         let projected = working_set::project(lock, &changes.objects, now).await?;
         Ok(Saved {

@@ -7,7 +7,8 @@ use domain::{
     history::AccountTransition,
     ids::AccountId,
     outcome::Decision,
-    reclassify::outcome_changes,
+    projection::Projection,
+    reclassify::reclassified,
     working_set::{Recheck, WorkingSet},
 };
 use futures_util::try_join;
@@ -17,6 +18,7 @@ use crate::pipeline::{
     admission::{Admitted, admit},
     decision,
     delivery::Delivery,
+    late_refusals::LateChanges,
     ledger_rows, replay_outcomes,
     storage::{BatchChanges, Saved, Storage},
 };
@@ -66,7 +68,7 @@ pub async fn process<S: Storage>(
     // last: a lock of theirs must not keep what is loaded waiting.
     set.load(storage).await?;
     let projection = set.project();
-    let decided = decision::decide_all(&admitted, merged, &projection.owners);
+    let decided = decision::decide_all(&set, &projection, &admitted, merged);
 
     let archived = ledger_rows::to_archive(work.archive, &decided);
     let archive = store::archive_page::paginate(&archived, now);
@@ -78,7 +80,7 @@ pub async fn process<S: Storage>(
         ledger: ledger_rows::ledger_rows(&decided, &archive),
         archive: &archive,
         dead_letters: ledger_rows::dead_letters(&decided, now),
-        outcome_changes: outcome_changes(&set, &projection.owners),
+        late: late_changes(&set, &projection),
         replay_notes,
         resolved,
         now,
@@ -90,6 +92,19 @@ pub async fn process<S: Storage>(
     // Thousands of small pieces: they are freed while the storage commits.
     tokio::spawn(async move { drop(set) });
     Ok(BatchResult { decisions, saved })
+}
+
+fn late_changes(set: &WorkingSet, projection: &Projection<'_>) -> LateChanges {
+    let reclassified = reclassified(set, projection);
+    let of_objects = reclassified.objects.iter().map(|one| one.booking);
+    let of_owners = reclassified.owners.iter().map(|one| one.booking);
+    let bookings = of_objects.chain(of_owners);
+    LateChanges {
+        why: bookings
+            .map(|booking| (booking, projection.claimed_by_other(booking)))
+            .collect(),
+        reclassified,
+    }
 }
 
 fn rewritten<'a>(admitted: &[Admitted<'a>]) -> BTreeSet<&'a AccountId> {

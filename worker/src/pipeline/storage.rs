@@ -3,15 +3,13 @@
 use std::future::Future;
 
 use chrono::{DateTime, Utc};
-use domain::{
-    changes::Changes, history::AccountTransition, reclassify::OutcomeChange, working_set::Source,
-};
+use domain::{changes::Changes, history::AccountTransition, working_set::Source};
 use store::{
     archive_page::PageBuilder, dead_letter::NewDeadLetter, event::LedgerRow, replay_item::Note,
     working_set::Projected,
 };
 
-use crate::pipeline::{admission::Known, delivery::Delivery};
+use crate::pipeline::{admission::Known, delivery::Delivery, late_refusals::LateChanges};
 
 /// All that one batch changes. It is saved whole or not at all.
 #[derive(Debug)]
@@ -27,7 +25,7 @@ pub struct BatchChanges<'a> {
     /// Events that could not be applied.
     pub dead_letters: Vec<NewDeadLetter>,
     /// Outcomes of earlier events that a decided claim changes.
-    pub outcome_changes: Vec<OutcomeChange<'a>>,
+    pub late: LateChanges,
     /// What came of the items of replays.
     pub replay_notes: Vec<Note<'a>>,
     /// Dead letters whose event was applied after all, each with the replay that did it.

@@ -1,16 +1,20 @@
 //! `stripe.booking_claim`: which account says that an object is of a booking, each by its
 //! first event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Integer, Text, Timestamptz};
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz},
+};
 use diesel_async::RunQueryDsl;
 use domain::{
     changes::ChangedClaim,
     decode::moment,
-    ids::{BookingId, ObjectId},
-    ownership::{Claimant, Claims, FirstClaim},
+    ids::{AccountId, BookingId, ObjectId},
+    merge::UNKNOWN_TIME,
+    ownership::{Claimant, Claimed, FirstClaim, MAX_OBJECTS, ObjectClaims, StoredClaim},
 };
 
 use crate::{
@@ -23,13 +27,15 @@ record! {
     #[derive(diesel::Queryable)]
     struct Row in "stripe.booking_claim" {
         key {
+            object: String => Text = "object_id",
+            object_kind: String => Text = "object_kind",
             booking: i32 => Integer = "booking_id",
             account: String => Text = "account",
-            object_kind: String => Text = "object_kind",
-            object: String => Text = "object_id",
         }
         event_created: DateTime<Utc> => Timestamptz = "event_created",
         event_id: String => Text = "event_id",
+        is_undated: bool => Bool = "is_undated",
+        is_active: bool => Bool = "is_active",
     }
     on update ""
 }
@@ -37,63 +43,220 @@ record! {
 const INVOICE: &str = "invoice";
 const CHECKOUT_SESSION: &str = "session";
 
+/// How a kind of object is spelled.
+pub(crate) fn kind(object: &ObjectId) -> &'static str {
+    match object {
+        ObjectId::Invoice(_) => INVOICE,
+        ObjectId::CheckoutSession(_) => CHECKOUT_SESSION,
+    }
+}
+
+fn object(kind: &str, id: String) -> ObjectId {
+    match kind {
+        CHECKOUT_SESSION => ObjectId::CheckoutSession(id.into()),
+        _ => ObjectId::Invoice(id.into()),
+    }
+}
+
 impl Row {
     fn new(changed: &ChangedClaim<'_>) -> Self {
-        let (claimant, first) = (changed.claimant, changed.first);
-        let object_kind = match claimant.object {
-            ObjectId::Invoice(_) => INVOICE,
-            ObjectId::CheckoutSession(_) => CHECKOUT_SESSION,
-        };
+        let (account, booking) = changed.key;
+        let first = &changed.claim.first;
         Self {
-            booking: changed.booking.0,
-            account: claimant.account.to_string(),
-            object_kind: object_kind.to_owned(),
-            object: claimant.object.as_str().to_owned(),
+            booking: booking.0,
+            account: account.to_string(),
+            object_kind: kind(changed.object).to_owned(),
+            object: changed.object.as_str().to_owned(),
             event_created: moment(first.created),
             event_id: first.event_id.clone(),
+            is_undated: first.created == UNKNOWN_TIME,
+            is_active: changed.claim.is_active,
         }
-    }
-
-    fn into_claim(self) -> (Claimant, FirstClaim) {
-        let claimant = Claimant {
-            account: self.account.into(),
-            object: match self.object_kind.as_str() {
-                CHECKOUT_SESSION => ObjectId::CheckoutSession(self.object.into()),
-                _ => ObjectId::Invoice(self.object.into()),
-            },
-        };
-        let first = FirstClaim {
-            created: self.event_created.timestamp(),
-            event_id: self.event_id,
-        };
-        (claimant, first)
     }
 }
 
 filter! {
-    ByBookings { "booking_id = ANY(" bookings: i32 => Integer, } ")"
+    ByObjects { "object_id = ANY(" objects: &'a str => Text, } ")"
 }
 
-/// The claims on the bookings named.
-pub(crate) async fn load(
+/// The claims of the objects named.
+pub(crate) async fn of_objects(
     mut conn: &Connection,
-    bookings: &[i32],
-) -> Result<BTreeMap<BookingId, Claims>> {
-    if bookings.is_empty() {
+    objects: &[ObjectId],
+) -> Result<BTreeMap<ObjectId, ObjectClaims>> {
+    if objects.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let rows: Vec<Row> = Select::<Row, _>::records(ByBookings { bookings })
+    let ids: Vec<&str> = objects.iter().map(ObjectId::as_str).collect();
+    let rows: Vec<Row> = Select::<Row, _>::records(ByObjects { objects: &ids })
         .load(&mut conn)
         .await?;
-    let mut claims: BTreeMap<BookingId, Claims> = BTreeMap::new();
+    let mut claims: BTreeMap<ObjectId, BTreeMap<_, StoredClaim>> = BTreeMap::new();
     for row in rows {
-        let of_booking = claims.entry(BookingId(row.booking)).or_default();
-        of_booking.extend([row.into_claim()]);
+        let first = FirstClaim {
+            created: row.event_created.timestamp(),
+            event_id: row.event_id,
+        };
+        let is_active = row.is_active;
+        let claim = StoredClaim { first, is_active };
+        let key = (AccountId::from(row.account), BookingId(row.booking));
+        let object = object(&row.object_kind, row.object);
+        claims.entry(object).or_default().insert(key, claim);
     }
-    Ok(claims)
+    let claims = claims.into_iter();
+    Ok(claims
+        .map(|(object, claims)| (object, ObjectClaims::new(claims)))
+        .collect())
 }
 
-/// Writes claims: new ones, and those of which an earlier event came.
+/// A claim on one of the bookings asked for.
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = Integer)]
+    booking_id: i32,
+    #[diesel(sql_type = Text)]
+    account: String,
+    #[diesel(sql_type = Text)]
+    object_kind: String,
+    #[diesel(sql_type = Text)]
+    object_id: String,
+    #[diesel(sql_type = Timestamptz)]
+    event_created: DateTime<Utc>,
+    #[diesel(sql_type = Text)]
+    event_id: String,
+}
+
+impl Found {
+    fn into_claimed(self) -> Claimed {
+        Claimed {
+            first: FirstClaim {
+                created: self.event_created.timestamp(),
+                event_id: self.event_id,
+            },
+            by: Claimant {
+                account: self.account.into(),
+                object: object(&self.object_kind, self.object_id),
+            },
+        }
+    }
+}
+
+/// The claims asked for of one booking: the first ones, but for those of objects in hand.
+#[derive(Debug)]
+struct First {
+    wanted: usize,
+    found: Vec<Claimed>,
+}
+
+impl First {
+    /// Takes in the first `limit` claims. Whether more have to be asked for: so many were
+    /// of objects in hand that some may be missing.
+    fn take(&mut self, claims: Vec<Claimed>, limit: usize, in_hand: &BTreeSet<&ObjectId>) -> bool {
+        let is_full = claims.len() >= limit;
+        let elsewhere = claims.into_iter();
+        let elsewhere = elsewhere.filter(|claim| !in_hand.contains(&claim.by.object));
+        self.found = elsewhere.take(self.wanted).collect();
+        is_full && self.found.len() < self.wanted
+    }
+}
+
+const COLUMNS: &str = "c.booking_id, c.account, c.object_kind, c.object_id, c.event_created, \
+    c.event_id FROM stripe.booking_claim c";
+const IN_ORDER: &str = "ORDER BY c.is_undated, c.event_created, c.event_id LIMIT";
+
+/// The first active claim on each booking, but for those of the objects in hand.
+pub(crate) async fn first(
+    mut conn: &Connection,
+    bookings: &[BookingId],
+    in_hand: &[ObjectId],
+) -> Result<BTreeMap<BookingId, Claimed>> {
+    let in_hand: BTreeSet<&ObjectId> = in_hand.iter().collect();
+    let mut open: Vec<i32> = bookings.iter().map(|booking| booking.0).collect();
+    let (mut first, mut limit) = (BTreeMap::new(), 4);
+    while !open.is_empty() {
+        let query = format!(
+            "SELECT f.* FROM unnest($1) AS b (id) CROSS JOIN LATERAL (SELECT {COLUMNS} \
+             WHERE c.booking_id = b.id AND c.is_active {IN_ORDER} $2) AS f"
+        );
+        let rows: Vec<Found> = diesel::sql_query(query)
+            .bind::<Array<Integer>, _>(&open)
+            .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
+            .load(&mut conn)
+            .await?;
+        let mut found: BTreeMap<BookingId, Vec<Claimed>> = BTreeMap::new();
+        for row in rows {
+            let booking = BookingId(row.booking_id);
+            found.entry(booking).or_default().push(row.into_claimed());
+        }
+        open.clear();
+        for (booking, claims) in found {
+            let mut one = First {
+                wanted: 1,
+                found: Vec::new(),
+            };
+            if one.take(claims, limit, &in_hand) {
+                open.push(booking.0);
+            }
+            first.extend(one.found.pop().map(|claim| (booking, claim)));
+        }
+        limit *= 8;
+    }
+    Ok(first)
+}
+
+/// The first active claims of each account on each booking, [`MAX_OBJECTS`] at most, but for
+/// those of the objects in hand.
+pub(crate) async fn claimants(
+    mut conn: &Connection,
+    wanted: &[(BookingId, AccountId)],
+    in_hand: &[ObjectId],
+) -> Result<BTreeMap<(BookingId, AccountId), Vec<Claimed>>> {
+    let in_hand: BTreeSet<&ObjectId> = in_hand.iter().collect();
+    let mut open: Vec<(i32, &str)> = wanted
+        .iter()
+        .map(|(booking, account)| (booking.0, account.as_str()))
+        .collect();
+    let (mut claimants, mut limit) = (BTreeMap::new(), MAX_OBJECTS + 4);
+    while !open.is_empty() {
+        let query = format!(
+            "SELECT f.* FROM unnest($1, $2) AS b (id, account) \
+             CROSS JOIN LATERAL (SELECT {COLUMNS} WHERE c.booking_id = b.id \
+                AND c.account = b.account AND c.is_active {IN_ORDER} $3) AS f"
+        );
+        let (ids, accounts): (Vec<i32>, Vec<&str>) = open.iter().copied().unzip();
+        let rows: Vec<Found> = diesel::sql_query(query)
+            .bind::<Array<Integer>, _>(ids)
+            .bind::<Array<Text>, _>(accounts)
+            .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
+            .load(&mut conn)
+            .await?;
+        let mut found: BTreeMap<(BookingId, AccountId), Vec<Claimed>> = BTreeMap::new();
+        for row in rows {
+            let key = (
+                BookingId(row.booking_id),
+                AccountId::from(row.account.as_str()),
+            );
+            found.entry(key).or_default().push(row.into_claimed());
+        }
+        let mut still_open = Vec::new();
+        for (booking, account) in open {
+            let key = (BookingId(booking), AccountId::from(account));
+            let mut one = First {
+                wanted: MAX_OBJECTS,
+                found: Vec::new(),
+            };
+            if one.take(found.remove(&key).unwrap_or_default(), limit, &in_hand) {
+                still_open.push((booking, account));
+            }
+            claimants.insert(key, one.found);
+        }
+        open = still_open;
+        limit *= 8;
+    }
+    Ok(claimants)
+}
+
+/// Writes claims: new ones, and those that changed.
 pub(crate) async fn write(tx: &WriteTx<'_>, claims: &[ChangedClaim<'_>]) -> Result<()> {
     let rows: Vec<Row> = claims.iter().map(Row::new).collect();
     Upsert::rows(tx, &rows).await?;

@@ -12,7 +12,7 @@ use diesel_async::RunQueryDsl;
 use domain::{
     ids::{BookingId, ObjectId},
     outcome::Outcome,
-    reclassify::OutcomeChange,
+    reclassify::Reclassified,
     text_enum,
 };
 
@@ -174,6 +174,29 @@ bulk! {
         RETURNING e.id, e.claimed_booking_id, e.outcome"
 }
 
+bulk! {
+    ReclassifyBookings {
+        booking: i32 => Integer,
+        owner: &'a str => Text,
+    }
+    // As above, of every active claim on the bookings.
+    "UPDATE stripe.event e SET processed_at = now(), \
+        outcome = CASE WHEN k.account = c.owner THEN 'applied' ELSE 'dead' END, \
+        reason = CASE WHEN k.account = c.owner THEN NULL \
+            ELSE 'booking_claimed_by_other_account' END FROM"
+    "AS c (booking, owner) \
+        JOIN stripe.booking_claim k ON k.booking_id = c.booking AND k.is_active \
+        WHERE e.object_id = k.object_id \
+            AND (e.type LIKE 'checkout.%') = (k.object_kind = 'session') \
+            AND e.claimed_booking_id = c.booking \
+            AND coalesce(e.account, '') = k.account \
+            AND CASE WHEN k.account = c.owner \
+                THEN e.outcome IN ('dead', 'replayed') \
+                    AND e.reason = 'booking_claimed_by_other_account' \
+                ELSE e.outcome IN ('applied', 'stale') END \
+        RETURNING e.id, e.claimed_booking_id, e.outcome"
+}
+
 /// An event of which the ledger said otherwise.
 #[derive(Clone, Debug, QueryableByName)]
 pub struct ChangedEvent {
@@ -198,17 +221,29 @@ impl ChangedEvent {
 /// which the ledger said otherwise.
 pub async fn reclassify(
     tx: &WriteTx<'_>,
-    changes: &[OutcomeChange<'_>],
+    reclassified: &Reclassified,
 ) -> Result<Vec<ChangedEvent>> {
-    let mut reclassify = Reclassify::default();
-    for change in changes {
-        let is_session = matches!(change.object, ObjectId::CheckoutSession(_));
-        reclassify.is_session.push(is_session);
-        reclassify.object.push(change.object.as_str());
-        reclassify.booking.push(change.booking.0);
-        reclassify.account.push(change.account);
-        reclassify.is_accepted.push(change.is_accepted);
-    }
     let mut conn: &Connection = tx;
-    Ok(reclassify.load(&mut conn).await?)
+    let mut changed = Vec::new();
+    let mut objects = Reclassify::default();
+    for change in &reclassified.objects {
+        let is_session = matches!(change.object, ObjectId::CheckoutSession(_));
+        objects.is_session.push(is_session);
+        objects.object.push(change.object.as_str());
+        objects.booking.push(change.booking.0);
+        objects.account.push(&change.account);
+        objects.is_accepted.push(change.is_accepted);
+    }
+    if !objects.object.is_empty() {
+        changed.extend(objects.load::<ChangedEvent>(&mut conn).await?);
+    }
+    let mut bookings = ReclassifyBookings::default();
+    for change in &reclassified.owners {
+        bookings.booking.push(change.booking.0);
+        bookings.owner.push(&change.owner);
+    }
+    if !bookings.booking.is_empty() {
+        changed.extend(bookings.load::<ChangedEvent>(&mut conn).await?);
+    }
+    Ok(changed)
 }

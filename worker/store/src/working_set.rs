@@ -57,26 +57,35 @@ impl Source for Tables<'_> {
             checkout_sessions,
             accounts,
             bookings,
+            claims,
+            claimants,
+            in_hand,
         } = missing;
         let conn = self.conn;
-        let ids: Vec<i32> = bookings.iter().map(|booking| booking.0).collect();
         // All in one round trip.
-        let (invoices, checkout_sessions, loaded, mut claims, pending) = try_join!(
+        let (invoices, checkout_sessions, loaded, claims, mut first, claimants, pending) = try_join!(
             invoice::load(conn, invoices),
             checkout_session::load(conn, checkout_sessions, invoices),
             account::load(conn, accounts),
-            booking_claim::load(conn, &ids),
+            booking_claim::of_objects(conn, claims),
+            booking_claim::first(conn, bookings, in_hand),
+            booking_claim::claimants(conn, claimants, in_hand),
             pending_projection::load(conn, bookings, accounts),
         )?;
         let booking = |id: &BookingId| {
-            let claims = claims.remove(id).unwrap_or_default();
-            (*id, Booking::with_claims(claims))
+            let booking = Booking {
+                first_elsewhere: first.remove(id),
+                ..Booking::default()
+            };
+            (*id, booking)
         };
         Ok(Loaded {
             invoices,
             checkout_sessions,
             accounts: loaded,
             bookings: bookings.iter().map(booking).collect(),
+            claims,
+            claimants,
             pending,
         })
     }

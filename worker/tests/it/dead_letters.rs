@@ -11,14 +11,9 @@ use crate::support::{
 };
 use domain::{
     event::{self as events, Rejected, Rules},
-    outcome::Decision,
-    ownership::MAX_CLAIMS,
     rejection::Rejection,
 };
-use harness::{
-    stripe::{Event, Invoice},
-    test_servers::TestBroker,
-};
+use harness::test_servers::TestBroker;
 use lapin::{
     options::{
         BasicGetOptions, BasicPublishOptions, BasicRejectOptions, QueueDeclareOptions,
@@ -142,48 +137,6 @@ async fn a_value_that_the_database_refuses() {
         .unwrap();
     let operator = Operator::new(lab.worker_url(), &broker);
     replayed_and_applied(&lab, &operator, "evt_1", "refused_by_database").await;
-    worker.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_booking_that_is_named_too_often() {
-    let (lab, broker) = (Lab::new().await, TestBroker::new("claims"));
-    // Older drafts, so that the paid one is the booking's invoice.
-    let drafts: Vec<Event> = (0..MAX_CLAIMS)
-        .map(|number| {
-            let object = Invoice {
-                id: format!("in_draft_{number}"),
-                status: "draft".into(),
-                booking: Some("7".into()),
-                ..Invoice::default()
-            };
-            let id = format!("evt_draft_{number}");
-            Event::new(&id, "invoice.created", object.value()).of_account("acct_a")
-        })
-        .collect();
-    assert!(
-        lab.take(&drafts)
-            .await
-            .iter()
-            .all(|verdict| matches!(verdict, Decision::Applied))
-    );
-    let worker = Running::start(&broker, lab.worker_url()).await;
-    publish(&broker, &paid("1", "7")).await;
-    until(&lab.client, LETTERS, "evt_1 too_many_claims dead 1").await;
-    // As docs/OPERATIONS.md says.
-    let removed = lab
-        .client
-        .execute(
-            "DELETE FROM stripe.booking_claim WHERE booking_id = 7 AND account = 'acct_a' \
-             AND object_id = 'in_draft_5'",
-            &[],
-        )
-        .await
-        .unwrap();
-    assert_eq!(removed, 1);
-    let operator = Operator::new(lab.worker_url(), &broker);
-    replayed_and_applied(&lab, &operator, "evt_1", "too_many_claims").await;
-    assert!(lab.invoices().await[0].contains("in_1 PAID"));
     worker.stop().await;
 }
 

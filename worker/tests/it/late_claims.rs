@@ -7,7 +7,7 @@ use crate::support::{
     dead_code,
     invoices::{HOST, event, invoice, row, session},
 };
-use domain::{ids::BookingId, outcome::Decision, rejection::Rejection};
+use domain::outcome::Decision;
 use harness::stripe::Event;
 use serde_json::{Value, json};
 use store::{
@@ -77,10 +77,7 @@ async fn a_claim_that_is_overtaken_leaves_a_dead_letter_with_its_bytes() {
     assert_eq!(kept.get::<_, String>(1), "invoice.paid");
     assert_eq!(
         kept.get::<_, String>(2),
-        Rejection::BookingClaimedByOtherAccount {
-            booking: BookingId(7)
-        }
-        .to_string()
+        "Booking 7 belongs to the account acct_a, which named it first in in_a."
     );
     assert!(kept.get::<_, bool>(3));
     // A later event changes nothing; the same one is the same dead letter once more.
@@ -274,7 +271,7 @@ async fn a_letter_that_is_dead_once_more_says_why() {
         )
         .await,
         [format!(
-            "{REFUSED} worker dead 2 Booking 7 belongs to another account."
+            "{REFUSED} worker dead 2 Booking 7 belongs to the account acct_a, which named it first in in_a."
         )]
     );
 }

@@ -76,21 +76,20 @@ impl Model<'_> {
         let deliveries = batch.iter().map(|place| self.deliveries[*place].clone());
         let deliveries: Vec<Delivery> = deliveries.collect();
         let decisions = self.runtime.block_on(self.memory.take(&deliveries));
-        let (known, owners_before) = (self.taken.clone(), reference::owners(&self.told()));
+        let (known, told_before) = (self.taken.clone(), self.told());
+        let refused_before = reference::refused(&told_before);
         self.taken.extend(batch);
-        let owners = reference::owners(&self.told());
+        let told = self.told();
+        let refused = reference::refused(&told);
         let mut decided = BTreeSet::new();
         for (place, decision) in batch.iter().zip(decisions) {
             let said = &self.said[*place];
-            let is_foreign = |owners: &BTreeMap<i32, String>| {
-                said.booking
-                    .is_some_and(|booking| owners[&booking] != said.account)
-            };
+            let id = said.id.as_str();
             // An event that was dead before the batch is decided again.
-            let has_effect = known.contains(place) && !is_foreign(&owners_before);
+            let has_effect = known.contains(place) && !refused_before.contains(id);
             let expected = match decided.insert(*place) && !has_effect {
                 false => Taken::Duplicate,
-                true if is_foreign(&owners) => Taken::Refused,
+                true if refused.contains(id) => Taken::Refused,
                 true => Taken::New,
             };
             prop_assert_eq!(Taken::of(&decision), expected, "{}", said.id);

@@ -8,6 +8,8 @@ use harness::{
     stripe::{Account, CheckoutSession, Event, Invoice},
     wait::{self, Seen},
 };
+use tokio_util::sync::CancellationToken;
+use worker::jobs::project_pending::ProjectPending;
 
 /// Enough rows that reading a whole table is never the better plan.
 const ROWS: &str = r#"
@@ -126,7 +128,9 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     for event in overtaken(500) {
         lab.take_one(&event).await;
     }
-    lab.project_pending().await;
+    let mut job = ProjectPending::new(lab.executor.clone());
+    job.write_pending(&CancellationToken::new()).await.unwrap();
+    job.poll_all().await.unwrap();
     {
         let conn = lab.executor.pool.get().await.unwrap();
         store::account::next_tied(&conn, "").await.unwrap();

@@ -16,6 +16,8 @@ fn rules() -> Rules {
     Rules {
         mode: Mode::Test,
         booking_key: "bookingId".into(),
+        client_reference: false,
+        application: None,
     }
 }
 

@@ -12,8 +12,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Expected {
     tables: [BTreeSet<String>; 6],
-    /// Whose each booking is.
-    owners: BTreeMap<i32, String>,
+    /// Events whose claim is refused.
+    refused: BTreeSet<String>,
     /// Bookings that more than one account claims: how often one of their events
     /// was judged depends on which of them came first.
     contested: BTreeSet<i32>,
@@ -41,7 +41,10 @@ impl Expected {
                 claims(&said),
                 transitions(&signs),
             ],
-            owners: reference::owners(&said),
+            refused: reference::refused(&said)
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
             contested: contested(&said),
         }
     }
@@ -53,8 +56,7 @@ impl Expected {
 
     /// Whether the event names another account's booking.
     pub(super) fn is_refused(&self, said: &Said) -> bool {
-        let owner = said.booking.and_then(|id| self.owners.get(&id));
-        owner.is_some_and(|owner| *owner != said.account)
+        self.refused.contains(&said.id)
     }
 
     /// Whether the event names a booking that another account names as well.

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{START, account_updated, event, invoice};
+use super::{START, account_updated, event, invoice, rules};
 use crate::{
     account::{Account, AccountChange},
     account_snapshot::{AccountSnapshot, Requirements},
     decode::moment,
-    event::{Event, EventData, Rules, decode},
+    event::{Event, EventData, decode},
     history::{AccountTransition, ChangeKind},
     onboarding::{Status, onboarding},
     rejection::Rejection,
@@ -32,11 +32,7 @@ fn updated(object: &Value, previous: Option<Value>) -> Result<Event, Rejection> 
     if let Some(previous) = previous {
         body["data"]["previous_attributes"] = previous;
     }
-    let rules = Rules {
-        mode: ::event::Mode::Test,
-        booking_key: "bookingId".into(),
-    };
-    decode(body.to_string().as_bytes(), &rules).map_err(|rejected| rejected.rejection)
+    decode(body.to_string().as_bytes(), &rules()).map_err(|rejected| rejected.rejection)
 }
 
 fn object() -> Value {

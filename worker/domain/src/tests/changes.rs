@@ -38,9 +38,11 @@ fn lines(set: &WorkingSet, rewrite: &[&str]) -> Vec<String> {
         lines.push(format!("session {} {}", one.id, one.is_undecided));
     }
     for one in &changes.claims {
-        assert_eq!(one.booking, BOOKING);
-        let (object, account) = (one.claimant.object.as_str(), &one.claimant.account);
-        lines.push(format!("claim {object} {account} {}", one.first.event_id));
+        assert_eq!(one.key.1, BOOKING);
+        let (object, account) = (one.object.as_str(), &one.key.0);
+        let event = &one.claim.first.event_id;
+        assert!(one.claim.is_active);
+        lines.push(format!("claim {object} {account} {event}"));
     }
     for (id, account) in &changes.accounts {
         assert_eq!(Some(*account), set.accounts.get(id));

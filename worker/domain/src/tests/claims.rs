@@ -1,80 +1,141 @@
-//! Claims: how many a booking takes, which of them a batch changed, and how certain
-//! they are.
+//! Claims: how many bookings an object may name and how many objects a booking, and how
+//! certain claims are.
 
 use serde_json::json;
 
-use super::{BOOKING, START, event, invoice, invoice_object, loaded, owned_by, source};
+use super::{BOOKING, Memory, START, event, invoice, merged, owned_by, projected, source};
 use crate::{
-    by_claim::ByClaim,
+    by_claim::{ByClaim, MAX_BOOKINGS},
     event::{Event, EventData},
-    ids::BookingId,
+    ids::{BookingId, InvoiceId},
     invoice::Invoice,
-    merge::Change,
-    ownership::{Booking, Claim, ClaimStatus, Claimant, FirstClaim, MAX_CLAIMS, Owner, Owners},
-    rejection::Rejection,
-    working_set::Recheck,
+    ownership::{Claim, ClaimStatus, MAX_OBJECTS, Owner, Owners},
+    rows::WaitingFor,
 };
 
-#[test]
-fn an_account_claims_a_booking_by_so_many_objects_and_no_more() {
-    let nth = |number: usize, account: &str| {
-        let object = json!({
-            "id": format!("in_{number}"), "object": "invoice", "status": "open",
-            "metadata": { "bookingId": "7" },
-        });
-        let id = format!("evt_{account}_{number}");
-        event(&id, "invoice.finalized", account, 0, object)
-    };
-    let mut events: Vec<Event> = (0..=MAX_CLAIMS).map(|one| nth(one, "acct_a")).collect();
-    let of_other_account = nth(MAX_CLAIMS, "acct_b");
-    events.push(of_other_account.clone());
-    let mut set = loaded(&source(None), &events, &Recheck::default());
-    for (number, event) in events.iter().take(MAX_CLAIMS).enumerate() {
-        assert_eq!(set.merge(event), Ok(Change::Changed), "{number}");
+/// The `number`th invoice that names [`BOOKING`].
+fn nth(number: usize) -> Event {
+    let object = json!({
+        "id": format!("in_{number:03}"), "object": "invoice", "status": "open",
+        "total": 100, "currency": "eur", "created": START, "metadata": { "bookingId": "7" },
+    });
+    let after = i64::try_from(number).unwrap();
+    event(
+        &format!("evt_{number:03}"),
+        "invoice.finalized",
+        "acct_a",
+        after,
+        object,
+    )
+}
+
+/// What each invoice waits for, after these batches in this order.
+fn waiting(source: &mut Memory, batches: &[&[Event]]) -> Vec<(InvoiceId, Option<WaitingFor>)> {
+    for batch in batches {
+        let set = merged(source, batch);
+        source.store(&set);
+        let projection = set.project();
+        for (id, one) in &projection.invoices {
+            let stored = source.invoices.get_mut(*id).unwrap();
+            stored.projection = Some(one.stored.clone());
+        }
     }
-    let too_many = Err(Rejection::TooManyClaims { booking: BOOKING });
-    assert_eq!(set.merge(&events[MAX_CLAIMS]), too_many);
-    let refused = format!("in_{MAX_CLAIMS}").into();
-    assert!(!set.knows_invoice(&refused), "nothing of it was taken in");
-    // An object that claims the booking already may go on, and so may other accounts.
-    assert!(set.merge(&events[0]).is_ok());
-    assert!(set.merge(&of_other_account).is_ok());
-    assert!(set.knows_invoice(&refused));
+    let invoices = source.invoices.iter();
+    invoices
+        .map(|(id, one)| (id.clone(), one.projection.as_ref().unwrap().waiting))
+        .collect()
+}
+
+/// The first objects by their events count, whichever comes first, so the rest can wait
+/// without being lost: should one of the first go, the next takes its turn.
+#[test]
+fn a_booking_has_so_many_objects_and_the_first_ones_count_in_every_order() {
+    let events: Vec<Event> = (0..MAX_OBJECTS + 2).map(nth).collect();
+    let reversed: Vec<Event> = events.iter().rev().cloned().collect();
+    let (first, rest) = events.split_at(1);
+    let late: Vec<&[Event]> = vec![rest, first];
+    let singly: Vec<&[Event]> = reversed.chunks(7).collect();
+    let expected: Vec<(InvoiceId, Option<WaitingFor>)> = (0..MAX_OBJECTS + 2)
+        .map(|number| {
+            let waits = (number >= MAX_OBJECTS).then_some(WaitingFor::Turn);
+            (format!("in_{number:03}").as_str().into(), waits)
+        })
+        .collect();
+    for batches in [vec![&events[..]], late, singly] {
+        let mut source = source(None);
+        assert_eq!(waiting(&mut source, &batches), expected);
+        // One of the first takes its claim back.
+        let object = json!({ "id": "in_000", "object": "invoice", "status": "open" });
+        let gone = [event("evt_gone", "invoice.updated", "acct_a", 999, object)];
+        let waiting = waiting(&mut source, &[&gone]);
+        let turn = waiting
+            .iter()
+            .filter(|(_, why)| *why == Some(WaitingFor::Turn));
+        assert_eq!(turn.count(), 1);
+    }
+}
+
+/// A host can change the metadata of its invoice for ever.
+#[test]
+fn an_object_that_names_too_many_bookings_names_none_in_every_order() {
+    let named = |booking: i32| {
+        let after = i64::from(booking);
+        let id = format!("evt_{booking}");
+        invoice(&id, "acct_a", Some(&booking.to_string()), after)
+    };
+    let most = i32::try_from(MAX_BOOKINGS).unwrap();
+    let events: Vec<Event> = (1..=most + 4).map(named).collect();
+    let source = source(None);
+    let enough = merged(&source, &events[..MAX_BOOKINGS]);
+    assert_eq!(projected(&enough).booking, Some(BookingId(most)));
+    let reversed: Vec<Event> = events.iter().rev().cloned().collect();
+    let sets = [merged(&source, &events), merged(&source, &reversed)];
+    for set in &sets {
+        let id = InvoiceId::from("in_1");
+        let known = set.invoices.get(&id).unwrap();
+        assert!(known.by_claim.names_too_many() && known.by_claim.len() == 1);
+        assert_eq!(projected(set).waiting, Some(WaitingFor::OneBooking));
+        assert_eq!(projected(set).booking, None);
+        assert_eq!(set.owners(), Owners::new());
+    }
+    let state = |number: usize| {
+        let id = InvoiceId::from("in_1");
+        sets[number].invoices.get(&id).unwrap().by_claim.clone()
+    };
+    assert_eq!(state(0), state(1));
+    let stored = serde_json::to_value(state(0)).unwrap();
+    assert_eq!(
+        serde_json::from_value::<ByClaim<Invoice>>(stored).unwrap(),
+        state(0)
+    );
 }
 
 #[test]
-fn a_booking_tells_which_claims_this_batch_changed() {
-    let claimant = |account: &str| Claimant {
-        account: account.into(),
-        object: invoice_object("in_1"),
+fn a_credit_does_not_displace_the_payment() {
+    let paid = |id: &str, total: i64, after: i64| {
+        let object = json!({
+            "id": id, "object": "invoice", "status": "paid", "total": total,
+            "currency": "eur", "created": START + after, "metadata": { "bookingId": "7" },
+        });
+        event(
+            &format!("evt_{id}"),
+            "invoice.paid",
+            "acct_a",
+            after,
+            object,
+        )
     };
-    let at = |after: i64| FirstClaim {
-        created: START + after,
-        event_id: format!("evt_{after}"),
-    };
-    let stored = [(claimant("acct_a"), at(10)), (claimant("acct_b"), at(20))];
-    let mut booking = Booking::with_claims(stored.clone().into());
-    assert_eq!(booking.changed_claims().next(), None);
-    // The first event of acct_a is known, and a later one changes nothing.
-    for after in [10, 11] {
-        let claimed = booking.claim(claimant("acct_a"), at(after));
-        assert_eq!(claimed, Ok(Change::Unchanged));
-    }
-    assert_eq!(booking.changed_claims().next(), None);
-    assert_eq!(booking.owner(), Some(owned_by("acct_a")));
-    // An earlier event of acct_b changes its claim, and acct_c is new.
-    let earlier = [(claimant("acct_b"), at(5)), (claimant("acct_c"), at(30))];
-    for (claimant, first) in earlier.clone() {
-        assert_eq!(booking.claim(claimant, first), Ok(Change::Changed));
-    }
-    let changed = booking.changed_claims();
-    let changed: Vec<_> = changed
-        .map(|(claimant, first)| (claimant.clone(), first.clone()))
-        .collect();
-    assert_eq!(changed, earlier);
-    assert_eq!(*booking.claims_before(), stored.into());
-    assert_eq!(booking.claims().len(), 3);
-    assert_eq!(booking.owner(), Some(owned_by("acct_b")));
+    let events = [
+        paid("in_1", 4500, 0),
+        paid("in_2", -2000, 9),
+        paid("in_3", 0, 10),
+    ];
+    let set = merged(&source(None), &events);
+    let projection = set.project();
+    assert_eq!(projection.current_invoices()[&BOOKING].0, "in_1");
+    // Without a payment the newest counts.
+    let set = merged(&source(None), &events[1..]);
+    assert_eq!(set.project().current_invoices()[&BOOKING].0, "in_3");
 }
 
 #[test]
@@ -109,7 +170,8 @@ fn the_least_certain_status_is_kept_in_every_order() {
     for (claims, least_certain, is_undecided) in [
         (vec![&accepted], ClaimStatus::Accepted, false),
         (vec![&accepted, &undecided], ClaimStatus::Undecided, true),
-        (vec![&undecided, &refused], ClaimStatus::Refused, true),
+        // The later event took the earlier claim back.
+        (vec![&undecided, &refused], ClaimStatus::Refused, false),
         (vec![&refused, &undecided_later], ClaimStatus::Refused, true),
         (vec![&accepted, &refused], ClaimStatus::Refused, false),
     ] {

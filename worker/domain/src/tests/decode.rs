@@ -1,10 +1,9 @@
 //! What an event says about itself and about its object.
 
-use ::event::Mode;
 use serde_json::{Value, json, value::to_raw_value};
 
 use super::{
-    BOOKING, START, account_updated, event, invoice, invoice_object, session, session_object,
+    BOOKING, START, account_updated, event, invoice, invoice_object, rules, session, session_object,
 };
 use crate::{
     checkout_session,
@@ -12,18 +11,14 @@ use crate::{
     decode::{self, moment, moment_of_millis},
     event::{self as events, Event, EventData, IgnoreReason, Rejected, Rules},
     header::Header,
-    ids::{BookingId, ObjectId},
+    ids::{AccountId, ObjectId},
     invoice::{Invoice, Status},
     merge::{EventOrder, Register, set_by},
-    rejection::Rejection,
+    rejection::{Holder, Rejection},
 };
 
 fn read(body: &Value) -> Result<Event, Rejected> {
-    let rules = Rules {
-        mode: Mode::Test,
-        booking_key: "bookingId".into(),
-    };
-    events::decode(body.to_string().as_bytes(), &rules)
+    events::decode(body.to_string().as_bytes(), &rules())
 }
 
 /// An event with this object. A type of `account.*` is of the account `acct_a`.
@@ -101,6 +96,7 @@ fn every_field_of_an_invoice_is_kept_with_the_rank_of_its_status() {
     assert_eq!((data.id.as_str(), data.booking), ("in_1", Some(BOOKING)));
     let text = |text: &str| set_by(Some(text.to_owned()), &order(1));
     let expected = Invoice {
+        latest: Some(order(0)),
         status: Register {
             value: Status::Open,
             order: order(1),
@@ -185,7 +181,7 @@ fn every_field_of_a_session_is_kept_with_the_rank_of_its_status() {
         assert_eq!(data.session, expected);
     }
     for (reference, metadata, expected) in [
-        (json!("8"), json!({}), Some(BookingId(8))),
+        (json!("8"), json!({}), None),
         (json!("8"), json!({ "bookingId": "7" }), Some(BOOKING)),
         (json!("order of another shop"), json!({}), None),
         (Value::Null, Value::Null, None),
@@ -253,23 +249,82 @@ fn what_cannot_be_kept_is_refused_with_a_code_and_a_sentence() {
 }
 
 #[test]
-fn a_refused_claim_names_its_booking() {
-    for (rejection, code, sentence) in [
+fn a_refused_claim_names_its_booking_and_who_has_it() {
+    for (holder, sentence) in [
+        (None, "Booking 7 belongs to another account."),
         (
-            Rejection::BookingClaimedByOtherAccount { booking: BOOKING },
-            "booking_claimed_by_other_account",
-            "Booking 7 belongs to another account.",
-        ),
-        (
-            Rejection::TooManyClaims { booking: BOOKING },
-            "too_many_claims",
-            "The account names booking 7 in too many objects.",
+            Some(Holder {
+                account: AccountId::default(),
+                object: Some(ObjectId::CheckoutSession("cs_1".into())),
+            }),
+            "Booking 7 belongs to the platform, which named it first in cs_1.",
         ),
     ] {
-        assert_eq!(
-            (rejection.code(), rejection.to_string().as_str()),
-            (code, sentence)
-        );
+        let booking = BOOKING;
+        let rejection = Rejection::BookingClaimedByOtherAccount { booking, holder };
+        assert_eq!(rejection.code(), "booking_claimed_by_other_account");
+        assert_eq!(rejection.to_string(), sentence);
+    }
+}
+
+/// A platform that says which application is its own.
+#[test]
+fn an_invoice_of_another_application_names_no_booking() {
+    let of = |application: &Value| {
+        let object = json!({
+            "id": "in_1", "object": "invoice", "status": "open",
+            "metadata": { "bookingId": "7" }, "application": application,
+        });
+        body("invoice.finalized", &object)
+    };
+    let read = |body: &Value, application: Option<&str>| {
+        let rules = Rules {
+            application: application.map(str::to_owned),
+            ..rules()
+        };
+        let event = events::decode(body.to_string().as_bytes(), &rules).unwrap();
+        event.claim().unwrap().1.booking
+    };
+    let ours = Some("ca_ours");
+    for (application, expected) in [
+        (json!("ca_ours"), Some(BOOKING)),
+        (
+            json!({ "id": "ca_ours", "object": "application" }),
+            Some(BOOKING),
+        ),
+        (json!("ca_other"), None),
+        (json!(null), None),
+        (json!(7), None),
+    ] {
+        let mut body = of(&application);
+        body["account"] = json!("acct_a");
+        assert_eq!(read(&body, ours), expected, "{application}");
+        assert_eq!(read(&body, None), Some(BOOKING), "{application}");
+        // The platform's own invoices have no application.
+        body["account"] = json!(null);
+        assert_eq!(read(&body, ours), Some(BOOKING), "{application}");
+        // What another tool wrote under our key is no mistake of ours.
+        body["account"] = json!("acct_a");
+        body["data"]["object"]["metadata"]["bookingId"] = json!("ABC");
+        if expected.is_none() {
+            assert_eq!(read(&body, ours), None, "{application}");
+        }
+    }
+}
+
+#[test]
+fn a_client_reference_names_a_booking_only_where_the_deployment_lets_it() {
+    let object = json!({
+        "id": "cs_1", "object": "checkout.session", "client_reference_id": "7",
+    });
+    let body = body("checkout.session.completed", &object);
+    for (client_reference, expected) in [(false, None), (true, Some(BOOKING))] {
+        let rules = Rules {
+            client_reference,
+            ..rules()
+        };
+        let event = events::decode(body.to_string().as_bytes(), &rules).unwrap();
+        assert_eq!(event.claim().unwrap().1.booking, expected);
     }
 }
 

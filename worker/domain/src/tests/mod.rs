@@ -33,7 +33,9 @@ use crate::{
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
     main_app::{AppBooking, Pending, Target},
     merge::value,
-    ownership::{Booking, Owner},
+    ownership::{
+        Booking, ClaimKey, Claimant, Claimed, MAX_OBJECTS, ObjectClaims, Owner, StoredClaim,
+    },
     rows::{InvoiceRow, RowStatus, StoredProjection},
     working_set::{
         Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice, WorkingSet,
@@ -56,11 +58,17 @@ fn event(id: &str, event_type: &str, account: &str, after: i64, object: Value) -
         "livemode": false,
         "data": { "object": object },
     });
-    let rules = Rules {
+    decode(body.to_string().as_bytes(), &rules()).unwrap()
+}
+
+/// What decoding depends on.
+fn rules() -> Rules {
+    Rules {
         mode: Mode::Test,
         booking_key: "bookingId".into(),
-    };
-    decode(body.to_string().as_bytes(), &rules).unwrap()
+        client_reference: false,
+        application: None,
+    }
 }
 
 /// An event of the invoice `in_1`, which names this booking.
@@ -135,6 +143,7 @@ pub(crate) struct Memory {
     checkout_sessions: BTreeMap<CheckoutSessionId, StoredCheckoutSession>,
     pub(crate) accounts: BTreeMap<AccountId, Account>,
     bookings: BTreeMap<BookingId, Booking>,
+    claims: BTreeMap<(ObjectId, ClaimKey), StoredClaim>,
     pending: BTreeMap<Target, Pending>,
     asked: Mutex<Vec<Missing>>,
 }
@@ -157,9 +166,16 @@ impl Source for Memory {
             invoices: of_keys(&self.invoices, &missing.invoices),
             checkout_sessions: wanted.map(|(id, one)| (id.clone(), one.clone())).collect(),
             accounts: of_keys(&self.accounts, &missing.accounts),
-            bookings: of_keys(&self.bookings, &missing.bookings)
-                .into_iter()
-                .map(|(id, booking)| (id, Booking::with_claims(booking.claims().clone())))
+            bookings: self.first_claims(missing),
+            claims: missing
+                .claims
+                .iter()
+                .map(|object| (object.clone(), ObjectClaims::new(self.claims_of(object))))
+                .collect(),
+            claimants: missing
+                .claimants
+                .iter()
+                .map(|key| (key.clone(), self.claimants(key, &missing.in_hand)))
                 .collect(),
             pending: self.pending.clone(),
         })
@@ -188,6 +204,55 @@ fn of_keys<K: Ord + Clone, V: Clone>(all: &BTreeMap<K, V>, keys: &[K]) -> BTreeM
 }
 
 impl Memory {
+    fn claims_of(&self, object: &ObjectId) -> BTreeMap<ClaimKey, StoredClaim> {
+        let claims = self.claims.iter();
+        let claims = claims.filter(|((of, _), _)| of == object);
+        claims
+            .map(|((_, key), claim)| (key.clone(), claim.clone()))
+            .collect()
+    }
+
+    /// The active claims of objects that are not in hand, in their order.
+    fn elsewhere<'a>(
+        &'a self,
+        booking: BookingId,
+        in_hand: &'a [ObjectId],
+    ) -> impl Iterator<Item = Claimed> + 'a {
+        let mut claims: Vec<Claimed> = self
+            .claims
+            .iter()
+            .filter(|((object, key), claim)| {
+                claim.is_active && key.1 == booking && !in_hand.contains(object)
+            })
+            .map(|((object, key), claim)| Claimed {
+                first: claim.first.clone(),
+                by: Claimant {
+                    account: key.0.clone(),
+                    object: object.clone(),
+                },
+            })
+            .collect();
+        claims.sort();
+        claims.into_iter()
+    }
+
+    fn first_claims(&self, missing: &Missing) -> BTreeMap<BookingId, Booking> {
+        let booking = |id: &BookingId| {
+            let booking = Booking {
+                first_elsewhere: self.elsewhere(*id, &missing.in_hand).next(),
+                ..Booking::default()
+            };
+            (*id, booking)
+        };
+        missing.bookings.iter().map(booking).collect()
+    }
+
+    fn claimants(&self, key: &(BookingId, AccountId), in_hand: &[ObjectId]) -> Vec<Claimed> {
+        let claims = self.elsewhere(key.0, in_hand);
+        let of_account = claims.filter(|claim| claim.by.account == key.1);
+        of_account.take(MAX_OBJECTS).collect()
+    }
+
     /// What it was asked for since the last call, one entry a load.
     fn take_asked(&self) -> Vec<Missing> {
         std::mem::take(&mut self.asked.lock().unwrap())
@@ -205,9 +270,19 @@ impl Memory {
             self.accounts.insert(id.clone(), account.clone());
         }
         for (id, booking) in set.bookings.iter() {
-            let mut stored = Booking::with_claims(booking.claims().clone());
-            stored.app.clone_from(&booking.app);
-            self.bookings.insert(*id, stored);
+            let app = booking.app.clone();
+            self.bookings.insert(
+                *id,
+                Booking {
+                    app,
+                    ..Booking::default()
+                },
+            );
+        }
+        for (object, claims) in set.claims.iter() {
+            for (key, claim) in claims.changed(&set.active(object)) {
+                self.claims.insert((object.clone(), key.clone()), claim);
+            }
         }
     }
 }
@@ -262,7 +337,7 @@ pub(crate) fn load(set: &mut WorkingSet, source: &Memory) {
 
 fn merge_all(set: &mut WorkingSet, events: &[Event]) {
     for event in events {
-        let _ = set.merge(event).unwrap();
+        let _ = set.merge(event);
     }
 }
 

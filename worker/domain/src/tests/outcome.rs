@@ -2,27 +2,40 @@
 
 use serde_json::json;
 
-use super::{BOOKING, event, invoice, merged, owned_by, projected, session, source};
+use super::{event, invoice, merged, other_invoice, owned_by, projected, session, source};
 use crate::{
-    event::IgnoreReason,
+    event::{Event, IgnoreReason},
     merge::Change,
     outcome::{Decision, Outcome, decide},
-    ownership::{Owner, Owners},
+    ownership::Owner,
     rejection::Rejection,
     rows::WaitingFor,
 };
 
+/// The decision of an event in the working set of these events.
+fn decided(
+    configured_owner: Option<Owner>,
+    events: &[Event],
+    event: &Event,
+    change: Change,
+    is_retry: bool,
+) -> Decision {
+    let set = merged(&source(configured_owner), events);
+    decide(&set, &set.project(), event, change, is_retry)
+}
+
 #[test]
 fn an_event_that_was_decided_before_is_applied_though_it_changes_nothing() {
     let event = invoice("evt_1", "acct_a", Some("7"), 0);
-    let owners = Owners::from([(BOOKING, owned_by("acct_a"))]);
     for (change, is_retry, decision) in [
         (Change::Changed, false, Decision::Applied),
         (Change::Changed, true, Decision::Applied),
         (Change::Unchanged, false, Decision::Stale),
         (Change::Unchanged, true, Decision::Applied),
     ] {
-        assert_eq!(decide(&event, Ok(change), &owners, is_retry), decision);
+        let events = std::slice::from_ref(&event);
+        let owner = Some(owned_by("acct_a"));
+        assert_eq!(decided(owner, events, &event, change, is_retry), decision);
     }
 }
 
@@ -33,12 +46,10 @@ fn an_event_with_an_undecided_claim_is_applied_or_stale() {
         invoice("evt_1", "acct_a", Some("7"), 0),
         session("evt_2", "acct_a", 1),
     ];
-    for owners in [Owners::from([(BOOKING, Owner::Unknown)]), Owners::new()] {
-        for event in &events {
-            let decided = |change| decide(event, Ok(change), &owners, false);
-            assert_eq!(decided(Change::Changed), Decision::Applied);
-            assert_eq!(decided(Change::Unchanged), Decision::Stale);
-        }
+    for event in &events {
+        let decided = |change| decided(Some(Owner::Unknown), &events, event, change, false);
+        assert_eq!(decided(Change::Changed), Decision::Applied);
+        assert_eq!(decided(Change::Unchanged), Decision::Stale);
     }
     let set = merged(&source(Some(Owner::Unknown)), &events);
     assert_eq!(projected(&set).waiting, Some(WaitingFor::Owner));
@@ -46,24 +57,50 @@ fn an_event_with_an_undecided_claim_is_applied_or_stale() {
 
 #[test]
 fn an_event_with_a_refused_claim_is_dead_whatever_it_changes() {
-    let refused = Rejection::BookingClaimedByOtherAccount { booking: BOOKING };
-    let owners = Owners::from([(BOOKING, owned_by("acct_b"))]);
-    for event in [
+    let events = [
         invoice("evt_1", "acct_a", Some("7"), 0),
         session("evt_2", "acct_a", 0),
-    ] {
+    ];
+    for event in &events {
         for change in [Change::Changed, Change::Unchanged] {
-            let decision = decide(&event, Ok(change), &owners, true);
-            assert_eq!(decision, Decision::Dead(refused.clone()));
+            let decision = decided(Some(owned_by("acct_b")), &events, event, change, true);
+            let Decision::Dead(why) = decision else {
+                panic!("{decision:?}");
+            };
+            let said = "Booking 7 belongs to the account acct_b.";
+            assert_eq!(why.to_string(), said);
         }
-        // An event that could not be merged is dead for that reason.
-        let too_many = Rejection::TooManyClaims { booking: BOOKING };
-        let decision = decide(&event, Err(too_many.clone()), &owners, false);
-        assert_eq!(decision, Decision::Dead(too_many));
     }
     // An event that names no booking makes no claim that could be refused.
-    let unnamed = invoice("evt_3", "acct_a", None, 0);
-    let decision = decide(&unnamed, Ok(Change::Changed), &owners, false);
+    let unnamed = [invoice("evt_3", "acct_a", None, 0)];
+    let owner = Some(owned_by("acct_b"));
+    let decision = decided(owner, &unnamed, &unnamed[0], Change::Changed, false);
+    assert_eq!(decision, Decision::Applied);
+}
+
+#[test]
+fn a_refused_claim_says_which_object_of_which_account_has_the_booking() {
+    let events = [
+        other_invoice("evt_1", "acct_b", 0),
+        invoice("evt_2", "acct_a", Some("7"), 5),
+    ];
+    let decision = decided(None, &events, &events[1], Change::Changed, false);
+    let Decision::Dead(why) = decision else {
+        panic!("{decision:?}");
+    };
+    let said = "Booking 7 belongs to the account acct_b, which named it first in in_9.";
+    assert_eq!(why.to_string(), said);
+}
+
+/// Metadata is a snapshot: what a later event took back is not refused.
+#[test]
+fn a_claim_that_a_later_event_took_back_is_not_refused() {
+    let events = [
+        other_invoice("evt_1", "acct_b", 0),
+        invoice("evt_2", "acct_a", Some("7"), 5),
+        invoice("evt_3", "acct_a", None, 6),
+    ];
+    let decision = decided(None, &events, &events[1], Change::Changed, false);
     assert_eq!(decision, Decision::Applied);
 }
 
@@ -72,8 +109,8 @@ fn an_event_of_an_unhandled_type_is_ignored() {
     let charge = json!({ "id": "ch_1", "object": "charge" });
     let event = event("evt_1", "charge.succeeded", "acct_a", 0, charge);
     let ignored = Decision::Ignored(IgnoreReason::UnhandledType);
-    for merged in [Ok(Change::Unchanged), Ok(Change::Changed)] {
-        assert_eq!(decide(&event, merged, &Owners::new(), false), ignored);
+    for change in [Change::Unchanged, Change::Changed] {
+        assert_eq!(decided(None, &[], &event, change, false), ignored);
     }
 }
 

@@ -91,7 +91,7 @@ fn of_several_sessions_the_first_that_names_an_invoice_gives_it_its_booking() {
     let named_by = |id: &str, booking: &str, after: i64| {
         let object = json!({
             "id": id, "object": "checkout.session", "invoice": "in_1",
-            "client_reference_id": booking,
+            "metadata": { "bookingId": booking },
         });
         let event_id = format!("evt_{id}");
         event(

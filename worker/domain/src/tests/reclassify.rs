@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     ownership::Owner,
-    reclassify::outcome_changes,
+    reclassify::{OwnerChange, reclassified},
     working_set::{Recheck, WorkingSet},
 };
 
@@ -20,16 +20,22 @@ fn source_with_claim() -> Memory {
 }
 
 /// The account of each change, and whether its claim is accepted.
-fn changes(set: &WorkingSet) -> Vec<(&str, bool)> {
-    let changes = outcome_changes(set, &set.owners());
+fn changes(set: &WorkingSet) -> Vec<(String, bool)> {
+    let changes = reclassified(set, &set.project());
+    assert_eq!(changes.owners, []);
     changes
+        .objects
         .into_iter()
         .map(|change| {
             assert_eq!(change.booking, BOOKING);
-            assert_eq!(*change.object, invoice_object("in_1"));
-            (change.account.as_str(), change.is_accepted)
+            assert_eq!(change.object, invoice_object("in_1"));
+            (change.account.to_string(), change.is_accepted)
         })
         .collect()
+}
+
+fn one(account: &str, is_accepted: bool) -> [(String, bool); 1] {
+    [(account.to_owned(), is_accepted)]
 }
 
 #[test]
@@ -47,16 +53,57 @@ fn a_claim_that_changes_no_owner_changes_no_outcome() {
 
 #[test]
 fn an_earlier_claim_of_another_account_takes_the_booking_away() {
-    let earlier = invoice("evt_4", "acct_b", Some("7"), 0);
+    let earlier = other_invoice("evt_4", "acct_b", 0);
     let set = merged(&source_with_claim(), &[earlier]);
-    assert_eq!(changes(&set), [("acct_a", false)]);
+    let changes = reclassified(&set, &set.project());
+    let owner = OwnerChange {
+        booking: BOOKING,
+        owner: "acct_b".into(),
+    };
+    assert_eq!((changes.objects.len(), changes.owners), (0, vec![owner]));
+}
+
+#[test]
+fn a_claim_that_is_taken_back_gives_the_booking_to_the_next() {
+    let mut source = source_with_claim();
+    // It is refused, as long as acct_a claims the booking.
+    let other = [other_invoice("evt_2", "acct_b", 20)];
+    let set = merged(&source, &other);
+    source.store(&set);
+    let taken_back = [invoice("evt_3", "acct_a", None, 30)];
+    let set = merged(&source, &taken_back);
+    assert_eq!(set.owners().get(&BOOKING), Some(&owned_by("acct_b")));
+    let changes = reclassified(&set, &set.project());
+    assert_eq!(changes.owners[0].owner, "acct_b");
+    // What it said before it took the claim back is not refused.
+    assert!(changes.objects.iter().all(|change| change.is_accepted));
+    assert_eq!(projected(&set).booking, None);
+}
+
+#[test]
+fn a_session_that_expired_unpaid_claims_nothing() {
+    let expired = |payment: &str| {
+        let object = serde_json::json!({
+            "id": "cs_1", "object": "checkout.session", "status": "expired",
+            "payment_status": payment, "metadata": { "bookingId": "7" },
+        });
+        super::event("evt_e", "checkout.session.expired", "acct_b", 0, object)
+    };
+    for (payment, owner) in [("unpaid", "acct_a"), ("paid", "acct_b")] {
+        let set = merged(&source_with_claim(), &[expired(payment)]);
+        assert_eq!(
+            set.owners().get(&BOOKING),
+            Some(&owned_by(owner)),
+            "{payment}"
+        );
+    }
 }
 
 #[test]
 fn a_rechecked_claim_is_classified_again() {
     let source = source_with_claim();
     let set = merged_with(&source, &[], &recheck([invoice_object("in_1")]));
-    assert_eq!(changes(&set), [("acct_a", true)]);
+    assert_eq!(changes(&set), one("acct_a", true));
     // What the invoice waits for is told by its projection.
     assert_eq!(projected(&set).waiting, None);
     // A session of the same id is another object.
@@ -76,7 +123,7 @@ fn a_claim_is_not_classified_before_its_object_is_loaded() {
     assert_eq!(changes(&set), []);
     let set = merged_with(&source, &of_owner, &recheck([invoice_object("in_1")]));
     assert!(set.is_loaded(&invoice_object("in_1")));
-    assert_eq!(changes(&set), [("acct_a", false)]);
+    assert_eq!(changes(&set), one("acct_a", false));
 }
 
 #[test]
@@ -85,8 +132,8 @@ fn a_claim_is_not_classified_while_the_owner_is_unknown() {
     let asked = recheck([invoice_object("in_1")]);
     for (owner, expected) in [
         (Owner::Unknown, None),
-        (owned_by("acct_a"), Some(("acct_a", true))),
-        (owned_by("acct_b"), Some(("acct_a", false))),
+        (owned_by("acct_a"), Some(("acct_a".to_owned(), true))),
+        (owned_by("acct_b"), Some(("acct_a".to_owned(), false))),
     ] {
         source.app().configured_owner = Some(owner);
         let set = merged_with(&source, &[], &asked);
@@ -98,11 +145,11 @@ fn a_claim_is_not_classified_while_the_owner_is_unknown() {
 #[test]
 fn a_claim_is_classified_again_where_the_deployment_has_a_query() {
     let mut source = source_with_claim();
-    let of_same_invoice = [invoice("evt_2", "acct_b", Some("7"), 20)];
+    let of_same_invoice = [invoice("evt_2", "acct_a", Some("7"), 20)];
     for (owner, expected) in [
         (Owner::Unknown, None),
-        (owned_by("acct_a"), Some(("acct_a", true))),
-        (owned_by("acct_b"), Some(("acct_a", false))),
+        (owned_by("acct_a"), Some(("acct_a".to_owned(), true))),
+        (owned_by("acct_b"), Some(("acct_a".to_owned(), false))),
     ] {
         source.app().configured_owner = Some(owner);
         let set = merged(&source, &of_same_invoice);

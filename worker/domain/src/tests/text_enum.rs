@@ -60,6 +60,8 @@ fn every_text_is_read_back_and_no_other_is() {
             "owner_unknown",
             "booking_claimed_by_other_account",
             "amount_unknown",
+            "too_many_bookings",
+            "too_many_objects",
         ]
     );
     assert_texts!(rows::RowStatus, ["DRAFT", "SENT", "PAID"]);

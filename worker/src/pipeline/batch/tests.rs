@@ -13,6 +13,7 @@ use harness::schedules::{Task, every, turn};
 use lapin::{Error, ErrorKind, message::Delivery as Message};
 use std::{cell::RefCell, rc::Rc};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Panics at the second delivery.
 fn crashing(body: &[u8], rules: &Rules) -> Result<Event, Rejected> {
@@ -34,6 +35,8 @@ fn decoder(decode: Decode) -> Decoder {
         rules: Rules {
             mode: Mode::Test,
             booking_key: "bookingId".into(),
+            client_reference: false,
+            application: None,
         },
         decode,
     }
@@ -71,8 +74,7 @@ fn explore(decode: Decode, count: u64, fails: bool, takes: usize, check: impl Fn
         ends.borrow_mut().push(Rc::clone(&seen));
         let (deliver, mut delivered) = mpsc::unbounded_channel();
         let delivered = stream::poll_fn(move |cx| delivered.poll_recv(cx));
-        // Room for two, so that reading has to wait as well.
-        let (sender, mut decoded) = mpsc::channel(2);
+        let (sender, mut decoded) = mpsc::unbounded_channel();
         let broker: Task<'_> = Box::pin(async move {
             for tag in 1..=count {
                 let body = tag.to_string().into_bytes();
@@ -156,12 +158,12 @@ fn a_worker_that_stops_ends_the_reading() {
 
 /// The sizes of the batches in which bodies of these sizes are taken.
 async fn batches(bodies: &[usize]) -> Vec<usize> {
-    let (sender, mut decoded) = mpsc::channel(bodies.len());
+    let (sender, mut decoded) = mpsc::unbounded_channel();
     for size in bodies {
         let (exchange, key) = ("stripe.events".into(), "invoice.paid".into());
         let message = Message::mock(1, exchange, key, false, vec![b' '; *size]);
         let delivery = decoder(reader).delivery(message);
-        sender.send(Ok(delivery)).await.unwrap();
+        sender.send(Ok(delivery)).unwrap();
     }
     drop(sender);
     let mut sizes = Vec::new();
@@ -181,16 +183,28 @@ async fn a_batch_is_bounded_in_number_and_in_bytes() {
 #[tokio::test]
 async fn nothing_is_read_for_a_worker_that_is_gone() {
     let decoding = tokio::spawn(std::future::pending::<()>());
-    let (sender, decoded) = mpsc::channel(1);
+    let (sender, decoded) = mpsc::unbounded_channel();
     let mut reader = BatchReader {
         decoded,
+        ended: CancellationToken::new(),
         task: decoding.abort_handle(),
     };
     let message = Message::mock(2, "x".into(), "y".into(), false, b"2".to_vec());
     let crashed = decoder(crashing).delivery(message).unwrap_err();
-    sender.send(Ok(Err(crashed))).await.unwrap();
+    sender.send(Ok(Err(crashed))).unwrap();
     let batch = reader.next().await.unwrap().unwrap();
     assert_eq!((batch.deliveries.len(), batch.crashed.len()), (0, 1));
     drop(reader);
     assert!(decoding.await.unwrap_err().is_cancelled());
+}
+
+/// The worker may be busy with a batch that it cannot commit.
+#[tokio::test]
+async fn the_end_of_the_deliveries_is_seen_before_what_came_is_taken() {
+    let message = Message::mock(1, "x".into(), "y".into(), false, b"1".to_vec());
+    let messages = stream::iter([Ok(message)]);
+    let mut reader = BatchReader::start(messages, decoder(reader));
+    reader.ended().await;
+    assert_eq!(reader.next().await.unwrap().unwrap().deliveries.len(), 1);
+    assert!(reader.next().await.is_none());
 }

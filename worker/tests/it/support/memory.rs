@@ -15,8 +15,7 @@ use domain::{
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
     main_app::AppBooking,
     outcome::{Decision, Outcome},
-    ownership::{Booking, Claims},
-    reclassify::OutcomeChange,
+    ownership::{Booking, ClaimKey, Claimant, Claimed, MAX_OBJECTS, ObjectClaims, StoredClaim},
     rows::{HostRow, InvoiceRow, StoredProjection},
     working_set::{Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice},
 };
@@ -39,7 +38,7 @@ pub struct Tables {
     pub invoices: BTreeMap<InvoiceId, StoredInvoice>,
     pub checkout_sessions: BTreeMap<CheckoutSessionId, StoredCheckoutSession>,
     pub accounts: BTreeMap<AccountId, Account>,
-    pub claims: BTreeMap<BookingId, Claims>,
+    pub claims: BTreeMap<(ObjectId, ClaimKey), StoredClaim>,
     pub invoice_rows: BTreeMap<BookingId, InvoiceRow>,
     pub hosts: BTreeMap<AccountId, HostRow>,
     /// The main app's bookings; `None` where they are not in this database.
@@ -67,11 +66,11 @@ impl Entry {
         }
     }
 
-    fn is_of(&self, change: &OutcomeChange<'_>) -> bool {
-        self.is_session == matches!(change.object, ObjectId::CheckoutSession(_))
-            && self.object.as_deref() == Some(change.object.as_str())
-            && self.account.as_deref().unwrap_or_default() == change.account.as_str()
-            && self.booking == Some(change.booking)
+    fn is_of(&self, object: &ObjectId, account: &AccountId, booking: BookingId) -> bool {
+        self.is_session == matches!(object, ObjectId::CheckoutSession(_))
+            && self.object.as_deref() == Some(object.as_str())
+            && self.account.as_deref().unwrap_or_default() == account.as_str()
+            && self.booking == Some(booking)
     }
 }
 
@@ -161,6 +160,41 @@ impl Memory {
 }
 
 impl Tables {
+    /// The active claims of objects that are not in hand, in their order.
+    fn elsewhere(&self, booking: BookingId, in_hand: &[ObjectId]) -> Vec<Claimed> {
+        let claims = self.claims.iter();
+        let elsewhere = claims.filter(|((object, key), claim)| {
+            claim.is_active && key.1 == booking && !in_hand.contains(object)
+        });
+        let mut elsewhere: Vec<Claimed> = elsewhere
+            .map(|((object, key), claim)| Claimed {
+                first: claim.first.clone(),
+                by: Claimant {
+                    account: key.0.clone(),
+                    object: object.clone(),
+                },
+            })
+            .collect();
+        elsewhere.sort();
+        elsewhere
+    }
+
+    /// The outcome of the events by which an account claims a booking for an object. Gives
+    /// back how many were refused.
+    fn decide(
+        &mut self,
+        (object, account, booking): (&ObjectId, &AccountId, BookingId),
+        is_accepted: bool,
+    ) -> usize {
+        let entries = self.ledger.values_mut();
+        let mut refused = 0;
+        for entry in entries.filter(|entry| entry.is_of(object, account, booking)) {
+            refused += usize::from(!is_accepted && !entry.is_dead);
+            entry.is_dead = !is_accepted;
+        }
+        refused
+    }
+
     fn names(&self, session: &CheckoutSession, invoices: &[InvoiceId]) -> bool {
         let link = session.invoice.as_ref();
         link.is_some_and(|link| invoices.contains(&link.value))
@@ -193,8 +227,8 @@ impl Tables {
             }
         }
         for changed in claims {
-            let claims = self.claims.entry(changed.booking).or_default();
-            claims.insert(changed.claimant.clone(), changed.first.clone());
+            let key = (changed.object.clone(), changed.key.clone());
+            self.claims.insert(key, changed.claim.clone());
         }
         for (id, account) in accounts {
             self.accounts.insert((*id).clone(), (*account).clone());
@@ -220,6 +254,9 @@ impl Source for Memory {
             checkout_sessions,
             accounts,
             bookings,
+            claims,
+            claimants,
+            in_hand,
         } = missing;
         let tables = self.tables();
         let mut loaded = Loaded::default();
@@ -238,8 +275,23 @@ impl Source for Memory {
             loaded.accounts.extend(stored.map(|one| (id.clone(), one)));
         }
         for id in bookings {
-            let claims = tables.claims.get(id).cloned().unwrap_or_default();
-            loaded.bookings.insert(*id, Booking::with_claims(claims));
+            let booking = Booking {
+                first_elsewhere: tables.elsewhere(*id, in_hand).into_iter().next(),
+                ..Booking::default()
+            };
+            loaded.bookings.insert(*id, booking);
+        }
+        for object in claims {
+            let of_object = tables.claims.iter().filter(|((of, _), _)| of == object);
+            let of_object = of_object.map(|((_, key), claim)| (key.clone(), claim.clone()));
+            let of_object = ObjectClaims::new(of_object.collect());
+            loaded.claims.insert(object.clone(), of_object);
+        }
+        for (booking, account) in claimants {
+            let mut claims = tables.elsewhere(*booking, in_hand);
+            claims.retain(|claim| claim.by.account == *account);
+            claims.truncate(MAX_OBJECTS);
+            loaded.claimants.insert((*booking, account.clone()), claims);
         }
         Ok(loaded)
     }
@@ -304,11 +356,16 @@ impl Storage for Memory {
             tables.ledger.insert(row.id.to_owned(), Entry::new(row));
         }
         let mut refused_late = 0;
-        for change in &changes.outcome_changes {
-            let entries = tables.ledger.values_mut();
-            for entry in entries.filter(|entry| entry.is_of(change)) {
-                refused_late += usize::from(!change.is_accepted && !entry.is_dead);
-                entry.is_dead = !change.is_accepted;
+        let late = &changes.late.reclassified;
+        for change in &late.objects {
+            let claim = (&change.object, &change.account, change.booking);
+            refused_late += tables.decide(claim, change.is_accepted);
+        }
+        for change in &late.owners {
+            for claim in tables.elsewhere(change.booking, &[]) {
+                let is_accepted = claim.by.account == change.owner;
+                let claim = (&claim.by.object, &claim.by.account, change.booking);
+                refused_late += tables.decide(claim, is_accepted);
             }
         }
         Ok(Saved {

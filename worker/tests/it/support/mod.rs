@@ -41,6 +41,8 @@ pub fn rules() -> Rules {
     Rules {
         mode: Mode::Test,
         booking_key: "bookingId".into(),
+        client_reference: false,
+        application: None,
     }
 }
 
