@@ -51,12 +51,17 @@ fuzz_target!(|body: &[u8]| {
     assert!(wrong(&pairs).is_empty());
     assert_eq!(Some(&*envelope.id), text(pairs.last("id")));
     assert_eq!(Some(&*envelope.event_type), text(pairs.last("type")));
+    let context = text(pairs.last("context"));
     let (object, account) = match envelope.kind {
-        Kind::Event => ("event", "account"),
-        Kind::Thin => ("v2.core.event", "context"),
+        Kind::Event => {
+            let last = context.and_then(|context| context.rsplit('/').next());
+            let last = last.filter(|last| last.len() > 5 && last.starts_with("acct_"));
+            ("event", text(pairs.last("account")).or(last))
+        }
+        Kind::Thin => ("v2.core.event", context),
     };
     assert_eq!(Some(object), text(pairs.last("object")));
-    assert_eq!(envelope.account.as_deref(), text(pairs.last(account)));
+    assert_eq!(envelope.account.as_deref(), account);
     assert_eq!(
         envelope.api_version.as_deref(),
         text(pairs.last("api_version"))

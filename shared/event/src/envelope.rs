@@ -36,7 +36,8 @@ pub struct Envelope<'a> {
     pub created: Option<i64>,
     /// Live or test mode.
     pub livemode: Option<bool>,
-    /// The connected account that it is about; of a thin event, its `context`.
+    /// The connected account that it is about. Where an event has no `account`, the last
+    /// part of its `context` if that is an account; of a thin event, its `context`.
     pub account: Option<Cow<'a, str>>,
     /// The API version that `data` is written in.
     pub api_version: Option<Cow<'a, str>>,
@@ -142,9 +143,15 @@ impl<'a> Fields<'a> {
             "v2.core.event" => Kind::Thin,
             _ => return Err(EnvelopeError::NotAnEvent),
         };
+        let context = self.context.and_then(text);
         let (created, account) = match kind {
-            Kind::Event => (self.created.and_then(integer), self.account),
-            Kind::Thin => (self.created.and_then(rfc3339), self.context),
+            Kind::Event => (
+                self.created.and_then(integer),
+                self.account
+                    .and_then(text)
+                    .or_else(|| context.and_then(last_account)),
+            ),
+            Kind::Thin => (self.created.and_then(rfc3339), context),
         };
         Ok(Envelope {
             id: self.id.text("id")?,
@@ -152,7 +159,7 @@ impl<'a> Fields<'a> {
             event_type: self.event_type.text("type")?,
             created,
             livemode: self.livemode.and_then(boolean),
-            account: account.and_then(text),
+            account,
             api_version: self.api_version.and_then(text),
         })
     }
@@ -168,6 +175,20 @@ fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
         Cow::Borrowed(inner)
     };
     (1..=MAX_TEXT).contains(&text.len()).then_some(text)
+}
+
+/// The account that a `context` ends with, as in `org_1/acct_2`: an organization's
+/// endpoint says there which of its accounts an event is of.
+fn last_account(context: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let start = context.rfind('/').map_or(0, |slash| slash + 1);
+    let id = context[start..].strip_prefix("acct_")?;
+    if id.is_empty() {
+        return None;
+    }
+    Some(match context {
+        Cow::Borrowed(context) => Cow::Borrowed(&context[start..]),
+        Cow::Owned(mut context) => Cow::Owned(context.split_off(start)),
+    })
 }
 
 fn integer(raw: &RawValue) -> Option<i64> {

@@ -37,6 +37,40 @@ fn a_thin_event_has_its_account_in_context() {
 }
 
 #[test]
+fn an_event_without_an_account_is_of_the_last_account_of_its_context() {
+    let account = |fields: &str| {
+        let body = format!(r#"{{"id":"evt_1","object":"event","type":"x",{fields}}}"#);
+        read(&body).unwrap().account.map(Cow::into_owned)
+    };
+    for (fields, expected) in [
+        (r#""context":"acct_1""#, Some("acct_1")),
+        (r#""context":"org_1/acct_2""#, Some("acct_2")),
+        (
+            r#""context":"acct_1/acct_2","account":null"#,
+            Some("acct_2"),
+        ),
+        (r#""context":"acct_1\/acct_2""#, Some("acct_2")),
+        (
+            r#""context":"org_1/acct_2","account":"acct_3""#,
+            Some("acct_3"),
+        ),
+        // Whoever else it names is no connected account.
+        (r#""context":"acct_1/org_2""#, None),
+        (r#""context":"acct_1/""#, None),
+        (r#""context":"org_1/acct_""#, None),
+        (r#""context":"org_1""#, None),
+        (r#""context":["acct_1"]"#, None),
+    ] {
+        assert_eq!(account(fields).as_deref(), expected, "{fields}");
+    }
+    let body = r#"{"id":"evt_1","object":"event","type":"x","context":"org_1/acct_2"}"#;
+    assert!(matches!(
+        read(body).unwrap().account,
+        Some(Cow::Borrowed("acct_2"))
+    ));
+}
+
+#[test]
 fn three_fields_are_enough() {
     let envelope = read(r#"{"id":"evt_1","object":"event","type":"x"}"#).unwrap();
     assert_eq!(envelope.created, None);
