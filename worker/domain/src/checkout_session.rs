@@ -157,12 +157,12 @@ pub fn decode(
     let link = |value: Option<Expandable>, field| {
         decode::optional_text(value.map(Expandable::into_id), field, MAX_ID)
     };
-    let payment_status = known(
-        wire.payment_status,
-        PaymentStatus::parse,
-        "session.payment_status",
-    )?;
-    let status = known(wire.status, Status::parse, "session.status")?;
+    // A value that this release does not know says nothing of the two.
+    let payment_status = wire
+        .payment_status
+        .as_deref()
+        .and_then(PaymentStatus::parse);
+    let status = wire.status.as_deref().and_then(Status::parse);
     let invoice = link(wire.invoice, "session.invoice")?.map(InvoiceId::from);
     let payment_intent = link(wire.payment_intent, "session.payment_intent")?;
     Ok(CheckoutSessionData {
@@ -177,15 +177,6 @@ pub fn decode(
             latest,
         },
     })
-}
-
-fn known<T>(
-    value: Option<String>,
-    parse: fn(&str) -> Option<T>,
-    field: &'static str,
-) -> Result<Option<T>, Rejection> {
-    let parsed = |value: String| parse(&value).ok_or(Rejection::UnknownStatus { field });
-    value.map(parsed).transpose()
 }
 
 /// The metadata speaks first, and `client_reference_id` only where the deployment lets it.

@@ -162,14 +162,6 @@ fn every_reason_has_its_own_code_and_sentence() {
             "time_out_of_range",
         ),
         (
-            session(|o| o["status"] = json!("new")).unwrap_err(),
-            "unknown_status",
-        ),
-        (
-            session(|o| o["payment_status"] = json!("new")).unwrap_err(),
-            "unknown_status",
-        ),
-        (
             session(|o| o["object"] = json!("invoice")).unwrap_err(),
             "other_object",
         ),
@@ -195,6 +187,22 @@ fn every_reason_has_its_own_code_and_sentence() {
         let line = rejection.to_string();
         assert!(line.ends_with('.') && line.len() > 20, "{line}");
     }
+}
+
+/// The link between booking and invoice does not depend on them.
+#[test]
+fn a_status_of_a_session_that_nobody_knows_says_nothing() {
+    let event = session(|object| {
+        object["status"] = json!("paused");
+        object["payment_status"] = json!("partly_paid");
+        object["invoice"] = json!("in_1");
+    });
+    let EventData::CheckoutSession(data) = event.unwrap().data else {
+        panic!("the event is of no session");
+    };
+    let read = data.session;
+    assert_eq!((&read.status, &read.payment_status), (&None, &None));
+    assert_eq!(read.invoice.map(|one| one.value), Some("in_1".into()));
 }
 
 /// The limits themselves are within.
