@@ -105,7 +105,9 @@ fn check_texts(event: &Event) {
         EventData::CheckoutSession(data) => serde_json::to_value(&data.session),
         EventData::Account(data) => match &data.change {
             AccountChange::Updated(candidate) => serde_json::to_value(candidate),
-            AccountChange::Authorized | AccountChange::Deauthorized => return,
+            AccountChange::Authorized(application) | AccountChange::Deauthorized(application) => {
+                serde_json::to_value(application)
+            }
         },
         EventData::Ignored(_) => return,
     };

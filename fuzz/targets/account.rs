@@ -5,7 +5,7 @@
 use domain::account::AccountChange;
 use domain::account_snapshot::AccountSnapshot;
 use domain::event::EventData;
-use domain::onboarding::{Status, onboarding};
+use domain::onboarding::{Onboarding, Status};
 use domain::rows::HostRow;
 use fuzz::{decision, history};
 use libfuzzer_sys::fuzz_target;
@@ -34,7 +34,7 @@ fuzz_target!(|input: &[u8]| {
                     assert_eq!(Some(&*data.id), object["id"].as_str());
                     check(&candidate.after, &object);
                 }
-                AccountChange::Authorized | AccountChange::Deauthorized => {
+                AccountChange::Authorized(_) | AccountChange::Deauthorized(_) => {
                     assert_eq!(Some(&data.id), event.header.account.as_ref());
                 }
             }
@@ -44,11 +44,9 @@ fuzz_target!(|input: &[u8]| {
     let end = decision::end_state(&deliveries);
     assert!(end.accounts.keys().eq(end.hosts.keys()));
     for (id, account) in &end.accounts {
-        let winner = account.winner();
-        let snapshot = winner
-            .map(|winner| winner.snapshot.clone())
-            .unwrap_or_default();
-        let shown = onboarding(account, &snapshot);
+        let shown = Onboarding::of_account(account);
+        let snapshot = account.winner().map(|winner| winner.snapshot.clone());
+        let snapshot = snapshot.unwrap_or_default();
         let is_cut = is_cut(&deliveries, id);
         assert_eq!(shown.status == Status::Disconnected, is_cut);
         assert!(!shown.can_sell || (snapshot.charges_enabled && !is_cut));
@@ -56,19 +54,32 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Whether the newest deauthorisation is at or after every other sign.
+/// Whether each sign of connection was followed by a deauthorisation that can be of the
+/// same application.
 fn is_cut(deliveries: &[Delivery], id: &str) -> bool {
-    let newest = |cut: bool| {
-        let events = deliveries.iter().map(decision::event);
-        let of_account = events.filter(|event| event.object_id() == Some(id));
-        let signs = of_account.filter_map(|event| match &event.data {
-            EventData::Account(data) => Some((event.header.created, &data.change)),
-            _ => None,
-        });
-        let signs = signs.filter(|(_, sign)| (**sign == AccountChange::Deauthorized) == cut);
-        signs.map(|(created, _)| created).max()
+    let events = deliveries.iter().map(decision::event);
+    let of_account = events.filter(|event| event.object_id() == Some(id));
+    let signs = of_account.filter_map(|event| match &event.data {
+        EventData::Account(data) => Some((event.header.created, &data.change)),
+        _ => None,
+    });
+    let signs: Vec<(i64, &AccountChange)> = signs.collect();
+    let cuts = signs.iter().filter_map(|(created, change)| match change {
+        AccountChange::Deauthorized(application) => Some((*created, application.as_ref())),
+        _ => None,
+    });
+    let cuts: Vec<_> = cuts.collect();
+    let is_followed = |(created, change): &(i64, &AccountChange)| {
+        let application = match change {
+            AccountChange::Deauthorized(_) => return true,
+            AccountChange::Authorized(application) => application.as_ref(),
+            AccountChange::Updated(_) => None,
+        };
+        cuts.iter().any(|(cut, by)| {
+            *cut >= *created && (application.is_none() || by.is_none() || application == *by)
+        })
     };
-    newest(true).is_some() && newest(true) >= newest(false)
+    !cuts.is_empty() && signs.iter().all(is_followed)
 }
 
 fn check(snapshot: &AccountSnapshot, object: &Value) {

@@ -39,8 +39,8 @@ pub struct Metrics {
     pub dead_letters_recorded: Counter,
     /// Connections to the broker that were lost or not made.
     pub sessions_lost: Counter,
-    /// Accounts whose last snapshot was read from Stripe's API.
-    pub account_ties_resolved: Counter,
+    /// Accounts read from Stripe's API.
+    pub accounts_read: Counter,
     /// What is counted of jobs.
     pub jobs: JobMetrics,
 }
@@ -55,7 +55,7 @@ impl Default for Metrics {
             crashes: Counter::default(),
             dead_letters_recorded: Counter::default(),
             sessions_lost: Counter::default(),
-            account_ties_resolved: Counter::default(),
+            accounts_read: Counter::default(),
             jobs: JobMetrics::default(),
         }
     }
@@ -78,9 +78,9 @@ impl Metrics {
                 &self.sessions_lost,
             ),
             (
-                "account_ties_resolved",
-                "Accounts whose last snapshot was read from Stripe's API",
-                &self.account_ties_resolved,
+                "accounts_read",
+                "Accounts read from Stripe's API",
+                &self.accounts_read,
             ),
         ];
         for (name, help, counter) in counters {

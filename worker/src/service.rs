@@ -29,10 +29,7 @@ use crate::{
     config::Config,
     dead_letters::recorder::{self, DeadLetterRecorder},
     health::Health,
-    jobs::{
-        self, Job, project_pending::ProjectPending, prune::Prune,
-        resolve_account_ties::ResolveAccountTies,
-    },
+    jobs::{self, Job, project_pending::ProjectPending, prune::Prune, read_accounts::ReadAccounts},
     metrics::Metrics,
     pipeline::{
         consumer::{self, Consumer},
@@ -147,11 +144,11 @@ async fn work(
         retention: config.retention,
     });
     if let Some(client) = client {
-        run.job(ResolveAccountTies {
-            pool: pool.clone(),
+        run.job(ReadAccounts::new(
+            pool.clone(),
             client,
-            resolved: metrics.account_ties_resolved.clone(),
-        });
+            metrics.accounts_read.clone(),
+        ));
     }
     let queue = |name, connection, prefetch| Queue {
         amqp: config.amqp.clone(),

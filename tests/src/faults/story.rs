@@ -188,8 +188,8 @@ impl Teller<'_> {
         let host = self.rng.usize(..self.hosts.len());
         for _ in 0..self.rng.u8(1..4) {
             let what = match self.rng.u8(..12) {
-                0 => SignKind::Deauthorized,
-                1 => SignKind::Authorized,
+                0 => SignKind::Deauthorized(self.application()),
+                1 => SignKind::Authorized(self.application()),
                 _ => self.update(host),
             };
             let sign = Sign {
@@ -200,6 +200,12 @@ impl Teller<'_> {
             let account = Self::account(host);
             self.tales.push(Tale::Account { account, sign });
         }
+    }
+
+    /// The platform's application, now and then another one.
+    fn application(&mut self) -> Option<&'static str> {
+        let is_other = self.rng.u8(..4) == 0;
+        Some(if is_other { "ca_Other" } else { "ca_Dialoom" })
     }
 
     fn update(&mut self, host: usize) -> SignKind {
@@ -213,6 +219,7 @@ impl Teller<'_> {
             future: self.rng.u8(..4) == 0,
             reason: REASONS[self.rng.usize(..REASONS.len())],
             card: self.rng.u8(..4) > 0,
+            legacy: self.rng.u8(..8) == 0,
             standard: host.is_multiple_of(3),
         };
         let before = self.hosts[host].replace(after.clone());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Said, Sign, SignKind, Values, What};
-use crate::stripe::{Account, CheckoutSession, Event, Invoice, SAMPLE_TIME, application};
+use crate::stripe::{Account, CheckoutSession, Event, Invoice, SAMPLE_TIME};
 
 /// When what will be due has to be there.
 const DEADLINE: i64 = SAMPLE_TIME + 86_400;
@@ -78,12 +78,8 @@ impl Sign {
     #[must_use]
     pub fn event(&self, account: &str) -> Event {
         let event = match &self.what {
-            SignKind::Deauthorized => {
-                Event::new(&self.id, "account.application.deauthorized", application())
-            }
-            SignKind::Authorized => {
-                Event::new(&self.id, "account.application.authorized", application())
-            }
+            SignKind::Deauthorized(id) => connection(&self.id, "deauthorized", *id),
+            SignKind::Authorized(id) => connection(&self.id, "authorized", *id),
             SignKind::Updated { after, before } => {
                 let mut event = Event::new(&self.id, "account.updated", after.object(account));
                 event.previous_attributes = before.as_ref().map(|before| before.changed_to(after));
@@ -92,6 +88,15 @@ impl Sign {
         };
         event.of_account(account).at(self.created)
     }
+}
+
+/// What became of the connection by an application.
+fn connection(event: &str, what: &str, id: Option<&str>) -> Event {
+    let object = match id {
+        Some(id) => json!({ "id": id, "object": "application", "name": "Dialoom" }),
+        None => json!({}),
+    };
+    Event::new(event, &format!("account.application.{what}"), object)
 }
 
 impl Values {
@@ -114,13 +119,14 @@ impl Values {
             false => json!([]),
         };
         let kind = if self.standard { "standard" } else { "express" };
-        let card = if self.card { "active" } else { "inactive" };
+        let active = |is_active: bool| json!(if is_active { "active" } else { "inactive" });
         vec![
             (&["details_submitted"], json!(self.details)),
             (&["charges_enabled"], json!(self.charges)),
             (&["payouts_enabled"], json!(self.payouts)),
             (&["type"], json!(kind)),
-            (&["capabilities", "card_payments"], json!(card)),
+            (&["capabilities", "card_payments"], active(self.card)),
+            (&["capabilities", "legacy_payments"], active(self.legacy)),
             (&["requirements", "currently_due"], list(self.due)),
             (&["requirements", "past_due"], list(self.past_due)),
             (

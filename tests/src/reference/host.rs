@@ -14,10 +14,10 @@ pub struct Sign {
 /// What an event says of an account.
 #[derive(Clone, Debug)]
 pub enum SignKind {
-    /// The host has cut the connection.
-    Deauthorized,
-    /// The host has connected.
-    Authorized,
+    /// The host has cut the connection by this application, where the event names it.
+    Deauthorized(Option<&'static str>),
+    /// The host has connected by this application, where the event names it.
+    Authorized(Option<&'static str>),
     /// The account has changed.
     Updated {
         /// The values now.
@@ -48,6 +48,8 @@ pub struct Values {
     pub reason: Option<&'static str>,
     /// The capability to be paid by card.
     pub card: bool,
+    /// The capability that old accounts have in its place.
+    pub legacy: bool,
     /// Whether the account is a Standard one.
     pub standard: bool,
 }
@@ -82,17 +84,59 @@ fn status(values: &Values) -> &'static str {
     first.map_or("RESTRICTED", |(_, status)| status)
 }
 
+/// Whether a deauthorisation that can be of the same application follows, in the same
+/// second or later.
+fn is_followed(sign: &Sign, signs: &[Sign]) -> bool {
+    let of_sign = match sign.what {
+        SignKind::Authorized(application) => application,
+        SignKind::Updated { .. } | SignKind::Deauthorized(_) => None,
+    };
+    signs.iter().any(|other| match other.what {
+        SignKind::Deauthorized(cut) => {
+            let is_same = of_sign.is_none() || cut.is_none() || of_sign == cut;
+            is_same && other.created >= sign.created
+        }
+        SignKind::Authorized(_) | SignKind::Updated { .. } => false,
+    })
+}
+
+/// Whether each sign of connection was followed by a deauthorisation.
+fn is_cut(signs: &[Sign]) -> bool {
+    let is_deauthorized = |sign: &Sign| matches!(sign.what, SignKind::Deauthorized(_));
+    signs.iter().any(is_deauthorized)
+        && signs
+            .iter()
+            .all(|sign| is_deauthorized(sign) || is_followed(sign, signs))
+}
+
+/// Whether a snapshot of this second tells of the account still: since then the account
+/// was neither cut nor authorised, or it is connected by an application that was
+/// authorised before, and not once more.
+fn is_current(second: i64, signs: &[Sign]) -> bool {
+    let is_disturbed = signs.iter().any(|sign| match sign.what {
+        SignKind::Deauthorized(_) => sign.created >= second,
+        SignKind::Authorized(_) => sign.created > second,
+        SignKind::Updated { .. } => false,
+    });
+    let is_authorized_after = |application: Option<&str>| {
+        signs.iter().any(|sign| {
+            matches!(sign.what, SignKind::Authorized(other) if other == application)
+                && sign.created > second
+        })
+    };
+    let is_lasting = signs.iter().any(|sign| match sign.what {
+        SignKind::Authorized(application) => {
+            sign.created <= second && !is_followed(sign, signs) && !is_authorized_after(application)
+        }
+        SignKind::Deauthorized(_) | SignKind::Updated { .. } => false,
+    });
+    !is_disturbed || is_lasting
+}
+
 /// The status, whether the host can sell, and the winning event.
 #[must_use]
 pub fn host(signs: &[Sign]) -> (String, bool, Option<String>) {
-    let newest = |deauthorized: bool| {
-        signs
-            .iter()
-            .filter(|sign| matches!(sign.what, SignKind::Deauthorized) == deauthorized)
-            .map(|sign| sign.created)
-            .max()
-    };
-    let cut = newest(true).is_some() && newest(true) >= newest(false);
+    let cut = is_cut(signs);
     let snapshots: Vec<(&Sign, &Values, &Option<Values>)> = signs
         .iter()
         .filter_map(|sign| match &sign.what {
@@ -119,10 +163,15 @@ pub fn host(signs: &[Sign]) -> (String, bool, Option<String>) {
         .max_by_key(|(sign, _, _)| &sign.id)
         .or_else(|| tied.iter().copied().max_by_key(|(sign, _, _)| &sign.id));
     let Some((sign, values, _)) = winner else {
-        let status = if cut { "DISCONNECTED" } else { "INCOMPLETE" };
+        let status = if cut { "DISCONNECTED" } else { "UNKNOWN" };
         return (status.into(), false, None);
     };
-    let status = if cut { "DISCONNECTED" } else { status(values) };
-    let can_sell = values.charges && (values.standard || values.card) && !cut;
+    let is_known = !cut && is_current(sign.created, signs);
+    let status = match (cut, is_known) {
+        (true, _) => "DISCONNECTED",
+        (false, false) => "UNKNOWN",
+        (false, true) => status(values),
+    };
+    let can_sell = values.charges && (values.standard || values.card || values.legacy) && is_known;
     (status.into(), can_sell, Some(sign.id.clone()))
 }

@@ -6,6 +6,10 @@
 //! can share it: then B comes after A if laying B's `previous_attributes` over
 //! B's object gives A. All snapshots of the latest second are kept, so that the
 //! answer does not depend on which of them arrived first.
+//!
+//! A snapshot tells of the account for as long as it stays connected. A host that was
+//! disconnected and came back is unknown until a newer one comes, from an event or from
+//! Stripe's API.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     account_snapshot::{AccountPatch, AccountSnapshot},
-    decode,
+    connections::{Connection, Connections},
+    decode::{self, MAX_ID},
     header::Header,
     ids::AccountId,
     merge::{Change, earliest},
@@ -37,11 +42,12 @@ pub struct Candidate {
 /// The snapshots of the latest second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatestSnapshots {
-    /// The events' `created`, in Unix seconds.
+    /// The events' `created`, in Unix seconds. Where only the API gave a snapshot, the
+    /// newest event that was known when it was asked.
     pub created: i64,
     /// By event id.
     pub candidates: BTreeMap<String, Candidate>,
-    /// What the API said when it was asked which snapshot of the second is the last.
+    /// What the API said when it was asked, which is newer than the candidates.
     pub api_snapshot: Option<AccountSnapshot>,
 }
 
@@ -50,10 +56,8 @@ pub struct LatestSnapshots {
 pub struct Account {
     /// The latest snapshots; `None` where only the connection is known.
     pub latest: Option<LatestSnapshots>,
-    /// The newest deauthorisation, in Unix seconds.
-    pub deauthorized: Option<i64>,
-    /// The newest other sign of connection, in Unix seconds.
-    pub connected: Option<i64>,
+    /// The connections by application.
+    pub connections: Connections,
     /// The oldest event taken in, in Unix seconds.
     pub first_event: Option<i64>,
 }
@@ -61,10 +65,10 @@ pub struct Account {
 /// What one event changed of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountChange {
-    /// The host has cut the connection.
-    Deauthorized,
-    /// The host has connected.
-    Authorized,
+    /// The host has cut the connection by this application, where the event names it.
+    Deauthorized(Option<String>),
+    /// The host has connected by this application, where the event names it.
+    Authorized(Option<String>),
     /// The account has changed.
     Updated(Box<Candidate>),
 }
@@ -81,8 +85,8 @@ pub struct AccountData {
 /// The latest snapshot of an account, and whether it is tied with others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Winner<'a> {
-    /// The event of the snapshot.
-    pub event_id: &'a str,
+    /// The event of the snapshot; `None` where only the API gave one.
+    pub event_id: Option<&'a str>,
     /// The snapshot.
     pub snapshot: &'a AccountSnapshot,
     /// Several snapshots could be the last of their second and differ: only the API
@@ -93,16 +97,27 @@ pub struct Winner<'a> {
 impl Account {
     /// Takes in what one event says.
     pub fn merge(&mut self, created: i64, event_id: &str, change: &AccountChange) -> Change {
-        let mut merged = keep_oldest(&mut self.first_event, created);
-        let register = match change {
-            AccountChange::Deauthorized => &mut self.deauthorized,
-            AccountChange::Authorized | AccountChange::Updated(_) => &mut self.connected,
+        let merged = keep_oldest(&mut self.first_event, created);
+        let (application, said) = match change {
+            AccountChange::Updated(candidate) => {
+                return merged.or(self.merge_snapshot(created, event_id, candidate));
+            }
+            AccountChange::Authorized(application) => (
+                application,
+                Connection {
+                    authorized: Some(created),
+                    deauthorized: None,
+                },
+            ),
+            AccountChange::Deauthorized(application) => (
+                application,
+                Connection {
+                    authorized: None,
+                    deauthorized: Some(created),
+                },
+            ),
         };
-        merged = merged.or(keep_newest(register, created));
-        if let AccountChange::Updated(candidate) = change {
-            merged = merged.or(self.merge_snapshot(created, event_id, candidate));
-        }
-        merged
+        merged.or(self.connections.merge(application.as_deref(), said))
     }
 
     fn merge_snapshot(&mut self, created: i64, event_id: &str, candidate: &Candidate) -> Change {
@@ -120,18 +135,24 @@ impl Account {
         }
     }
 
-    /// Takes in what the API said of a tied account, if the tied snapshots are still
-    /// those of `asked`, when the API was asked: then its answer is newer than all of
-    /// them, and no event was taken in between.
-    pub fn resolve_tie(&mut self, asked: &Self, snapshot: AccountSnapshot) -> Change {
-        match &mut self.latest {
-            latest @ Some(_) if *latest != asked.latest => Change::Unchanged,
-            Some(latest) => {
-                latest.api_snapshot = Some(snapshot);
-                Change::Changed
-            }
-            None => Change::Unchanged,
+    /// Takes in what the API said of an account that needed it, if all that is known is
+    /// still what was known when the API was asked (`asked`): then its answer is newer
+    /// than all of it, and no event was taken in between.
+    pub fn keep_api_snapshot(&mut self, asked: &Self, snapshot: AccountSnapshot) -> Change {
+        if self != asked || !self.needs_api() {
+            return Change::Unchanged;
         }
+        if !self.has_current_snapshot() {
+            self.latest = self.last_event().map(|created| LatestSnapshots {
+                created,
+                candidates: BTreeMap::new(),
+                api_snapshot: None,
+            });
+        }
+        if let Some(latest) = &mut self.latest {
+            latest.api_snapshot = Some(snapshot);
+        }
+        Change::Changed
     }
 
     /// The latest snapshot, where there is one.
@@ -139,15 +160,35 @@ impl Account {
         self.latest.as_ref().and_then(LatestSnapshots::winner)
     }
 
-    /// Whether the host has cut the connection, at or after every other sign.
+    /// Whether the host has cut the connection; see [`Connections::are_cut`].
     pub fn is_disconnected(&self) -> bool {
-        self.deauthorized
-            .is_some_and(|cut| self.connected.is_none_or(|sign| cut >= sign))
+        let snapshot = self.latest.as_ref().map(|latest| latest.created);
+        self.connections.are_cut(snapshot)
+    }
+
+    /// Whether the latest snapshot tells of the account as it is connected now; see
+    /// [`Connections::hold_since`].
+    pub fn has_current_snapshot(&self) -> bool {
+        let latest = self.latest.as_ref();
+        latest.is_some_and(|latest| self.connections.hold_since(latest.created))
+    }
+
+    /// Whether only the API can tell how the account is. Of one that is disconnected it
+    /// tells nothing.
+    pub fn needs_api(&self) -> bool {
+        let is_tied = self.winner().is_some_and(|winner| winner.is_tied);
+        !self.is_disconnected() && (is_tied || !self.has_current_snapshot())
+    }
+
+    /// The newest sign of connection, in Unix seconds.
+    pub fn connected(&self) -> Option<i64> {
+        let snapshot = self.latest.as_ref().map(|latest| latest.created);
+        self.connections.newest_authorized().max(snapshot)
     }
 
     /// The newest event taken in, in Unix seconds.
     pub fn last_event(&self) -> Option<i64> {
-        self.deauthorized.max(self.connected)
+        self.connections.newest_deauthorized().max(self.connected())
     }
 }
 
@@ -170,7 +211,7 @@ impl LatestSnapshots {
     }
 
     /// The last snapshot of the second: the one that no other comes after. If
-    /// that decides nothing, the greatest event id.
+    /// that decides nothing, the greatest event id. What the API said comes after all.
     pub fn winner(&self) -> Option<Winner<'_>> {
         let mut last: Vec<(&String, &Candidate)> = self
             .candidates
@@ -180,11 +221,14 @@ impl LatestSnapshots {
         if last.is_empty() {
             last = self.candidates.iter().collect();
         }
-        let (event_id, candidate) = *last.last()?;
-        let is_tied = last.iter().any(|(_, other)| other.after != candidate.after);
+        let winner = last.last().copied();
+        let is_tied = last
+            .iter()
+            .any(|(_, other)| winner.is_some_and(|(_, candidate)| other.after != candidate.after));
+        let snapshot = winner.map(|(_, candidate)| &candidate.after);
         Some(Winner {
-            event_id,
-            snapshot: self.api_snapshot.as_ref().unwrap_or(&candidate.after),
+            event_id: winner.map(|(event_id, _)| event_id.as_str()),
+            snapshot: self.api_snapshot.as_ref().or(snapshot)?,
             is_tied: is_tied && self.api_snapshot.is_none(),
         })
     }
@@ -194,14 +238,6 @@ impl LatestSnapshots {
             other.after != candidate.after && other.before.as_ref() == Some(&candidate.after)
         })
     }
-}
-
-fn keep_newest(register: &mut Option<i64>, at: i64) -> Change {
-    if register.is_some_and(|known| known >= at) {
-        return Change::Unchanged;
-    }
-    *register = Some(at);
-    Change::Changed
 }
 
 fn keep_oldest(register: &mut Option<i64>, at: i64) -> Change {
@@ -222,14 +258,15 @@ pub fn decode(
     event_type: EventType,
     header: &Header,
 ) -> Result<AccountData, Rejection> {
-    let connection = match event_type {
-        // The object is the application, so the account stands in the event.
+    let connection: Option<fn(Option<String>) -> AccountChange> = match event_type {
         EventType::AccountApplicationDeauthorized => Some(AccountChange::Deauthorized),
         EventType::AccountApplicationAuthorized => Some(AccountChange::Authorized),
         _ => None,
     };
-    if let Some(change) = connection {
+    if let Some(connection) = connection {
+        // The object is the application, so the account stands in the event.
         let id = header.account.clone().ok_or(Rejection::MissingAccount)?;
+        let change = connection(application(body)?);
         return Ok(AccountData { id, change });
     }
     let data = decode::data::<AccountPatch>(body)?;
@@ -259,6 +296,21 @@ pub fn decode(
             before,
         })),
     })
+}
+
+/// The application that an event of a connection names. One that names none is of any:
+/// the account counts, and test doubles leave the object empty.
+fn application(body: &[u8]) -> Result<Option<String>, Rejection> {
+    #[derive(Deserialize)]
+    struct Application {
+        id: Option<String>,
+    }
+    let data = decode::data::<Application>(body).ok();
+    decode::optional_text(
+        data.and_then(|data| data.object.id),
+        "application.id",
+        MAX_ID,
+    )
 }
 
 #[cfg(test)]

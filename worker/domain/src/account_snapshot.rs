@@ -25,6 +25,10 @@ pub struct AccountSnapshot {
     pub details_submitted: bool,
     /// The status of the capability `card_payments`.
     pub card_payments: Option<String>,
+    /// The status of the capability `legacy_payments`, which old accounts have in place
+    /// of `card_payments`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub legacy_payments: Option<String>,
     /// `requirements`.
     pub requirements: Requirements,
     /// `future_requirements.currently_due`.
@@ -98,6 +102,8 @@ pub struct AccountPatch {
 struct Capabilities {
     #[serde(default, deserialize_with = "named")]
     card_payments: Field<String>,
+    #[serde(default, deserialize_with = "named")]
+    legacy_payments: Field<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -163,6 +169,7 @@ impl AccountPatch {
             capabilities: nested(self.capabilities, over.capabilities, |under, over| {
                 Capabilities {
                     card_payments: over.card_payments.or(under.card_payments),
+                    legacy_payments: over.legacy_payments.or(under.legacy_payments),
                 }
             }),
             requirements: nested(
@@ -190,6 +197,7 @@ impl AccountPatch {
     /// A [`Rejection`] where a value cannot be kept by Postgres.
     pub fn into_snapshot(self) -> Result<AccountSnapshot, Rejection> {
         let short = |value, field| decode::optional_text(known(value), field, MAX_ID);
+        let capabilities = known(self.capabilities).unwrap_or_default();
         let future = known(self.future_requirements).unwrap_or_default();
         let host_id = known(known(self.metadata).unwrap_or_default().host_id);
         let host_id = host_id.map(|id| match id {
@@ -202,8 +210,12 @@ impl AccountPatch {
             payouts_enabled: known(self.payouts_enabled).unwrap_or(false),
             details_submitted: known(self.details_submitted).unwrap_or(false),
             card_payments: short(
-                known(self.capabilities).unwrap_or_default().card_payments,
+                capabilities.card_payments,
                 "account.capabilities.card_payments",
+            )?,
+            legacy_payments: short(
+                capabilities.legacy_payments,
+                "account.capabilities.legacy_payments",
             )?,
             requirements: known(self.requirements).unwrap_or_default().into_values()?,
             future_currently_due: list(

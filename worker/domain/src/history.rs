@@ -1,10 +1,10 @@
 //! The history of a host: what each event of its account says by itself.
 
 use crate::{
-    account::{Account, AccountChange},
+    account::AccountChange,
     event::{Event, EventData},
     ids::AccountId,
-    onboarding::{Status, onboarding},
+    onboarding::{Onboarding, Status},
     text_enum,
 };
 
@@ -58,14 +58,14 @@ impl AccountTransition {
             deadline: None,
         };
         match &data.change {
-            AccountChange::Authorized => {}
-            AccountChange::Deauthorized => {
+            AccountChange::Authorized(_) => {}
+            AccountChange::Deauthorized(_) => {
                 transition.change = ChangeKind::Deauthorized;
                 transition.status = Some(Status::Disconnected);
                 transition.can_sell = Some(false);
             }
             AccountChange::Updated(candidate) => {
-                let alone = onboarding(&Account::default(), &candidate.after);
+                let alone = Onboarding::of_snapshot(&candidate.after);
                 transition.change = ChangeKind::Updated;
                 transition.status = Some(alone.status);
                 transition.can_sell = Some(alone.can_sell);

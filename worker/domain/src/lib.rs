@@ -26,6 +26,7 @@ pub mod account_snapshot;
 pub mod by_claim;
 pub mod changes;
 pub mod checkout_session;
+pub mod connections;
 pub mod decode;
 pub mod event;
 pub mod header;

@@ -6,6 +6,8 @@ text_enum! {
     /// The status that the main app reads, as the enum `"HostOnboardingStatus"` writes
     /// it.
     pub enum Status {
+        /// The host has connected, and nothing said since how its account is.
+        Unknown = "UNKNOWN",
         /// The host has cut the connection.
         Disconnected = "DISCONNECTED",
         /// Stripe has rejected the host; this can be undone.
@@ -36,18 +38,33 @@ pub struct Onboarding {
     pub deadline: Option<i64>,
 }
 
-/// The onboarding of an account whose winning snapshot is `snapshot`; an
-/// account without one has only just connected.
-pub fn onboarding(account: &Account, snapshot: &AccountSnapshot) -> Onboarding {
-    let status = if account.is_disconnected() {
-        Status::Disconnected
-    } else {
-        status(snapshot)
-    };
-    Onboarding {
-        status,
-        can_sell: can_sell(snapshot) && status != Status::Disconnected,
-        deadline: deadline(snapshot),
+impl Onboarding {
+    /// The onboarding of an account.
+    pub fn of_account(account: &Account) -> Self {
+        let winner = account.winner();
+        let snapshot = winner.map(|winner| winner.snapshot);
+        let shown = snapshot.map(Self::of_snapshot);
+        let cannot_sell = |status| Self {
+            status,
+            can_sell: false,
+            deadline: shown.as_ref().and_then(|shown| shown.deadline),
+        };
+        if account.is_disconnected() {
+            return cannot_sell(Status::Disconnected);
+        }
+        match shown {
+            Some(shown) if account.has_current_snapshot() => shown,
+            _ => cannot_sell(Status::Unknown),
+        }
+    }
+
+    /// The onboarding of a connected account of which this is the latest snapshot.
+    pub fn of_snapshot(snapshot: &AccountSnapshot) -> Self {
+        Self {
+            status: status(snapshot),
+            can_sell: can_sell(snapshot),
+            deadline: deadline(snapshot),
+        }
     }
 }
 
@@ -81,11 +98,13 @@ pub fn status(snapshot: &AccountSnapshot) -> Status {
 }
 
 /// A guest's card can be charged. Standard accounts have no capabilities that
-/// the platform must ask for.
+/// the platform must ask for, and old accounts have one by another name.
 fn can_sell(snapshot: &AccountSnapshot) -> bool {
+    let is_active = |capability: &Option<String>| capability.as_deref() == Some("active");
     snapshot.charges_enabled
         && (snapshot.account_type.as_deref() == Some("standard")
-            || snapshot.card_payments.as_deref() == Some("active"))
+            || is_active(&snapshot.card_payments)
+            || is_active(&snapshot.legacy_payments))
 }
 
 fn due_in_future(snapshot: &AccountSnapshot) -> bool {

@@ -8,7 +8,7 @@ use crate::{
     decode::moment,
     ids::{AccountId, BookingId, InvoiceId},
     invoice::{InvoiceColumns, Status},
-    onboarding::{self, onboarding},
+    onboarding::{self, Onboarding},
     text_enum,
 };
 
@@ -98,6 +98,8 @@ pub struct HostRow {
     pub details_submitted: bool,
     /// Stripe's `requirements`.
     pub requirements: Requirements,
+    /// Stripe's `future_requirements.currently_due`.
+    pub future_due: Vec<String>,
     /// The deadline that counts.
     pub deadline: Option<DateTime<Utc>>,
     /// `standard`, `express`, `custom` or `none`.
@@ -132,7 +134,7 @@ impl HostRow {
         let snapshot = winner
             .map(|winner| winner.snapshot.clone())
             .unwrap_or_default();
-        let onboarding = onboarding(account, &snapshot);
+        let onboarding = Onboarding::of_account(account);
         let first = account.first_event.unwrap_or_default();
         Self {
             account: id.clone(),
@@ -143,6 +145,7 @@ impl HostRow {
             payouts_enabled: snapshot.payouts_enabled,
             details_submitted: snapshot.details_submitted,
             requirements: snapshot.requirements,
+            future_due: snapshot.future_currently_due,
             host_id: snapshot.host_id,
             account_type: snapshot.account_type,
             country: snapshot.country,

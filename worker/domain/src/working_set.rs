@@ -527,15 +527,15 @@ impl WorkingSet {
         active
     }
 
-    /// Takes in what the API said of a tied account; see [`Account::resolve_tie`].
-    pub fn resolve_tie(
+    /// Takes in what the API said of an account; see [`Account::keep_api_snapshot`].
+    pub fn keep_api_snapshot(
         &mut self,
         id: &AccountId,
         asked: &Account,
         snapshot: AccountSnapshot,
     ) -> Change {
-        let resolve = |account: &mut Account| account.resolve_tie(asked, snapshot);
-        self.accounts.merge(id, resolve)
+        let keep = |account: &mut Account| account.keep_api_snapshot(asked, snapshot);
+        self.accounts.merge(id, keep)
     }
 
     /// The claim that has each booking: the earliest one that is active. Where the

@@ -26,7 +26,7 @@ pub(super) enum Hosts {
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// Only with this status
-    #[arg(long, value_name = "STATUS", ignore_case = true, value_parser = ["INCOMPLETE", "IN_REVIEW",
+    #[arg(long, value_name = "STATUS", ignore_case = true, value_parser = ["UNKNOWN", "INCOMPLETE", "IN_REVIEW",
         "ENABLED", "RESTRICTED_SOON", "RESTRICTED", "PAUSED", "REJECTED", "DISCONNECTED"])]
     status: Option<String>,
     /// Print at most so many
@@ -103,10 +103,14 @@ impl Listing<8> for Filter {
 }
 
 fn cells(host: &Host) -> [String; 8] {
-    let due = if host.past_due.is_empty() {
-        host.currently_due.join(" ")
-    } else {
+    let due = if !host.past_due.is_empty() {
         format!("overdue: {}", host.past_due.join(" "))
+    } else if !host.currently_due.is_empty() {
+        host.currently_due.join(" ")
+    } else if !host.future_due.is_empty() {
+        format!("later: {}", host.future_due.join(" "))
+    } else {
+        String::new()
     };
     [
         host.account.clone(),
@@ -131,6 +135,7 @@ fn object(host: &Host) -> serde_json::Value {
         "disabled_reason": host.disabled_reason,
         "past_due": host.past_due,
         "currently_due": host.currently_due,
+        "future_due": host.future_due,
         "deadline": host.deadline.map(|at| stamp(at.and_utc())),
         "last_event_at": stamp(host.last_event_at.and_utc()),
     })

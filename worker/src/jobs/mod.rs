@@ -6,7 +6,7 @@
 
 pub mod project_pending;
 pub mod prune;
-pub mod resolve_account_ties;
+pub mod read_accounts;
 
 use std::{future::Future, time::Duration};
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl,
+    ExpressionMethods, OptionalExtension, QueryDsl,
     sql_types::{Bool, Jsonb, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 use domain::{
     account::{Account, LatestSnapshots},
+    connections::Connections,
     decode::moment,
     ids::AccountId,
 };
@@ -30,6 +31,8 @@ record! {
         latest: Option<Value> => Nullable<Jsonb> = "latest_snapshots",
         snapshot_event: Option<String> => Nullable<Text> = "snapshot_event_id",
         is_tied: bool => Bool = "tied",
+        needs_api: bool => Bool = "api_needed",
+        connections: Option<Value> => Nullable<Jsonb> = "connections",
         deauthorized: Option<DateTime<Utc>> => Nullable<Timestamptz> = "deauthorized_at",
         connected: Option<DateTime<Utc>> => Nullable<Timestamptz> = "connected_at",
         first_event: Option<DateTime<Utc>> => Nullable<Timestamptz> = "first_event_at",
@@ -44,10 +47,16 @@ impl Row {
         Self {
             id: id.to_string(),
             latest: latest.and_then(|latest| serde_json::to_value(latest).ok()),
-            snapshot_event: winner.as_ref().map(|winner| winner.event_id.to_owned()),
+            snapshot_event: winner
+                .as_ref()
+                .and_then(|winner| winner.event_id.map(str::to_owned)),
             is_tied: winner.is_some_and(|winner| winner.is_tied),
-            deauthorized: account.deauthorized.map(moment),
-            connected: account.connected.map(moment),
+            needs_api: account.needs_api(),
+            connections: (!account.connections.is_empty())
+                .then(|| serde_json::to_value(&account.connections).ok())
+                .flatten(),
+            deauthorized: account.connections.newest_deauthorized().map(moment),
+            connected: account.connected().map(moment),
             first_event: account.first_event.map(moment),
         }
     }
@@ -55,10 +64,10 @@ impl Row {
     fn account(&self) -> Result<Account> {
         let seconds = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp());
         let latest = self.latest.as_ref().map(LatestSnapshots::deserialize);
+        let connections = self.connections.as_ref().map(Connections::deserialize);
         Ok(Account {
             latest: latest.transpose()?,
-            deauthorized: seconds(self.deauthorized),
-            connected: seconds(self.connected),
+            connections: connections.transpose()?.unwrap_or_default(),
             first_event: seconds(self.first_event),
         })
     }
@@ -83,16 +92,11 @@ pub(crate) async fn load(
     accounts.collect()
 }
 
-/// An account after `after` whose last snapshot only the API can tell. Of one that is
-/// disconnected the API tells nothing any more.
-pub async fn next_tied(mut conn: &Connection, after: &str) -> Result<Option<AccountId>> {
+/// An account after `after` of which only the API can tell how it is; see
+/// [`Account::needs_api`].
+pub async fn next_needing_api(mut conn: &Connection, after: &str) -> Result<Option<AccountId>> {
     let id: Option<String> = account::table
-        .filter(account::tied)
-        .filter(
-            account::deauthorized_at
-                .is_null()
-                .or(account::connected_at.gt(account::deauthorized_at)),
-        )
+        .filter(account::api_needed)
         .filter(account::id.gt(after))
         .order(account::id)
         .select(account::id)

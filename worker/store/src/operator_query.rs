@@ -98,6 +98,8 @@ pub struct Host {
     pub past_due: Vec<String>,
     #[diesel(sql_type = Array<Text>)]
     pub currently_due: Vec<String>,
+    #[diesel(sql_type = Array<Text>)]
+    pub future_due: Vec<String>,
     #[diesel(sql_type = Nullable<Timestamp>)]
     pub deadline: Option<NaiveDateTime>,
     #[diesel(sql_type = Timestamp)]
@@ -116,6 +118,7 @@ pub async fn hosts(
             \"canSell\" AS can_sell, \"disabledReason\" AS disabled_reason, \
             coalesce(\"pastDue\", '{}') AS past_due, \
             coalesce(\"currentlyDue\", '{}') AS currently_due, \
+            coalesce(\"futureDue\", '{}') AS future_due, \
             \"currentDeadline\" AS deadline, \"lastEventAt\" AS last_event_at \
          FROM \"HostOnboarding\" WHERE \"stripeAccountId\" > $1 \
             AND ($2 IS NULL OR status::text = $2) ORDER BY 1 LIMIT $3",

@@ -28,12 +28,10 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// The columns by which tied accounts are found.
+    /// The columns by which accounts that the API has to be asked about are found.
     stripe.account (id) {
         id -> Text,
-        tied -> Bool,
-        deauthorized_at -> Nullable<Timestamptz>,
-        connected_at -> Nullable<Timestamptz>,
+        api_needed -> Bool,
     }
 }
 

@@ -30,12 +30,14 @@ impl fmt::Display for SchemaMismatch {
     }
 }
 
-/// Whether a table may not be there.
+/// Whether a table may not be there, or may be as an earlier release made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// It may: it will be made.
+    /// It may: migrations will make it, or add what it lacks.
     Allowed,
-    /// It may not.
+    /// It must be there; migrations that are pending will add what it lacks.
+    Added,
+    /// It must be there and whole.
     Refused,
 }
 
@@ -48,6 +50,9 @@ struct Table {
     /// The enum of its status, and its values. The app's own table has none: we
     /// do not write it, so it may have any further columns, or not be there.
     status: Option<(&'static str, &'static [&'static str])>,
+    /// The columns and values of the enum that later migrations add to the table that
+    /// the first one made, or the main app by an earlier model.
+    added: &'static [&'static str],
 }
 
 const BOOKING: Table = Table {
@@ -55,6 +60,7 @@ const BOOKING: Table = Table {
     columns: &[("id", "integer", false)],
     key: "id",
     status: None,
+    added: &[],
 };
 
 const INVOICE: Table = Table {
@@ -71,6 +77,7 @@ const INVOICE: Table = Table {
     ],
     key: "bookingId",
     status: Some(("InvoiceStatus", &["DRAFT", "SENT", "PAID"])),
+    added: &[],
 };
 
 const HOST_ONBOARDING: Table = Table {
@@ -95,11 +102,13 @@ const HOST_ONBOARDING: Table = Table {
         ("lastEventAt", "timestamp(3) without time zone", false),
         ("updatedAt", "timestamp(3) without time zone", false),
         ("createdAt", "timestamp(3) without time zone", false),
+        ("futureDue", "text[]", true),
     ],
     key: "stripeAccountId",
     status: Some((
         "HostOnboardingStatus",
         &[
+            "UNKNOWN",
             "INCOMPLETE",
             "IN_REVIEW",
             "ENABLED",
@@ -110,6 +119,7 @@ const HOST_ONBOARDING: Table = Table {
             "DISCONNECTED",
         ],
     )),
+    added: &["futureDue", "UNKNOWN"],
 };
 
 #[derive(QueryableByName)]
@@ -204,15 +214,16 @@ async fn rest(mut conn: &Connection, schema: &str, table: &Table) -> Result<Rest
 }
 
 fn compare(table: &Table, found: &[Column], rest: &Rest, missing: Missing) -> Vec<String> {
-    let mut differences = lacking_values(table, rest);
+    let may_lack = |name: &str| missing != Missing::Refused && table.added.contains(&name);
+    let mut differences = lacking_values(table, rest, may_lack);
     match rest.relation.as_deref() {
         Some("r" | "p") => {
-            differences.extend(wrong_columns(table, found));
+            differences.extend(wrong_columns(table, found, may_lack));
             if !rest.is_unique {
                 differences.push(format!("column \"{}\" has no unique index", table.key));
             }
         }
-        None if table.status.is_some() && missing == Missing::Refused => differences
+        None if table.status.is_some() && missing != Missing::Allowed => differences
             .push("there is no such table (was it migrated, or dropped since?)".to_owned()),
         Some(_) if table.status.is_some() => {
             differences.push("something else than a table has that name".to_owned());
@@ -223,23 +234,24 @@ fn compare(table: &Table, found: &[Column], rest: &Rest, missing: Missing) -> Ve
     differences
 }
 
-fn lacking_values(table: &Table, rest: &Rest) -> Vec<String> {
+fn lacking_values(table: &Table, rest: &Rest, may_lack: impl Fn(&str) -> bool) -> Vec<String> {
     let (Some((name, expected)), Some(found)) = (table.status, &rest.values) else {
         return Vec::new();
     };
     let lacks = expected
         .iter()
-        .filter(|value| !found.iter().any(|found| found == *value));
+        .filter(|value| !found.iter().any(|found| found == *value) && !may_lack(value));
     lacks
         .map(|value| format!("enum \"{name}\" lacks {value}"))
         .collect()
 }
 
-fn wrong_columns(table: &Table, found: &[Column]) -> Vec<String> {
+fn wrong_columns(table: &Table, found: &[Column], may_lack: impl Fn(&str) -> bool) -> Vec<String> {
     let mut differences = Vec::new();
     for (name, kind, nullable) in table.columns {
         let null = |yes| if yes { "NULL" } else { "NOT NULL" };
         match found.iter().find(|column| column.name == *name) {
+            None if may_lack(name) => {}
             None => differences.push(format!("column \"{name}\" ({kind}) is missing")),
             Some(column) if column.kind != *kind => differences.push(format!(
                 "column \"{name}\" is {}, expected {kind}",

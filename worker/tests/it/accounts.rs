@@ -1,7 +1,8 @@
 //! The rules of host onboarding, one by one.
 
 use crate::support::{APPLIED, Lab, STALE, dead_code};
-use harness::stripe::{Account, ApiVersion, Event};
+use domain::outcome::Decision;
+use harness::stripe::{Account, ApiVersion, Event, Invoice};
 use serde_json::{Value, json};
 
 const ID: &str = "acct_a";
@@ -19,13 +20,6 @@ fn account(details: bool, charges: bool, payouts: bool) -> Value {
 
 fn updated(id: &str, object: Value) -> Event {
     Event::new(id, "account.updated", object).of_account(ID)
-}
-
-fn connection(id: &str, kind: &str, at: i64) -> Event {
-    let kind = format!("account.application.{kind}");
-    Event::new(id, &kind, harness::stripe::application())
-        .of_account(ID)
-        .at(at)
 }
 
 /// Status and whether the host can sell.
@@ -154,6 +148,9 @@ async fn all_columns_are_filled_from_the_account() {
         "currently_due": ["a", "b \"quoted\" \\"], "past_due": [], "eventually_due": ["c"],
         "pending_verification": ["d"], "disabled_reason": null, "current_deadline": 1_800_000_000,
     });
+    object["future_requirements"] = json!({
+        "currently_due": ["e", "f {}"], "current_deadline": 1_900_000_000,
+    });
     object["created"] = json!(1_700_000_000);
     lab.take_one(&updated("evt_1", object).at(1_760_000_000))
         .await;
@@ -167,7 +164,7 @@ async fn all_columns_are_filled_from_the_account() {
             "pendingVerification": ["d"], "disabledReason": null,
             "currentDeadline": "2027-01-15T08:00:00", "type": "express", "country": "ES",
             "defaultCurrency": "eur", "lastEventAt": "2025-10-09T08:53:20",
-            "createdAt": "2023-11-14T22:13:20",
+            "createdAt": "2023-11-14T22:13:20", "futureDue": ["e", "f {}"],
         })
     );
 }
@@ -175,64 +172,110 @@ async fn all_columns_are_filled_from_the_account() {
 #[tokio::test(flavor = "multi_thread")]
 async fn selling_needs_the_card_capability_but_for_standard_accounts() {
     let lab = Lab::new().await;
-    for (kind, capability, charges, expected) in [
-        ("standard", "inactive", true, "true"),
-        ("express", "active", true, "true"),
-        ("express", "pending", true, "false"),
-        ("custom", "inactive", true, "false"),
-        ("standard", "active", false, "false"),
+    for (kind, capabilities, charges, expected) in [
+        ("standard", json!({}), true, "true"),
+        (
+            "express",
+            json!({ "card_payments": "active" }),
+            true,
+            "true",
+        ),
+        (
+            "express",
+            json!({ "card_payments": "pending" }),
+            true,
+            "false",
+        ),
+        ("custom", json!({}), true, "false"),
+        (
+            "standard",
+            json!({ "card_payments": "active" }),
+            false,
+            "false",
+        ),
+        // Old accounts have another capability in its place.
+        (
+            "express",
+            json!({ "legacy_payments": "active" }),
+            true,
+            "true",
+        ),
+        (
+            "custom",
+            json!({ "legacy_payments": "inactive" }),
+            true,
+            "false",
+        ),
+        (
+            "custom",
+            json!({ "legacy_payments": "active" }),
+            false,
+            "false",
+        ),
     ] {
         lab.wipe().await;
-        let object = Account {
-            id: ID.into(),
-            kind: kind.into(),
-            card_payments: capability.into(),
-            charges_enabled: charges,
-            ..Account::default()
-        };
-        lab.take_one(&updated("evt_1", object.value())).await;
-        assert!(host(&lab).await.ends_with(expected), "{kind} {capability}");
+        let mut object = account(true, charges, true);
+        object["type"] = kind.into();
+        object["capabilities"] = capabilities.clone();
+        lab.take_one(&updated("evt_1", object)).await;
+        assert!(
+            host(&lab).await.ends_with(expected),
+            "{kind} {capabilities}"
+        );
     }
 }
 
+/// What is due later and makes the status is in a column; what Stripe's enums say beyond
+/// the rules does no harm.
 #[tokio::test(flavor = "multi_thread")]
-async fn disconnecting_and_connecting_again_are_told_apart_by_time() {
+async fn a_host_sees_what_will_be_due_and_new_values_do_no_harm() {
     let lab = Lab::new().await;
-    lab.take_one(&updated("evt_1", account(true, true, true)).at(100))
-        .await;
-    lab.take_one(&connection("evt_2", "deauthorized", 100))
-        .await;
-    assert_eq!(host(&lab).await, "DISCONNECTED false");
-    lab.take_one(&connection("evt_3", "authorized", 101)).await;
-    assert_eq!(host(&lab).await, "ENABLED true");
-    lab.take_one(&connection("evt_4", "deauthorized", 99)).await;
-    assert_eq!(host(&lab).await, "ENABLED true");
-    let history = lab
-        .rows("SELECT event_id || ' ' || coalesce(status, change) FROM stripe.account_transition ORDER BY event_created, event_id")
-        .await;
-    assert_eq!(
-        history,
-        [
-            "evt_4 DISCONNECTED",
-            "evt_1 ENABLED",
-            "evt_2 DISCONNECTED",
-            "evt_3 authorized"
-        ]
-    );
+    let mut object = account(true, true, true);
+    object["type"] = "of_tomorrow".into();
+    object["capabilities"]["transfers"] = "suspended".into();
+    object["requirements"]["disabled_reason"] = "new.reason".into();
+    object["future_requirements"] = json!({
+        "currently_due": ["company.verification.document"], "current_deadline": 1_800_000_000,
+        "disabled_reason": "new.reason",
+    });
+    assert_eq!(lab.take_one(&updated("evt_1", object)).await, APPLIED);
+    assert_eq!(host(&lab).await, "RESTRICTED_SOON true");
+    let due =
+        r#"SELECT concat_ws(' ', "currentlyDue"::text, "futureDue"::text) FROM "HostOnboarding""#;
+    assert_eq!(lab.rows(due).await, ["{} {company.verification.document}"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_only_ever_disconnected_is_shown() {
+async fn a_duplicate_neither_writes_a_host_nor_makes_one() {
     let lab = Lab::new().await;
-    assert_eq!(
-        lab.take_one(&connection("evt_1", "deauthorized", 100))
-            .await,
-        APPLIED
-    );
-    assert_eq!(host(&lab).await, "DISCONNECTED false");
-    let mut nobody = connection("evt_2", "deauthorized", 100);
-    nobody.account = None;
-    assert_eq!(dead_code(&lab.take_one(&nobody).await), "missing_account");
+    let enabled = updated("evt_1", account(true, true, true)).at(100);
+    assert_eq!(lab.take_one(&enabled).await, APPLIED);
+    let (shown, rows) = (lab.hosts().await, host(&lab).await);
+    assert_eq!(rows, "ENABLED true");
+    // As the runbook says, before its events are replayed.
+    let delete = "DELETE FROM stripe.account";
+    lab.client.batch_execute(delete).await.unwrap();
+    let unrelated = Event::new("evt_2", "invoice.paid", Invoice::default().value()).of_account(ID);
+    for batch in [
+        vec![enabled.clone()],
+        vec![enabled.clone(), unrelated.clone(), enabled.clone()],
+    ] {
+        assert_eq!(lab.take(&batch).await[0], Decision::Duplicate);
+        assert_eq!(lab.hosts().await, shown);
+        let accounts = "SELECT id FROM stripe.account";
+        assert_eq!(lab.rows(accounts).await, Vec::<String>::new());
+    }
+
+    // One id under two types: the first one that came is the event.
+    let mut other = updated("evt_2", account(true, true, true));
+    other.account = Some("acct_b".into());
+    other.object["id"] = "acct_b".into();
+    assert_eq!(lab.take_one(&other).await, Decision::Duplicate);
+    let mut invoice = unrelated;
+    (invoice.id, other.id) = ("evt_3".into(), "evt_3".into());
+    let decisions = lab.take(&[invoice, other]).await;
+    assert_eq!(decisions[1], Decision::Duplicate);
+    assert_eq!(lab.hosts().await, shown);
 }
 
 #[tokio::test(flavor = "multi_thread")]

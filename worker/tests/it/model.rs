@@ -208,6 +208,8 @@ fn hosts_are_as_the_reference_says_after_every_step() {
 fn host(memory: &Memory) -> (String, bool, Option<String>) {
     let tables = memory.tables();
     let (account, host) = (&tables.accounts["acct_a"], &tables.hosts["acct_a"]);
-    let event = account.winner().map(|winner| winner.event_id.to_owned());
+    let event = account
+        .winner()
+        .and_then(|winner| winner.event_id.map(str::to_owned));
     (host.status.as_str().into(), host.can_sell, event)
 }

@@ -26,7 +26,7 @@ const ROWS: &str = r#"
         SELECT 'cs_old' || i, 'acct_a', 'in_old' || i, now(), 'evt_old' || i, i % 100 = 0 FROM generate_series(1, 20000) i;
     INSERT INTO stripe.booking_claim
         SELECT 30000 + i, 'acct_a', 'invoice', 'in_old' || i, now(), 'evt_old' || i FROM generate_series(1, 20000) i;
-    INSERT INTO stripe.account (id, tied) SELECT 'acct_old' || i, i % 100 = 0 FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.account (id, api_needed) SELECT 'acct_old' || i, i % 100 = 0 FROM generate_series(1, 20000) i;
     INSERT INTO stripe.account_transition
         SELECT 'acct_old' || i, now(), 'evt_old' || i, 'authorized' FROM generate_series(1, 20000) i;
     INSERT INTO "HostOnboarding" SELECT 'acct_old' || i, NULL, 'ENABLED', true, true, true, true, '{}', '{}',
@@ -133,7 +133,7 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     job.poll_all().await.unwrap();
     {
         let conn = lab.executor.pool.get().await.unwrap();
-        store::account::next_tied(&conn, "").await.unwrap();
+        store::account::next_needing_api(&conn, "").await.unwrap();
     }
 
     // A connection hands its counts over at the latest when it ends.

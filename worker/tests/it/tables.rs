@@ -39,7 +39,7 @@ async fn an_empty_database_gets_what_prisma_makes_and_nothing_else() {
         "public.Invoice_bookingId_key: index CREATE UNIQUE INDEX \"Invoice_bookingId_key\" ON public.\"Invoice\" USING btree (\"bookingId\")",
         "public.InvoiceStatus: enum DRAFT SENT PAID",
         "public.HostOnboarding: column 8 currentlyDue text[] null default ",
-        "public.HostOnboardingStatus: enum INCOMPLETE IN_REVIEW ENABLED RESTRICTED_SOON RESTRICTED PAUSED REJECTED DISCONNECTED",
+        "public.HostOnboardingStatus: enum UNKNOWN INCOMPLETE IN_REVIEW ENABLED RESTRICTED_SOON RESTRICTED PAUSED REJECTED DISCONNECTED",
     ] {
         assert!(public.contains(fact), "{fact}\n{public:#?}");
     }
@@ -95,6 +95,71 @@ async fn what_the_app_made_is_adopted_untouched_and_stays_on_the_way_back() {
     down(place.database.url()).await.unwrap();
     place.holds(&before).await;
     assert_eq!(place.rows().await, rows);
+}
+
+/// What Prisma made of the model of an earlier release.
+const EARLIER_MODEL: &str = r#"
+    ALTER TABLE "HostOnboarding" DROP COLUMN "futureDue";
+    ALTER TYPE "HostOnboardingStatus" RENAME TO "Before";
+    CREATE TYPE "HostOnboardingStatus" AS ENUM ('INCOMPLETE', 'IN_REVIEW', 'ENABLED',
+        'RESTRICTED_SOON', 'RESTRICTED', 'PAUSED', 'REJECTED', 'DISCONNECTED');
+    ALTER TABLE "HostOnboarding" ALTER "status" TYPE "HostOnboardingStatus"
+        USING "status"::text::"HostOnboardingStatus";
+    DROP TYPE "Before";
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_the_app_made_by_an_earlier_model_get_what_is_new_until_the_way_back() {
+    let place = Place::after(prisma::all()).await;
+    let whole = place.listing_of("public").await;
+    place.run(EARLIER_MODEL).await;
+    place.run(ROWS).await;
+    let (before, rows) = (place.listing().await, place.rows().await);
+    let url = place.database.url();
+    up(url).await.unwrap();
+    assert_eq!(place.listing_of("public").await, whole);
+    assert_eq!(up(url).await, Ok(Vec::new()));
+
+    let unknown = r#"UPDATE "HostOnboarding" SET "status" = 'UNKNOWN'"#;
+    place.run(unknown).await;
+    down(url).await.unwrap();
+    place.holds(&before).await;
+    let row = rows.iter().map(|row| row.replace("PAUSED", "INCOMPLETE"));
+    assert_eq!(place.rows().await, row.collect::<Vec<_>>());
+
+    // A type that something else needs keeps its value, and no row has it.
+    up(url).await.unwrap();
+    place.run(unknown).await;
+    place
+        .run(r#"CREATE VIEW held AS SELECT "status" FROM "HostOnboarding""#)
+        .await;
+    down(url).await.unwrap();
+    let status = r#"SELECT "status"::text FROM "HostOnboarding""#;
+    assert_eq!(place.column(status).await, ["INCOMPLETE"]);
+    up(url).await.unwrap();
+    assert_eq!(check(url).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_migration_added_and_is_gone_since_is_refused() {
+    let place = Place::after(prisma::all()).await;
+    let url = place.database.url();
+    up(url).await.unwrap();
+    place.run(EARLIER_MODEL).await;
+    let expected = "the table \"HostOnboarding\" does not fit the model in docs/MAIN_APP.md: \
+                    enum \"HostOnboardingStatus\" lacks UNKNOWN; \
+                    column \"futureDue\" (text[]) is missing";
+    assert_eq!(up(url).await, Err(expected.to_owned()));
+    assert_eq!(check(url).await, Err(expected.to_owned()));
+
+    // Where it was not added yet, a worker that may not migrate asks for the migration.
+    down(url).await.unwrap();
+    for _ in 0..6 {
+        let connection = database(url).connect().await.unwrap();
+        assert!(migrations::run_next(connection).await.unwrap().is_some());
+    }
+    let refused = check(url).await.unwrap_err();
+    assert!(refused.contains("000007"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

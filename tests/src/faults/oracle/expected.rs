@@ -149,8 +149,8 @@ fn transitions(signs: &BTreeMap<&str, Vec<Sign>>) -> BTreeSet<String> {
     for (account, signs) in signs {
         for sign in signs {
             let kind = match sign.what {
-                SignKind::Deauthorized => "deauthorized",
-                SignKind::Authorized => "authorized",
+                SignKind::Deauthorized(_) => "deauthorized",
+                SignKind::Authorized(_) => "authorized",
                 SignKind::Updated { .. } => "updated",
             };
             lines.insert(format!("{account} {} {kind}", sign.id));

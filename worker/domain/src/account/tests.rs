@@ -5,7 +5,7 @@ use crate::{
     account_snapshot::AccountSnapshot,
     ids::AccountId,
     merge::Change,
-    onboarding::{Status, onboarding},
+    onboarding::{Onboarding, Status},
     tests::{Memory, load},
     working_set::WorkingSet,
 };
@@ -30,14 +30,19 @@ fn updated(country: &str) -> AccountChange {
     AccountChange::Updated(Box::new(candidate(country)))
 }
 
+fn authorized() -> AccountChange {
+    AccountChange::Authorized(Some("ca_1".into()))
+}
+
+fn deauthorized() -> AccountChange {
+    AccountChange::Deauthorized(Some("ca_1".into()))
+}
+
 #[test]
 fn an_account_knows_its_first_and_its_last_event() {
     let mut account = Account::default();
     assert_eq!(account.last_event(), None);
-    for (at, change) in [
-        (20, AccountChange::Authorized),
-        (30, AccountChange::Deauthorized),
-    ] {
+    for (at, change) in [(20, authorized()), (30, deauthorized())] {
         let _ = account.merge(START + at, &format!("evt_{at}"), &change);
     }
     assert_eq!(account.last_event(), Some(START + 30));
@@ -96,7 +101,7 @@ fn the_deadline_is_todays_or_else_the_future_one() {
         ..AccountSnapshot::default()
     };
     let seen = |snapshot: &AccountSnapshot| {
-        let seen = onboarding(&Account::default(), snapshot);
+        let seen = Onboarding::of_snapshot(snapshot);
         (seen.status, seen.deadline)
     };
     assert_eq!(seen(&enabled()), (Status::Enabled, None));
@@ -129,7 +134,7 @@ fn the_api_resolves_only_the_tie_that_it_was_asked_about() {
         source.accounts.insert(id.clone(), now);
         let mut set = WorkingSet::for_account(&id);
         load(&mut set, &source);
-        let change = set.resolve_tie(&id, &asked, snapshot("FR"));
+        let change = set.keep_api_snapshot(&id, &asked, snapshot("FR"));
         let (_, account, tracked) = set.accounts.iter_changes().next().unwrap();
         assert_eq!(tracked, change);
         let latest = account.latest.clone();
@@ -139,8 +144,118 @@ fn the_api_resolves_only_the_tie_that_it_was_asked_about() {
     assert_eq!(known, (Change::Changed, Some(snapshot("FR"))));
     let newer = resolved(account(&["PT", "ES", "IT"]));
     assert_eq!(newer, (Change::Unchanged, None));
-    // An account without a snapshot has no tie.
     assert_eq!(resolved(account(&[])), (Change::Unchanged, None));
+    let mut cut = account(&["PT", "ES"]);
+    let _ = cut.merge(START, "evt_cut", &deauthorized());
+    assert_eq!(resolved(cut), (Change::Unchanged, None));
+}
+
+/// An account after these events, each with its seconds after the start.
+fn after(signs: &[(i64, AccountChange)]) -> Account {
+    let mut account = Account::default();
+    for (at, change) in signs {
+        let _ = account.merge(START + at, &format!("evt_{at}"), change);
+    }
+    account
+}
+
+#[test]
+fn an_account_is_unknown_until_a_snapshot_of_its_connection_comes() {
+    for (signs, expected) in [
+        (vec![(20, authorized())], Status::Unknown),
+        (
+            vec![(20, authorized()), (20, updated("PT"))],
+            Status::Incomplete,
+        ),
+        (
+            vec![(20, authorized()), (10, updated("PT"))],
+            Status::Unknown,
+        ),
+        // It was disconnected and came back.
+        (
+            vec![
+                (10, updated("PT")),
+                (15, deauthorized()),
+                (20, authorized()),
+            ],
+            Status::Unknown,
+        ),
+        (
+            vec![
+                (10, updated("PT")),
+                (15, deauthorized()),
+                (20, authorized()),
+                (21, updated("PT")),
+            ],
+            Status::Incomplete,
+        ),
+        (
+            vec![(10, updated("PT")), (15, deauthorized())],
+            Status::Disconnected,
+        ),
+        (vec![(15, deauthorized())], Status::Disconnected),
+    ] {
+        let account = after(&signs);
+        let shown = Onboarding::of_account(&account);
+        assert_eq!(
+            (shown.status, shown.can_sell),
+            (expected, false),
+            "{signs:?}"
+        );
+        assert_eq!(
+            account.needs_api(),
+            expected == Status::Unknown,
+            "{signs:?}"
+        );
+    }
+}
+
+/// The answer counts for the connection that was known, and until a snapshot of the
+/// account comes that is as new.
+#[test]
+fn what_the_api_said_of_an_unknown_account_counts_until_an_event_says_more() {
+    let unknown = after(&[
+        (10, updated("PT")),
+        (15, deauthorized()),
+        (20, authorized()),
+    ]);
+    let country = |account: &Account| {
+        let winner = account.winner().unwrap();
+        (
+            winner.snapshot.country.clone().unwrap(),
+            account.needs_api(),
+        )
+    };
+    let mut known = unknown.clone();
+    let change = known.keep_api_snapshot(&unknown, snapshot("FR"));
+    assert_eq!(
+        (change, country(&known)),
+        (Change::Changed, ("FR".into(), false))
+    );
+    assert_eq!(known.winner().unwrap().event_id, None);
+    assert_eq!(known.last_event(), Some(START + 20));
+    let asked = known.clone();
+    let again = known.keep_api_snapshot(&asked, snapshot("DE"));
+    assert_eq!((again, country(&known).0), (Change::Unchanged, "FR".into()));
+
+    for (at, expected) in [(19, "FR"), (20, "IT"), (21, "IT")] {
+        let mut account = known.clone();
+        let _ = account.merge(START + at, "evt_new", &updated("IT"));
+        assert_eq!(country(&account), (expected.into(), false), "{at}");
+    }
+    let mut cut = known.clone();
+    let _ = cut.merge(START + 20, "evt_cut", &deauthorized());
+    assert!(cut.is_disconnected());
+    let _ = cut.merge(START + 30, "evt_back", &authorized());
+    assert_eq!(country(&cut), ("FR".into(), true));
+
+    // Whatever came in between may be newer than the answer.
+    for change in [authorized(), deauthorized(), updated("IT")] {
+        let mut account = unknown.clone();
+        let _ = account.merge(START + 25, "evt_new", &change);
+        let kept = account.keep_api_snapshot(&unknown, snapshot("FR"));
+        assert_eq!(kept, Change::Unchanged, "{change:?}");
+    }
 }
 
 #[test]
@@ -150,7 +265,10 @@ fn a_new_snapshot_of_the_second_removes_the_api_snapshot() {
         let _ = account.merge(START, &format!("evt_{country}"), &updated(country));
     }
     let asked = account.clone();
-    assert_eq!(account.resolve_tie(&asked, snapshot("FR")), Change::Changed);
+    assert_eq!(
+        account.keep_api_snapshot(&asked, snapshot("FR")),
+        Change::Changed
+    );
     let again = account.merge(START, "evt_PT", &updated("PT"));
     assert_eq!(again, Change::Unchanged);
     assert!(!account.winner().unwrap().is_tied);
@@ -177,24 +295,17 @@ fn the_latest_snapshot_is_that_of_the_latest_second() {
 
 #[test]
 fn a_host_is_disconnected_until_a_later_sign_of_connection() {
-    let account = |signs: &[(i64, AccountChange)]| {
-        let mut account = Account::default();
-        for (at, change) in signs {
-            let _ = account.merge(START + at, &format!("evt_{at}"), change);
-        }
-        account
-    };
-    let cut = (20, AccountChange::Deauthorized);
+    let cut = (20, deauthorized());
     for (signs, expected) in [
         (vec![], false),
-        (vec![(20, AccountChange::Authorized)], false),
+        (vec![(20, authorized())], false),
         (vec![cut.clone()], true),
-        (vec![cut.clone(), (19, AccountChange::Authorized)], true),
+        (vec![cut.clone(), (19, authorized())], true),
         (vec![cut.clone(), (20, updated("PT"))], true),
-        (vec![cut.clone(), (21, AccountChange::Authorized)], false),
+        (vec![cut.clone(), (21, authorized())], false),
         (vec![cut, (21, updated("PT"))], false),
     ] {
-        assert_eq!(account(&signs).is_disconnected(), expected, "{signs:?}");
+        assert_eq!(after(&signs).is_disconnected(), expected, "{signs:?}");
     }
 }
 
@@ -216,7 +327,7 @@ fn the_last_snapshot_of_a_second_is_the_one_that_none_follows() {
             api_snapshot: None,
         };
         let winner = latest.winner().unwrap();
-        (winner.event_id.to_owned(), winner.is_tied)
+        (winner.event_id.unwrap().to_owned(), winner.is_tied)
     };
     let (first, second) = ("evt_1".to_owned(), "evt_2".to_owned());
     let chain = [("evt_1", "ES", Some("PT")), ("evt_2", "PT", None)];

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::{START, account_updated, event, invoice, rules};
 use crate::{
-    account::{Account, AccountChange},
+    account::{Account, AccountChange, Candidate},
     account_snapshot::{AccountSnapshot, Requirements},
     decode::moment,
     event::{Event, EventData, decode},
     history::{AccountTransition, ChangeKind},
-    onboarding::{Status, onboarding},
+    onboarding::{Onboarding, Status},
     rejection::Rejection,
     rows::HostRow,
 };
@@ -61,6 +61,7 @@ fn snapshot() -> AccountSnapshot {
         payouts_enabled: true,
         details_submitted: true,
         card_payments: Some("active".into()),
+        legacy_payments: None,
         requirements: Requirements {
             currently_due: list("a"),
             past_due: list("b"),
@@ -96,7 +97,7 @@ fn an_event_says_what_the_account_is_and_what_it_was() {
     let previous = json!({
         "type": "standard", "charges_enabled": false, "payouts_enabled": null,
         "details_submitted": false, "country": null, "default_currency": "usd",
-        "capabilities": { "card_payments": "pending" },
+        "capabilities": { "card_payments": "pending", "legacy_payments": "active" },
         "requirements": {
             "currently_due": [], "past_due": ["x", "y"], "disabled_reason": null,
         },
@@ -110,6 +111,7 @@ fn an_event_says_what_the_account_is_and_what_it_was() {
         payouts_enabled: false,
         details_submitted: false,
         card_payments: Some("pending".into()),
+        legacy_payments: Some("active".into()),
         requirements: Requirements {
             currently_due: vec![],
             past_due: vec!["x".into(), "y".into()],
@@ -150,18 +152,27 @@ fn an_object_that_says_little_gives_a_snapshot_that_says_nothing() {
     }
 }
 
+/// What an application says of a connection.
+type OfApplication = fn(Option<String>) -> AccountChange;
+
 #[test]
 fn an_event_of_the_connection_is_of_the_account_that_the_event_names() {
     let application = json!({ "id": "ca_1", "object": "application" });
-    for (kind, expected) in [
+    let kinds: [(&str, OfApplication); 2] = [
         ("account.application.authorized", AccountChange::Authorized),
         (
             "account.application.deauthorized",
             AccountChange::Deauthorized,
         ),
-    ] {
-        let event = event("evt_1", kind, "acct_a", 0, application.clone());
-        assert_eq!(change(&event), ("acct_a", &expected));
+    ];
+    for (kind, expected) in kinds {
+        let read = |object: &Value| event("evt_1", kind, "acct_a", 0, object.clone());
+        let named = expected(Some("ca_1".into()));
+        assert_eq!(change(&read(&application)), ("acct_a", &named));
+        // It may name none.
+        for object in [json!({}), json!({ "id": 7 }), json!({ "id": "" })] {
+            assert_eq!(change(&read(&object)), ("acct_a", &expected(None)));
+        }
     }
     let of_other = json!({ "id": "acct_b", "object": "account" });
     assert_eq!(updated(&of_other, None), Err(Rejection::AccountMismatch));
@@ -218,7 +229,7 @@ fn a_hosts_row_has_the_values_of_the_latest_snapshot() {
     let mut account = Account::default();
     let event = updated(&object(), None).unwrap();
     let _ = account.merge(START, "evt_1", change(&event).1);
-    let _ = account.merge(START + 1, "evt_2", &AccountChange::Authorized);
+    let _ = account.merge(START - 1, "evt_2", &AccountChange::Authorized(None));
     let expected = HostRow {
         account: "acct_a".into(),
         host_id: Some("host-1".into()),
@@ -228,19 +239,20 @@ fn a_hosts_row_has_the_values_of_the_latest_snapshot() {
         payouts_enabled: true,
         details_submitted: true,
         requirements: snapshot().requirements,
+        future_due: vec!["e".into()],
         deadline: Some(moment(START + 7)),
         account_type: Some("express".into()),
         country: Some("ES".into()),
         default_currency: Some("eur".into()),
-        last_event_at: moment(START + 1),
+        last_event_at: moment(START),
         created_at: moment(START - 9),
     };
     assert_eq!(HostRow::new(&"acct_a".into(), &account), expected);
     // Without a snapshot only the connection is known.
     let mut account = Account::default();
-    let _ = account.merge(START, "evt_1", &AccountChange::Authorized);
+    let _ = account.merge(START, "evt_1", &AccountChange::Authorized(None));
     let row = HostRow::new(&"acct_a".into(), &account);
-    assert_eq!((row.status, row.can_sell), (Status::Incomplete, false));
+    assert_eq!((row.status, row.can_sell), (Status::Unknown, false));
     assert_eq!((row.created_at, row.deadline), (moment(START), None));
 }
 
@@ -325,34 +337,46 @@ fn the_status_is_that_of_the_first_condition_that_holds() {
         for modify in modify {
             modify(&mut snapshot);
         }
-        let status = onboarding(&Account::default(), &snapshot).status;
+        let status = Onboarding::of_snapshot(&snapshot).status;
         assert_eq!(status, expected, "case {number}");
     }
 }
 
 #[test]
 fn a_connected_host_can_sell_where_cards_are_charged() {
-    let can_sell = |charges: bool, kind: &str, cards: Option<&str>, account: &Account| {
-        let snapshot = AccountSnapshot {
+    let seen = |charges: bool, kind: &str, cards: Option<&str>, legacy: Option<&str>| {
+        let after = AccountSnapshot {
             charges_enabled: charges,
             account_type: Some(kind.into()),
             card_payments: cards.map(str::to_owned),
+            legacy_payments: legacy.map(str::to_owned),
             ..AccountSnapshot::default()
         };
-        onboarding(account, &snapshot).can_sell
+        let candidate = Candidate {
+            after,
+            before: None,
+        };
+        let mut account = Account::default();
+        let _ = account.merge(START, "evt_1", &AccountChange::Updated(candidate.into()));
+        let connected = Onboarding::of_account(&account).can_sell;
+        let _ = account.merge(START, "evt_2", &AccountChange::Deauthorized(None));
+        assert!(!Onboarding::of_account(&account).can_sell, "disconnected");
+        let _ = account.merge(START + 1, "evt_3", &AccountChange::Authorized(None));
+        assert!(!Onboarding::of_account(&account).can_sell, "unknown");
+        connected
     };
-    let mut cut = Account::default();
-    let _ = cut.merge(START, "evt_1", &AccountChange::Deauthorized);
-    for (charges, kind, cards, expected) in [
-        (true, "standard", None, true),
-        (true, "express", Some("active"), true),
-        (true, "express", Some("pending"), false),
-        (true, "express", None, false),
-        (false, "standard", Some("active"), false),
-        (false, "express", Some("active"), false),
+    for (charges, kind, cards, legacy, expected) in [
+        (true, "standard", None, None, true),
+        (true, "express", Some("active"), None, true),
+        (true, "express", Some("pending"), None, false),
+        (true, "express", None, None, false),
+        (true, "express", None, Some("active"), true),
+        (true, "express", Some("inactive"), Some("active"), true),
+        (true, "express", None, Some("pending"), false),
+        (false, "standard", Some("active"), None, false),
+        (false, "express", Some("active"), Some("active"), false),
     ] {
-        let seen = can_sell(charges, kind, cards, &Account::default());
-        assert_eq!(seen, expected, "{charges} {kind} {cards:?}");
-        assert!(!can_sell(charges, kind, cards, &cut));
+        let can_sell = seen(charges, kind, cards, legacy);
+        assert_eq!(can_sell, expected, "{charges} {kind} {cards:?} {legacy:?}");
     }
 }

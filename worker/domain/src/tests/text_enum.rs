@@ -38,6 +38,7 @@ fn every_text_is_read_back_and_no_other_is() {
     assert_texts!(
         onboarding::Status,
         [
+            "UNKNOWN",
             "DISCONNECTED",
             "REJECTED",
             "IN_REVIEW",

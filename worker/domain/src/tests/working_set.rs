@@ -255,7 +255,7 @@ fn merging_an_object_that_was_not_loaded_panics() {
     }
     let resolve = || {
         let mut set = WorkingSet::for_account(&"acct_a".into());
-        set.resolve_tie(
+        set.keep_api_snapshot(
             &"acct_a".into(),
             &Account::default(),
             AccountSnapshot::default(),

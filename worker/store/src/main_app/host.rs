@@ -37,6 +37,7 @@ record! {
         default_currency: Option<String> => Nullable<Text> = "\"defaultCurrency\"",
         last_event_at: NaiveDateTime => Timestamp = "\"lastEventAt\"",
         created_at: NaiveDateTime => Timestamp = "\"createdAt\"",
+        future_due: String => Text = "\"futureDue\"" cast "::text[]",
         updated_at: NaiveDateTime => Timestamp = "\"updatedAt\"",
     }
     on update ""
@@ -69,6 +70,7 @@ pub(super) async fn write(
             default_currency: host.default_currency.clone(),
             last_event_at: host.last_event_at.naive_utc(),
             created_at: host.created_at.naive_utc(),
+            future_due: array(&host.future_due),
             updated_at: now.naive_utc(),
         })
         .collect();

@@ -109,6 +109,11 @@ pub const MISFITS: &[(&str, &str, &str)] = &[
         "column \"currentlyDue\" is text, expected text[]",
     ),
     (
+        r#"ALTER TABLE "HostOnboarding" ALTER "futureDue" TYPE text"#,
+        "\"HostOnboarding\"",
+        "column \"futureDue\" is text, expected text[]",
+    ),
+    (
         r#"ALTER TABLE "HostOnboarding" ALTER "hostId" SET NOT NULL"#,
         "\"HostOnboarding\"",
         "column \"hostId\" is NOT NULL, expected NULL",

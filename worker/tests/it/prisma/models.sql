@@ -8,7 +8,7 @@ CREATE SCHEMA IF NOT EXISTS "public";
 CREATE TYPE "InvoiceStatus" AS ENUM ('DRAFT', 'SENT', 'PAID');
 
 -- CreateEnum
-CREATE TYPE "HostOnboardingStatus" AS ENUM ('INCOMPLETE', 'IN_REVIEW', 'ENABLED', 'RESTRICTED_SOON', 'RESTRICTED', 'PAUSED', 'REJECTED', 'DISCONNECTED');
+CREATE TYPE "HostOnboardingStatus" AS ENUM ('UNKNOWN', 'INCOMPLETE', 'IN_REVIEW', 'ENABLED', 'RESTRICTED_SOON', 'RESTRICTED', 'PAUSED', 'REJECTED', 'DISCONNECTED');
 
 -- CreateTable
 CREATE TABLE "Booking" (
@@ -52,6 +52,7 @@ CREATE TABLE "HostOnboarding" (
     "lastEventAt" TIMESTAMP(3) NOT NULL,
     "updatedAt" TIMESTAMP(3) NOT NULL,
     "createdAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    "futureDue" TEXT[],
 
     CONSTRAINT "HostOnboarding_pkey" PRIMARY KEY ("stripeAccountId")
 );

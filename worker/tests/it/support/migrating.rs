@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path};
 
+use harness::test_servers::TestDatabase;
 use store::{Database, migrations};
 
 /// The one model of the main app that is not ours to make.
@@ -40,4 +41,12 @@ pub async fn down(url: &str) -> Result<Vec<String>, String> {
 pub fn count() -> usize {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
     fs::read_dir(folder).unwrap().count()
+}
+
+/// Runs the first migrations.
+pub async fn run(test: &TestDatabase, migrations: usize) {
+    for _ in 0..migrations {
+        let connection = database(test.url()).connect().await.unwrap();
+        assert!(migrations::run_next(connection).await.unwrap().is_some());
+    }
 }

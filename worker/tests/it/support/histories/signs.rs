@@ -20,22 +20,46 @@ prop_compose! {
             Some("requirements.pending_verification"),
         ]),
         card in any::<bool>(),
+        legacy in prop::bool::weighted(0.2),
         standard in any::<bool>(),
     ) -> Values {
-        Values { details, charges, payouts, due, past_due, pending, future, reason, card, standard }
+        Values {
+            details, charges, payouts, due, past_due, pending, future, reason, card, legacy, standard,
+        }
     }
 }
 
-/// Up to eight events of one account, in three seconds. It goes back and forth
-/// between three states, so that events often follow each other.
+/// One of two applications, or none that the event would name.
+fn application() -> impl Strategy<Value = Option<&'static str>> {
+    prop::sample::select(vec![
+        Some("ca_a"),
+        Some("ca_a"),
+        Some("ca_b"),
+        Some("ca_b"),
+        None,
+    ])
+}
+
+/// What happens to an account; states are places of values.
+#[derive(Clone, Debug)]
+enum Kind {
+    Deauthorized(Option<&'static str>),
+    Authorized(Option<&'static str>),
+    Updated(usize, Option<usize>),
+}
+
+/// Up to ten events of one account, in four seconds. It goes back and forth
+/// between three states, so that events often follow each other, and is connected and
+/// cut by two applications.
 pub fn signs() -> impl Strategy<Value = Vec<Sign>> {
     let kind = prop_oneof![
-        1 => Just(None),
-        1 => Just(Some(None)),
-        6 => (0..3_usize, prop::option::weighted(0.8, 0..3_usize)).prop_map(|states| Some(Some(states))),
+        2 => application().prop_map(Kind::Deauthorized),
+        2 => application().prop_map(Kind::Authorized),
+        5 => (0..3_usize, prop::option::weighted(0.8, 0..3_usize))
+            .prop_map(|(after, before)| Kind::Updated(after, before)),
     ];
     let states = prop::collection::vec(values(), 3);
-    let signs = prop::collection::vec((kind, 0..3_i64), 1..9);
+    let signs = prop::collection::vec((kind, 0..4_i64), 1..11);
     (states, signs).prop_map(|(states, signs)| {
         let signs = signs.into_iter().enumerate();
         signs
@@ -43,11 +67,11 @@ pub fn signs() -> impl Strategy<Value = Vec<Sign>> {
                 id: format!("evt_{index}"),
                 created: START + second,
                 what: match kind {
-                    None => SignKind::Deauthorized,
-                    Some(None) => SignKind::Authorized,
-                    Some(Some((after, before))) => SignKind::Updated {
+                    Kind::Deauthorized(application) => SignKind::Deauthorized(application),
+                    Kind::Authorized(application) => SignKind::Authorized(application),
+                    Kind::Updated(after, before) => SignKind::Updated {
                         after: states[after].clone(),
-                        before: before.map(|before: usize| states[before].clone()),
+                        before: before.map(|before| states[before].clone()),
                     },
                 },
             })

@@ -1,4 +1,4 @@
-//! Accounts whose last snapshot the events cannot tell are read from Stripe's API.
+//! Accounts of which the events cannot tell how they are, are read from Stripe's API.
 
 use std::sync::{
     Arc,
@@ -13,7 +13,7 @@ use tokio::{
     net::TcpListener,
 };
 use worker::{
-    jobs::resolve_account_ties::ResolveAccountTies,
+    jobs::read_accounts::ReadAccounts,
     metrics::Metrics,
     stripe::client::{ApiConfig, Client},
 };
@@ -48,12 +48,9 @@ async fn stripe(status: u16, body: Value) -> (Client, Arc<AtomicUsize>) {
 }
 
 /// The job on the lab's database.
-fn job(lab: &Lab, client: &Client, metrics: &Metrics) -> ResolveAccountTies {
-    ResolveAccountTies {
-        pool: lab.executor.pool.clone(),
-        client: client.clone(),
-        resolved: metrics.account_ties_resolved.clone(),
-    }
+fn job(lab: &Lab, client: &Client, metrics: &Metrics) -> ReadAccounts {
+    let pool = lab.executor.pool.clone();
+    ReadAccounts::new(pool, client.clone(), metrics.accounts_read.clone())
 }
 
 fn account(payouts: bool) -> Value {
@@ -87,9 +84,9 @@ async fn a_tie_is_settled_by_what_stripe_says_now() {
     assert_eq!(status(&lab).await, ["RESTRICTED true"]);
     let (api, asked) = stripe(200, account(true)).await;
     let metrics = Metrics::default();
-    job(&lab, &api, &metrics).resolve_all().await.unwrap();
+    job(&lab, &api, &metrics).read_all().await.unwrap();
     assert_eq!(status(&lab).await, ["ENABLED false"]);
-    job(&lab, &api, &metrics).resolve_all().await.unwrap();
+    job(&lab, &api, &metrics).read_all().await.unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 1, "asked again without need");
 
     // A third snapshot of that second opens the question again.
@@ -110,10 +107,75 @@ async fn an_answer_that_is_no_account_or_an_error_changes_nothing() {
             .await;
         let before = lab.state().await;
         let (api, _) = stripe(code, body).await;
-        let resolved = job(&lab, &api, &Metrics::default()).resolve_all().await;
+        let resolved = job(&lab, &api, &Metrics::default()).read_all().await;
         assert!(resolved.is_err());
         assert_eq!(lab.state().await, before);
     }
+}
+
+fn connection(id: &str, kind: &str, at: i64) -> Event {
+    let kind = format!("account.application.{kind}");
+    Event::new(id, &kind, harness::stripe::application())
+        .of_account("acct_a")
+        .at(at)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_of_whom_only_the_connection_is_known_is_read_at_once() {
+    let lab = Lab::new().await;
+    let (api, asked) = stripe(200, account(true)).await;
+    let metrics = Metrics::default();
+    lab.take_one(&connection("evt_1", "authorized", 200)).await;
+    assert_eq!(status(&lab).await, ["UNKNOWN false"]);
+    job(&lab, &api, &metrics).read_all().await.unwrap();
+    assert_eq!(status(&lab).await, ["ENABLED false"]);
+    job(&lab, &api, &metrics).read_all().await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "asked again without need");
+    assert_eq!(metrics.accounts_read.get(), 1);
+    let event = "SELECT coalesce(snapshot_event_id, '-') FROM stripe.account";
+    assert_eq!(lab.rows(event).await, ["-"]);
+
+    // An event from before the answer changes nothing, a newer one counts.
+    let older = updated("evt_2", false);
+    lab.take_one(&older).await;
+    assert_eq!(status(&lab).await, ["ENABLED false"]);
+    lab.take_one(&updated("evt_3", false).at(201)).await;
+    assert_eq!(status(&lab).await, ["RESTRICTED false"]);
+
+    // A host that left and came back is read anew.
+    lab.take_one(&connection("evt_4", "deauthorized", 202))
+        .await;
+    job(&lab, &api, &metrics).read_all().await.unwrap();
+    assert_eq!(status(&lab).await, ["DISCONNECTED false"]);
+    lab.take_one(&connection("evt_5", "authorized", 203)).await;
+    assert_eq!(status(&lab).await, ["UNKNOWN false"]);
+    job(&lab, &api, &metrics).read_all().await.unwrap();
+    assert_eq!(status(&lab).await, ["ENABLED false"]);
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+/// A host whose account Stripe refuses stays unknown, and the next host is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_account_is_asked_about_again_later_and_holds_up_no_other() {
+    let lab = Lab::new().await;
+    let mut next = connection("evt_2", "authorized", 100);
+    next.account = Some("acct_a1".into());
+    lab.take(&[connection("evt_1", "authorized", 100), next])
+        .await;
+    // For the first one that is no answer.
+    let mut second = account(true);
+    second["id"] = "acct_a1".into();
+    let (api, asked) = stripe(200, second).await;
+    let mut job = job(&lab, &api, &Metrics::default());
+    assert!(job.read_all().await.is_err());
+    let hosts = r#"SELECT "stripeAccountId" || ' ' || "status" FROM "HostOnboarding" ORDER BY 1"#;
+    let expected = ["acct_a UNKNOWN", "acct_a1 ENABLED"];
+    assert_eq!(lab.rows(hosts).await, expected);
+    let before = asked.load(Ordering::SeqCst);
+    // Its pause has not passed yet.
+    job.read_all().await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), before);
+    assert_eq!(lab.rows(hosts).await, expected);
 }
 
 /// Stripe tells nothing of an account that has cut the connection.
@@ -132,7 +194,7 @@ async fn a_disconnected_account_is_not_asked_about() {
     assert_eq!(status(&lab).await, ["DISCONNECTED true"]);
     let (api, asked) = stripe(403, serde_json::json!({})).await;
     job(&lab, &api, &Metrics::default())
-        .resolve_all()
+        .read_all()
         .await
         .unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 0);

@@ -1,0 +1,162 @@
+//! Reads the accounts from Stripe's API of which events cannot tell how they are: nothing
+//! came of them since they connected, or their latest snapshots are tied.
+//!
+//! What Stripe says is kept only if, once this writer has the lock, the same is known of
+//! the account as when Stripe was asked: then it is newer than all of it, and no event was
+//! applied in between. So no lock is held while Stripe is asked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use chrono::DateTime;
+use domain::{account::Account, ids::AccountId, working_set::WorkingSet};
+use prometheus_client::metrics::counter::Counter;
+use shared::clock;
+use store::{
+    Connection, Error, Pool, account,
+    main_app::booking::Bookings,
+    working_set::{self, Tables},
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    jobs::{Job, JobError},
+    stripe::client::{Client, ClientError},
+};
+
+/// The pause before Stripe is asked once more about an account that it refused.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest such pause. Stripe refuses for good where the host has left and the event
+/// of it was lost.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// The job.
+#[derive(Debug)]
+pub struct ReadAccounts {
+    pool: Pool,
+    client: Client,
+    /// Counts the accounts that were read.
+    read: Counter,
+    /// The accounts that Stripe refused, so that they do not hold up the others.
+    refused: BTreeMap<AccountId, Retry>,
+}
+
+/// When Stripe is asked again.
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    pause: Duration,
+    until: Instant,
+}
+
+/// Why an account could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The database.
+    #[error("the database")]
+    Database(#[from] Error),
+    /// Stripe.
+    #[error("Stripe's API")]
+    Client(#[from] ClientError),
+}
+
+impl Job for ReadAccounts {
+    const NAME: &'static str = "read_accounts";
+    const EVERY: Duration = Duration::from_secs(1);
+
+    async fn run_once(&mut self, _: &CancellationToken) -> Result<(), JobError> {
+        Ok(self.read_all().await?)
+    }
+}
+
+impl ReadAccounts {
+    /// The job, which has refused nothing yet.
+    pub fn new(pool: Pool, client: Client, read: Counter) -> Self {
+        Self {
+            pool,
+            client,
+            read,
+            refused: BTreeMap::new(),
+        }
+    }
+
+    /// Reads every account that needs it now. One that Stripe refused before is left out
+    /// until its pause has passed.
+    ///
+    /// # Errors
+    /// The first [`ReadError`]; the accounts after it were tried as well.
+    pub async fn read_all(&mut self) -> Result<(), ReadError> {
+        let (mut after, mut first_error) = (String::new(), Ok(()));
+        let mut refused = BTreeMap::new();
+        loop {
+            let next = {
+                let conn = self.pool.get().await.map_err(Error::from)?;
+                account::next_needing_api(&conn, &after).await?
+            };
+            let Some(id) = next else {
+                // Those that need it no more are forgotten.
+                self.refused = refused;
+                return first_error;
+            };
+            after = id.to_string();
+            let before = self.refused.get(&id).copied();
+            if let Some(retry) = before.filter(|retry| retry.until > Instant::now()) {
+                refused.insert(id, retry);
+                continue;
+            }
+            match self.read(&id).await {
+                Ok(()) => {
+                    self.read.inc();
+                    info!(account = id.as_str(), "it was read from Stripe's API");
+                }
+                Err(error) => {
+                    refused.insert(id, Retry::after(before));
+                    first_error = first_error.and(Err(error));
+                }
+            }
+        }
+    }
+
+    async fn read(&self, id: &AccountId) -> Result<(), ReadError> {
+        let mut conn = self.pool.get().await.map_err(Error::from)?;
+        let asked = load(&conn, id).await?;
+        let asked: Account = asked.accounts.get(id).cloned().unwrap_or_default();
+        let snapshot = self.client.account(id).await?;
+        store::write(&mut conn, async |tx| {
+            let mut set = load(tx, id).await?;
+            let _ = set.keep_api_snapshot(id, &asked, snapshot);
+            let now = DateTime::from_timestamp_millis(clock::now_unix_millis()).unwrap_or_default();
+            let projection = set.project();
+            let changes = set.changes(&projection, &BTreeSet::new());
+            working_set::save(tx, &changes).await?;
+            working_set::project(tx, &changes, now).await
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+impl Retry {
+    /// The next try, where the one before was refused as well; with twice the pause then.
+    fn after(before: Option<Self>) -> Self {
+        let pause = before.map_or(FIRST_PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
+        Self {
+            pause,
+            until: Instant::now() + pause,
+        }
+    }
+}
+
+async fn load(conn: &Connection, id: &AccountId) -> store::Result<WorkingSet> {
+    let bookings = Bookings {
+        are_here: false,
+        owner_query: None,
+        are_blocked: false,
+    };
+    let mut set = WorkingSet::for_account(id);
+    set.load(&Tables::new(conn, bookings)).await?;
+    Ok(set)
+}
