@@ -34,6 +34,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// of it was lost.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
+/// How many accounts are looked up at once.
+const PAGE: i64 = 100;
+
 /// The job.
 #[derive(Debug)]
 pub struct ReadAccounts {
@@ -92,29 +95,31 @@ impl ReadAccounts {
         let (mut after, mut first_error) = (String::new(), Ok(()));
         let mut refused = BTreeMap::new();
         loop {
-            let next = {
+            let page = {
                 let conn = self.pool.get().await.map_err(Error::from)?;
-                account::next_needing_api(&conn, &after).await?
+                account::needing_api(&conn, &after, PAGE).await?
             };
-            let Some(id) = next else {
+            let Some(last) = page.last() else {
                 // Those that need it no more are forgotten.
                 self.refused = refused;
                 return first_error;
             };
-            after = id.to_string();
-            let before = self.refused.get(&id).copied();
-            if let Some(retry) = before.filter(|retry| retry.until > Instant::now()) {
-                refused.insert(id, retry);
-                continue;
-            }
-            match self.read(&id).await {
-                Ok(()) => {
-                    self.read.inc();
-                    info!(account = id.as_str(), "it was read from Stripe's API");
+            after = last.to_string();
+            for id in page {
+                let before = self.refused.get(&id).copied();
+                if let Some(retry) = before.filter(|retry| retry.until > Instant::now()) {
+                    refused.insert(id, retry);
+                    continue;
                 }
-                Err(error) => {
-                    refused.insert(id, Retry::after(before));
-                    first_error = first_error.and(Err(error));
+                match self.read(&id).await {
+                    Ok(()) => {
+                        self.read.inc();
+                        info!(account = id.as_str(), "it was read from Stripe's API");
+                    }
+                    Err(error) => {
+                        refused.insert(id, Retry::after(before));
+                        first_error = first_error.and(Err(error));
+                    }
                 }
             }
         }

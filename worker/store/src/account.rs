@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    ExpressionMethods, OptionalExtension, QueryDsl,
+    ExpressionMethods, QueryDsl,
     sql_types::{Bool, Jsonb, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
@@ -92,18 +92,18 @@ pub(crate) async fn load(
     accounts.collect()
 }
 
-/// An account after `after` of which only the API can tell how it is; see
-/// [`Account::needs_api`].
-pub async fn next_needing_api(mut conn: &Connection, after: &str) -> Result<Option<AccountId>> {
-    let id: Option<String> = account::table
+/// The next accounts after `after` of which only the API can tell how they are, by id and
+/// at most `limit`; see [`Account::needs_api`].
+pub async fn needing_api(mut conn: &Connection, after: &str, limit: i64) -> Result<Vec<AccountId>> {
+    let ids: Vec<String> = account::table
         .filter(account::api_needed)
         .filter(account::id.gt(after))
         .order(account::id)
+        .limit(limit)
         .select(account::id)
-        .first(&mut conn)
-        .await
-        .optional()?;
-    Ok(id.map(AccountId::from))
+        .load(&mut conn)
+        .await?;
+    Ok(ids.into_iter().map(AccountId::from).collect())
 }
 
 /// Writes accounts, new ones and known ones.

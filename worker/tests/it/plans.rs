@@ -133,7 +133,7 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     job.poll_all().await.unwrap();
     {
         let conn = lab.executor.pool.get().await.unwrap();
-        store::account::next_needing_api(&conn, "").await.unwrap();
+        store::account::needing_api(&conn, "", 100).await.unwrap();
     }
 
     // A connection hands its counts over at the latest when it ends.

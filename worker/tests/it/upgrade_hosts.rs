@@ -174,3 +174,35 @@ async fn hosts_are_carried_over_as_the_worker_would_write_them() {
         r#"SELECT count(*)::text FROM "HostOnboarding" WHERE "lastEventAt" < '1971-01-01'"#;
     assert_eq!(lab.rows(rewritten).await, [HOSTS.len().to_string()]);
 }
+
+/// The value of the enum is committed before the rest, which may fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_failed_after_it_added_the_value_goes_on_from_there() {
+    let test = TestDatabase::empty("hosts").await.unwrap();
+    run(&test, BEFORE).await;
+    let client = test.connect().await.unwrap();
+    let (host, expected) = HOSTS[0];
+    client.batch_execute(&host_rows(host)).await.unwrap();
+    let refuse = r#"
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+            AS 'BEGIN RAISE EXCEPTION ''not now''; END';
+        CREATE TRIGGER refuse BEFORE UPDATE ON "HostOnboarding"
+            FOR EACH ROW EXECUTE FUNCTION refuse()"#;
+    client.batch_execute(refuse).await.unwrap();
+    let column = "SELECT EXISTS (SELECT FROM pg_attribute WHERE attname = 'futureDue')";
+    let has_column = async || -> bool { client.query_one(column, &[]).await.unwrap().get(0) };
+    for _ in 0..2 {
+        let refused = up(test.url()).await.unwrap_err();
+        assert!(refused.contains("not now"), "{refused}");
+        assert!(!has_column().await, "the rest was not undone");
+    }
+    client
+        .batch_execute(r#"DROP TRIGGER refuse ON "HostOnboarding""#)
+        .await
+        .unwrap();
+    up(test.url()).await.unwrap();
+    assert!(has_column().await);
+    let status = r#"SELECT "status"::text FROM "HostOnboarding""#;
+    let row = client.query_one(status, &[]).await.unwrap();
+    assert_eq!(expected.split(' ').next(), Some(row.get(0)));
+}
