@@ -22,8 +22,8 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-pub use self::prepare::PrepareError;
 use self::prepare::prepare;
+pub use self::prepare::{PrepareError, migrate};
 use crate::{
     amqp::consumer::Queue,
     config::Config,

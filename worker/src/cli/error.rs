@@ -7,7 +7,7 @@ use shared::{
     config::{ConfigError, EXIT_CONFIG},
 };
 
-use store::{migrations::MigrateError, pooler::PoolerError};
+use store::pooler::PoolerError;
 
 use crate::{
     replay::run::ReplayError,
@@ -27,7 +27,7 @@ pub(super) enum CliError {
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
-    Migrate(#[from] MigrateError),
+    Prepare(#[from] PrepareError),
     #[error(transparent)]
     Connect(#[from] store::ConnectError),
     #[error(transparent)]
@@ -71,7 +71,7 @@ impl CliError {
             Self::Usage(_) => ExitCode::from(EXIT_USAGE),
             Self::Interrupted => ExitCode::from(EXIT_INTERRUPTED),
             Self::Run(_)
-            | Self::Migrate(_)
+            | Self::Prepare(_)
             | Self::Connect(_)
             | Self::Store(_)
             | Self::Pooler(PoolerError::Connect(_))

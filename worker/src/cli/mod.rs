@@ -23,7 +23,7 @@ use shared::{
     shutdown,
     telemetry::{Telemetry, report},
 };
-use store::{migrations, pooler};
+use store::pooler;
 use tracing::info;
 
 use self::{
@@ -142,15 +142,8 @@ async fn dispatch(command: Option<Command>, env: &Env) -> Result<(), CliError> {
 
 async fn migrate_tables(config: DatabaseConfig, down: bool) -> Result<(), CliError> {
     pooler::check(&config.database).await?;
-    let connection = config.database.connect().await?;
-    let (done, names) = if down {
-        ("undone", migrations::down(connection).await?)
-    } else {
-        ("run", migrations::up(connection).await?)
-    };
-    for name in &names {
-        info!("migration {done}: {name}");
-    }
-    info!("{} migrations {done}", names.len());
+    let count = service::migrate(&config.database, down).await?;
+    let verb = if down { "undone" } else { "run" };
+    info!("{count} migrations {verb}");
     Ok(())
 }

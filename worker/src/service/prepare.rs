@@ -1,8 +1,10 @@
 //! What has to hold of the database before the worker takes its first event.
 
+use std::time::Duration;
+
 use shared::{config::ConfigError, telemetry::report};
 use store::{
-    ConnectError, Connection,
+    ConnectError, Connection, Database,
     migrations::{self, MigrateError},
     pooler::{self, Pooled, PoolerError},
     row_security::{self, HiddenTable},
@@ -13,6 +15,9 @@ use tracing::{info, warn};
 
 use super::deployment::{self, Refusal};
 use crate::{backoff::Backoff, config::Config};
+
+/// The pause after a migration that waited for a lock: what waited behind it gets through.
+const LOCK_PAUSE: Duration = Duration::from_secs(5);
 
 /// Why the database is not fit for this worker.
 #[derive(Debug, thiserror::Error)]
@@ -47,9 +52,15 @@ pub(super) async fn prepare(
     let mut backoff = Backoff::default();
     let mut failed = 0;
     loop {
+        let mut wait = backoff.next_pause();
         match tables(config, migrate).await {
             Ok(Tables::Ready) => return Ok(true),
             Ok(Tables::Away(reason)) => warn!(reason, "the database is away"),
+            Err(PrepareError::Migrate(MigrateError::Locked(locked))) => {
+                migrated("run", &locked.done);
+                warn!(reason = %locked, "the tables are not ready; trying again");
+                wait = LOCK_PAUSE;
+            }
             Err(error) if may_pass(&error) && failed < TRIES => {
                 failed += 1;
                 warn!(reason = %report(&error), "the tables are not ready; trying again");
@@ -57,9 +68,46 @@ pub(super) async fn prepare(
             Err(error) => return Err(error),
         }
         tokio::select! {
-            () = backoff.pause() => {}
+            () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return Ok(false),
         }
+    }
+}
+
+/// Runs all migrations, or undoes them. While somebody has locked a table that one of them
+/// needs, it is tried again. Gives back how many were run or undone.
+///
+/// # Errors
+/// [`PrepareError`].
+pub async fn migrate(database: &Database, down: bool) -> Result<usize, PrepareError> {
+    let verb = if down { "undone" } else { "run" };
+    let mut count = 0;
+    loop {
+        let connection = database.connect().await?;
+        let done = if down {
+            migrations::down(connection).await
+        } else {
+            migrations::up(connection).await
+        };
+        match done {
+            Ok(names) => {
+                migrated(verb, &names);
+                return Ok(count + names.len());
+            }
+            Err(MigrateError::Locked(locked)) => {
+                migrated(verb, &locked.done);
+                count += locked.done.len();
+                warn!(reason = %locked, "not all migrations are {verb}; trying again");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+}
+
+fn migrated(verb: &str, names: &[String]) {
+    for name in names {
+        info!("migration {verb}: {name}");
     }
 }
 
@@ -102,9 +150,7 @@ async fn tables(config: &Config, migrate: bool) -> Result<Tables, PrepareError> 
         .await
         .map_err(MigrateError::from)?
     {
-        for name in migrations::up(connection).await? {
-            info!("migration run: {name}");
-        }
+        migrated("run", &migrations::up(connection).await?);
     } else {
         return Ok(Tables::Away(READ_ONLY.into()));
     }

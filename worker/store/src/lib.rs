@@ -24,6 +24,7 @@ pub mod event;
 pub mod event_query;
 mod invoice;
 pub mod job_lock;
+mod lock_holders;
 pub mod main_app;
 pub mod migrations;
 pub mod operator_query;

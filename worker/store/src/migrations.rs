@@ -3,6 +3,8 @@
 //! Diesel's list of migrations is kept in the schema `stripe`, because the main
 //! app's migrations would drop a table in theirs that they do not know.
 
+use std::time::Instant;
+
 use diesel::{
     QueryableByName,
     migration::{MigrationSource, MigrationVersion},
@@ -12,8 +14,10 @@ use diesel::{
 use diesel_async::{AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+pub use crate::lock_holders::Locked;
 use crate::{
     Connection, Error,
+    lock_holders::{self, LOCK_TIMEOUT},
     schema_check::{self, Missing, SchemaMismatch},
 };
 
@@ -44,6 +48,8 @@ const DROP_SCHEMA: &str = "DROP TABLE IF EXISTS stripe.__diesel_schema_migration
  EXCEPTION WHEN dependent_objects_still_exist THEN NULL; \
  END $$";
 
+type Harness = AsyncMigrationHarness<Connection>;
+
 /// Why the tables could not be made or adopted.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
@@ -68,6 +74,9 @@ pub enum MigrateError {
     /// none.
     #[error("the migration {0} has not run: run `worker migrate` with the owner's role first")]
     Pending(String),
+    /// Somebody else had locked a table that a migration needs; the migration was undone.
+    #[error("{0}")]
+    Locked(Locked),
     /// A table of the main app does not fit.
     #[error("{0}")]
     Schema(SchemaMismatch),
@@ -85,7 +94,7 @@ impl MigrateError {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Database(_) | Self::Migration(_) | Self::Pending(_) => true,
+            Self::Database(_) | Self::Migration(_) | Self::Pending(_) | Self::Locked(_) => true,
             Self::NoSchema(_) | Self::OwnSchema | Self::Schema(_) => false,
         }
     }
@@ -110,7 +119,14 @@ pub async fn up(mut connection: Connection) -> Result<Vec<String>, MigrateError>
     check_schema(&connection, &schema, Missing::Allowed).await?;
     prepare(&mut connection, &schema).await?;
     let mut harness = AsyncMigrationHarness::new(connection);
-    let ran = names(harness.run_pending_migrations(MIGRATIONS))?;
+    let mut ran = Vec::new();
+    while has_pending(&mut harness)? {
+        let next = |harness: &mut Harness| {
+            let ran = MigrationHarness::<Pg>::run_next_migration(harness, MIGRATIONS);
+            ran.map(|name| name.to_string())
+        };
+        harness = step(harness, &schema, &mut ran, next).await?;
+    }
     check_schema(&harness.into_inner(), &schema, Missing::Refused).await?;
     Ok(ran)
 }
@@ -120,12 +136,18 @@ pub async fn up(mut connection: Connection) -> Result<Vec<String>, MigrateError>
 ///
 /// # Errors
 /// [`MigrateError`].
-pub async fn down(connection: Connection) -> Result<Vec<String>, MigrateError> {
-    let mut harness = harness(connection).await?;
-    let undone = names(MigrationHarness::<Pg>::revert_all_migrations(
-        &mut harness,
-        MIGRATIONS,
-    ))?;
+pub async fn down(mut connection: Connection) -> Result<Vec<String>, MigrateError> {
+    let schema = lock(&mut connection).await?;
+    prepare(&mut connection, &schema).await?;
+    let mut harness = AsyncMigrationHarness::new(connection);
+    let mut undone = Vec::new();
+    while !names(MigrationHarness::<Pg>::applied_migrations(&mut harness))?.is_empty() {
+        let last = |harness: &mut Harness| {
+            let undone = MigrationHarness::<Pg>::revert_last_migration(harness, MIGRATIONS);
+            undone.map(|name| name.to_string())
+        };
+        harness = step(harness, &schema, &mut undone, last).await?;
+    }
     harness.into_inner().batch_execute(DROP_SCHEMA).await?;
     Ok(undone)
 }
@@ -169,6 +191,36 @@ async fn harness(
     let schema = lock(&mut connection).await?;
     prepare(&mut connection, &schema).await?;
     Ok(AsyncMigrationHarness::new(connection))
+}
+
+/// Runs or undoes one migration, in a transaction of its own, and adds its name to `done`.
+async fn step(
+    mut harness: Harness,
+    schema: &str,
+    done: &mut Vec<String>,
+    migrate: impl FnOnce(&mut Harness) -> diesel::migration::Result<String>,
+) -> Result<Harness, MigrateError> {
+    let begun = Instant::now();
+    let error = match migrate(&mut harness) {
+        Ok(name) => {
+            done.push(name);
+            return Ok(harness);
+        }
+        Err(error) => error.to_string(),
+    };
+    // Postgres says in the server's language that the lock was not had in time.
+    let is_late = begun.elapsed() >= LOCK_TIMEOUT;
+    let tables = match is_late {
+        true => lock_holders::of(&harness.into_inner(), schema).await?,
+        false => Vec::new(),
+    };
+    if tables.is_empty() && !error.contains("lock timeout") {
+        return Err(MigrateError::Migration(error));
+    }
+    Err(MigrateError::Locked(Locked {
+        done: std::mem::take(done),
+        tables,
+    }))
 }
 
 /// Checks only that the tables are those of this release and that the main app's
@@ -224,8 +276,11 @@ async fn check_schema(
 /// the main app's schema.
 async fn lock(connection: &mut Connection) -> Result<String, MigrateError> {
     let schema = default_schema(connection).await?;
-    let wait =
-        format!("SET lock_timeout = 0; SET statement_timeout = 0; SELECT pg_advisory_lock({LOCK})");
+    let seconds = LOCK_TIMEOUT.as_secs();
+    let wait = format!(
+        "SET lock_timeout = 0; SET statement_timeout = 0; SELECT pg_advisory_lock({LOCK}); \
+         SET lock_timeout = '{seconds}s'"
+    );
     connection.batch_execute(&wait).await?;
     Ok(schema)
 }

@@ -1,10 +1,15 @@
 //! Migrations that run again, run many at once and are undone. And the command
 //! `worker migrate`, which says in a line what it did, or why it could not.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use crate::prisma::{self, Place};
 use crate::support::migrating::{BOOKING, ROWS, count, database, down, up};
+use harness::{
+    private::PrivateFolder,
+    tokio_postgres::Client,
+    wait::{self, Seen},
+};
 use store::migrations;
 
 /// Runs the next migration.
@@ -233,4 +238,83 @@ async fn a_missing_or_wrong_url_exits_64_and_names_the_variable() {
         );
         assert!(!said.contains("correct-horse"), "{said}");
     }
+}
+
+/// A session that holds a table, and its process id.
+async fn holding(place: &Place, table: &str, mode: &str) -> (Client, i32) {
+    let app = place.database.connect().await.unwrap();
+    let lock = format!("BEGIN; LOCK TABLE {table} IN {mode} MODE");
+    app.batch_execute(&lock).await.unwrap();
+    let pid = app.query_one("SELECT pg_backend_pid()", &[]).await.unwrap();
+    (app, pid.get(0))
+}
+
+/// The main app waits behind a migration that waits, so a migration waits for a bounded time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_gives_way_to_the_apps_lock_and_names_who_holds_it() {
+    let place = Place::after(&prisma::statements(BOOKING)).await;
+    let url = place.database.url();
+    // The foreign key of "Invoice" locks "Booking" against writes.
+    let (app, pid) = holding(&place, r#""Booking""#, "ROW EXCLUSIVE").await;
+    let refused = up(url).await.unwrap_err();
+    let said = format!(
+        r#"waited 5 s for a table that others have locked; public."Booking" by {pid} (RowExclusiveLock)"#
+    );
+    assert!(refused.contains(&said), "{refused}");
+    // Nobody waits behind it any more, and nothing of it is left.
+    place
+        .run(r#"SET lock_timeout = '2s'; INSERT INTO "Booking" DEFAULT VALUES"#)
+        .await;
+    assert!(!place.listing().await.contains("public.Invoice: relation r"));
+    app.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(
+        up(url).await.unwrap().len(),
+        count() - 1,
+        "the first had run"
+    );
+
+    let (_app, pid) = holding(&place, r#""Invoice""#, "ACCESS SHARE").await;
+    let refused = down(url).await.unwrap_err();
+    let said = format!(r#"public."Invoice" by {pid} (AccessShareLock)"#);
+    assert!(refused.contains(&said), "{refused}");
+    assert!(place.listing().await.contains("public.Invoice: relation r"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_tries_again_until_the_app_lets_go() {
+    let place = Place::new().await;
+    let url = place.database.url().to_owned();
+    up(&url).await.unwrap();
+    let (app, _) = holding(&place, r#""Invoice""#, "ACCESS SHARE").await;
+    let folder = PrivateFolder::make("locked").unwrap();
+    let log = folder.path().join("log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
+    command.env_clear().args(["migrate", "--down"]);
+    command.env("DATABASE_URL", &url);
+    let mut child = command
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let bound = Duration::from_secs(30);
+    wait::until(
+        "a try that gave way",
+        bound,
+        async || match std::fs::read_to_string(&log).unwrap() {
+            said if said.contains(r#"public."Invoice" by"#) => Seen::Reached(()),
+            said => Seen::NotYet(said),
+        },
+    )
+    .await
+    .unwrap();
+    app.batch_execute("COMMIT").await.unwrap();
+    let code = wait::until("the end", bound, async || match child.try_wait().unwrap() {
+        Some(status) => Seen::Reached(status.code()),
+        None => Seen::NotYet("it runs".into()),
+    });
+    assert_eq!(code.await.unwrap(), Some(0));
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(
+        said.contains(&format!("{} migrations undone", count())),
+        "{said}"
+    );
 }

@@ -1,0 +1,66 @@
+//! Who is in the way of a migration.
+
+use std::{fmt, time::Duration};
+
+use diesel::{QueryableByName, sql_types::Text};
+use diesel_async::RunQueryDsl;
+
+use crate::{Connection, Result};
+
+/// How long a migration waits for a table that somebody else has locked. Whoever wants the
+/// table meanwhile waits behind it, so the main app is held up for as long at most.
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A migration that was undone because somebody else had locked a table that it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Locked {
+    /// The migrations that were run or undone before it.
+    pub done: Vec<String>,
+    /// The tables that others had locked then.
+    pub(crate) tables: Vec<LockedTable>,
+}
+
+impl fmt::Display for Locked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = LOCK_TIMEOUT.as_secs();
+        write!(
+            f,
+            "a migration waited {seconds} s for a table that others have locked"
+        )?;
+        for LockedTable { table, holders } in &self.tables {
+            write!(f, "; {table} by {holders}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A table that others hold locks on, and which of them.
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
+pub(crate) struct LockedTable {
+    /// The table, with its schema where it needs one.
+    #[diesel(sql_type = Text)]
+    pub(crate) table: String,
+    /// The process ids of the sessions, each with the mode of its lock.
+    #[diesel(sql_type = Text)]
+    pub(crate) holders: String,
+}
+
+/// The tables that a migration may need and others have locked, in the main app's schema
+/// and in the worker's.
+pub(crate) async fn of(mut conn: &Connection, app_schema: &str) -> Result<Vec<LockedTable>> {
+    Ok(diesel::sql_query(
+        "SELECT c.oid::regclass::text AS \"table\", \
+            string_agg(DISTINCT coalesce(l.pid::text, 'a prepared transaction') \
+                || ' (' || l.mode || ')', ', ') AS holders \
+         FROM pg_locks l JOIN pg_class c ON c.oid = l.relation \
+         JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() \
+            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+            AND c.relkind IN ('r', 'p') AND (n.nspname = 'stripe' \
+                OR n.nspname = $1 AND c.relname IN ('Invoice', 'HostOnboarding', 'Booking')) \
+         GROUP BY c.oid ORDER BY 1",
+    )
+    .bind::<Text, _>(app_schema)
+    .load(&mut conn)
+    .await?)
+}
