@@ -22,3 +22,4 @@ COMMENT ON COLUMN stripe.deployment.started_at IS 'When the first worker started
 CREATE INDEX event_unhandled_idx ON stripe.event (first_seen_at)
     WHERE outcome = 'ignored' AND reason = 'unhandled_type';
 COMMENT ON TABLE stripe.event_archive IS 'The bytes of events that were applied, or whose type was not handled, so that they can be decided again, many to a page. They hold personal data; KEEP_EVENTS_DAYS says for how long, 0 for never.';
+COMMENT ON COLUMN stripe.replay.kind IS 'dead_letters: events that could not be applied. events: events that had their effect, or whose type was not handled, to be decided again.';

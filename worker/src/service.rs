@@ -29,7 +29,10 @@ use crate::{
     config::Config,
     dead_letters::recorder::{self, DeadLetterRecorder},
     health::Health,
-    jobs::{self, Job, project_pending::ProjectPending, prune::Prune, read_accounts::ReadAccounts},
+    jobs::{
+        self, Job, project_pending::ProjectPending, prune::Prune, read_accounts::ReadAccounts,
+        replay_newly_handled::ReplayNewlyHandled,
+    },
     metrics::Metrics,
     pipeline::{
         consumer::{self, Consumer},
@@ -142,6 +145,13 @@ async fn work(
     run.job(Prune {
         pool: pool.clone(),
         retention: config.retention,
+    });
+    run.job(ReplayNewlyHandled {
+        pool: pool.clone(),
+        database: config.database.clone(),
+        amqp: config.amqp.clone(),
+        names: config.names.clone(),
+        health: health.clone(),
     });
     if let Some(client) = client {
         run.job(ReadAccounts::new(

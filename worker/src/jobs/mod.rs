@@ -7,6 +7,7 @@
 pub mod project_pending;
 pub mod prune;
 pub mod read_accounts;
+pub mod replay_newly_handled;
 
 use std::{future::Future, time::Duration};
 

@@ -4,7 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
-use domain::{decode::moment, event::Event, outcome::Decision, rejection::Rejection};
+use domain::{
+    decode::moment,
+    event::{Event, IgnoreReason},
+    outcome::Decision,
+    rejection::Rejection,
+};
 use store::{
     archive_page::{ArchivePolicy, PageBuilder},
     dead_letter::NewDeadLetter,
@@ -16,8 +21,9 @@ use crate::{
     pipeline::{admission::Admission, decision::Decided},
 };
 
-/// The ids and bytes to archive: not those of ignored events, which nobody asks for
-/// again, nor those that are archived already.
+/// The ids and bytes to archive: not those of events of the other mode, which nobody asks
+/// for again, nor those that are archived already. A later release may handle the type of
+/// an event that this one does not.
 pub(super) fn to_archive<'a>(
     policy: ArchivePolicy,
     decided: &[Decided<'a>],
@@ -36,6 +42,7 @@ pub(super) fn to_archive<'a>(
             one.decision,
             Decision::Applied
                 | Decision::Stale
+                | Decision::Ignored(IgnoreReason::UnhandledType)
                 | Decision::Dead(Rejection::BookingClaimedByOtherAccount { .. })
         );
         is_new && is_kept

@@ -1,4 +1,5 @@
-//! `stripe.event_archive`: the bytes of applied events, many to a page.
+//! `stripe.event_archive`: the bytes of events that were applied, or whose type was not handled, many
+//! to a page.
 
 use std::collections::BTreeMap;
 

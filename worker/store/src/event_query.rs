@@ -7,7 +7,7 @@ use diesel::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable,
     QueryableByName, Selectable, SelectableHelper, TextExpressionMethods,
     pg::Pg,
-    sql_types::{BigInt, Nullable, Text, Timestamptz},
+    sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 
@@ -154,6 +154,36 @@ pub async fn find_many(mut conn: &Connection, ids: &[String]) -> Result<Vec<Row>
         .select(Row::as_select())
         .load(&mut conn)
         .await?)
+}
+
+#[derive(QueryableByName)]
+struct Id {
+    #[diesel(sql_type = Text)]
+    id: String,
+}
+
+/// Events of these types that were ignored because their type was not handled, and whose
+/// bytes are archived, oldest first. Those that were sent again within ten minutes are left
+/// out: they are in the queue, or a worker that does not handle them has taken them again.
+pub async fn newly_handled(
+    mut conn: &Connection,
+    types: &[&str],
+    limit: i64,
+) -> Result<Vec<String>> {
+    let rows: Vec<Id> = diesel::sql_query(
+        "SELECT e.id FROM stripe.event e \
+         WHERE e.outcome = 'ignored' AND e.reason = 'unhandled_type' AND e.type = ANY($1) \
+            AND EXISTS (SELECT FROM stripe.event_archive a WHERE a.id = e.archive_page_id) \
+            AND NOT EXISTS (SELECT FROM stripe.replay_item i JOIN stripe.replay r ON r.id = i.replay_id \
+                WHERE i.item_id = e.id AND r.started_at > now() - interval '10 minutes' \
+                    AND (i.outcome IS NULL OR i.outcome NOT IN ('unroutable', 'abandoned'))) \
+         ORDER BY e.first_seen_at LIMIT $2",
+    )
+    .bind::<Array<Text>, _>(types)
+    .bind::<BigInt, _>(limit)
+    .load(&mut conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
 /// The ledger's row of one event.

@@ -27,6 +27,7 @@ mod late_claims;
 mod migrations;
 mod mistakes;
 mod model;
+mod newly_handled;
 mod operators;
 mod operators_at_scale;
 mod order;
