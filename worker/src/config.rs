@@ -53,7 +53,7 @@ pub struct Config {
 /// How long rows are kept that nobody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Days that the bytes of applied events are kept; 0 is never.
+    /// Days that the bytes of events are kept; 0 is never.
     pub events_days: u16,
     /// Days that the ledger, and dead letters that are resolved or discarded, are kept.
     pub ledger_days: u16,
@@ -82,7 +82,7 @@ impl Retention {
         })
     }
 
-    /// Whether the bytes of applied events are archived.
+    /// Whether the bytes of events are archived.
     pub fn archive(self) -> ArchivePolicy {
         match self.events_days {
             0 => ArchivePolicy::Never,

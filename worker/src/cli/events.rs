@@ -192,7 +192,7 @@ impl Replay {
             .iter()
             .any(|outcome| !REPLAYABLE.contains(&outcome.as_str()))
         {
-            let help = "only applied and stale events are archived; \
+            let help = "only applied and stale events are sent again by this; \
                 for dead ones use worker dead-letters replay";
             return Err(CliError::Usage(help.into()));
         }

@@ -87,7 +87,7 @@ enum Command {
     ///
     /// The running worker does the same once an hour. Kept are: the ledger, resolved
     /// and discarded dead letters and replays for KEEP_LEDGER_DAYS (40), the bytes
-    /// of applied events for KEEP_EVENTS_DAYS (30). A dead letter that waits for
+    /// of events for KEEP_EVENTS_DAYS (30). A dead letter that waits for
     /// an operator is never removed.
     Prune(Prune),
 }

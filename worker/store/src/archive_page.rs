@@ -1,4 +1,4 @@
-//! The bytes of applied events: laid out on pages, compressed, and back. Pure but for the
+//! The bytes of events: laid out on pages, compressed, and back. Pure but for the
 //! random part of a page's number.
 //!
 //! The events of one batch go onto one page. They resemble each other, so that a
@@ -19,7 +19,7 @@ const FULL: usize = 4 * 1024 * 1024;
 /// the largest size that brokers take.
 const MOST: u64 = 132 * 1024 * 1024;
 
-/// Whether the bytes of applied events are archived.
+/// Whether the bytes of events are archived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArchivePolicy {
     /// `KEEP_EVENTS_DAYS=0`.

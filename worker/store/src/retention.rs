@@ -8,7 +8,7 @@ use crate::{Connection, Result};
 /// What can be pruned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Pages with the bytes of applied events.
+    /// Pages with the bytes of events.
     Bodies,
     /// The ledger's rows, but of events whose dead letter waits for somebody.
     Ledger,

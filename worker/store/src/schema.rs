@@ -53,7 +53,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// The bytes of applied events, many to a page.
+    /// The bytes of events, many to a page.
     stripe.event_archive (id) {
         id -> BigInt,
         stored_at -> Timestamptz,
