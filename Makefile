@@ -24,7 +24,7 @@ endif
 BUILD_STACK = cargo build --locked --package harness --bin stack $(CARGO_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help servers build demo test up down bench bench-quick faults build-release fuzz model mutants
+.PHONY: help servers build demo test test-on up down bench bench-quick faults build-release fuzz model mutants
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ down: ## Stops what `make up` started and keeps its data; WIPE=1 removes the dat
 test: export RUST_TEST_THREADS ?= $(shell echo $$((3 * $$(nproc))))
 test: build ## Runs all tests against servers of their own
 	@$(STACK) run -- cargo test --locked --workspace --no-fail-fast $(CARGO_FLAGS)
+
+test-on: export RUST_TEST_THREADS ?= $(shell echo $$((3 * $$(nproc))))
+test-on: build ## Runs tests on the servers of another Debian: SUITE=trixie|forky TESTS="-p worker --test it replay"
+	@PROFILE=$(PROFILE) scripts/test-on.sh "$(SUITE)" $(TESTS)
 
 bench: build-release ## Measures speed and memory against what this machine can do: ten minutes
 	@$(TARGET_DIR)/release/bench

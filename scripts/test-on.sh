@@ -1,0 +1,127 @@
+#!/bin/sh
+# Runs tests on the PostgreSQL and the RabbitMQ of another Debian suite, in a root of
+# that suite and without a container engine. What this machine built runs there.
+#
+#   scripts/test-on.sh trixie                             all tests
+#   scripts/test-on.sh trixie -p worker --test it replay  what `cargo test` is given
+#   REFRESH=1                                             makes the root anew
+#
+# The root is kept in .dev/roots/<suite>, about 1 GB; to remove it, delete that folder.
+# The mounts are in a namespace that ends with the run.
+#
+# Exit codes: 69 if the root cannot be made or entered here, otherwise that of
+# `cargo test`.
+set -eu
+cd "$(dirname "$0")/.."
+
+readonly UNAVAILABLE=69
+# The servers, and what `cargo test` runs beside them.
+readonly PACKAGES=ca-certificates,gcc,git,libc6-dev,make,postgresql,rabbitmq-server
+
+say() { printf 'test-on: %s\n' "$*" >&2; }
+unavailable() {
+    say "$*"
+    exit $UNAVAILABLE
+}
+
+suite=${1:-}
+case $suite in
+    trixie | forky) shift ;;
+    *)
+        say "the suite is \"$suite\": it can be \"trixie\" or \"forky\""
+        exit 64
+        ;;
+esac
+[ $# -gt 0 ] || set -- --workspace
+roots=$PWD/.dev/roots
+root=$roots/$suite
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+profile=${PROFILE:-debug}
+[ "$profile" = debug ] || set -- --release "$@"
+
+install_missing() {
+    missing=
+    command -v mmdebstrap >/dev/null 2>&1 || missing="$missing mmdebstrap"
+    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
+    [ -n "$missing" ] || return 0
+    command -v apt-get >/dev/null 2>&1 || unavailable "missing here, and there is no apt-get to install it with:$missing"
+    say "installing:$missing"
+    # shellcheck disable=SC2086 # the list is meant to be split
+    { apt-get -q -y update && DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
+        install --no-install-recommends $missing; } >"$roots/log" 2>&1 || {
+        tail -n 20 "$roots/log" >&2
+        unavailable "apt-get could not install:$missing (its last lines are above)"
+    }
+}
+
+# The mirror that apt is configured with, where this is Debian.
+mirror() {
+    site=
+    if grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then
+        # shellcheck disable=SC2016 # apt-get fills this in
+        site=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null |
+            grep -v -- '-security' | head -n 1)
+    fi
+    printf '%s' "${site:-http://deb.debian.org/debian}"
+}
+
+make_root() {
+    if [ -z "${REFRESH:-}" ] && [ "$(cat "$root.packages" 2>/dev/null)" = "$PACKAGES" ]; then
+        return 0
+    fi
+    install_missing
+    say "making a root of $suite in $root"
+    rm -rf "$root" "$root.packages"
+    # The index of a suite that is not released can be older than it says that it is
+    # valid. Its signature is checked all the same.
+    mmdebstrap --quiet --variant=apt --include=$PACKAGES \
+        --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Check-Valid-Until "false"' \
+        "$suite" "$root" "$(mirror)" >"$roots/log" 2>&1 || {
+        tail -n 20 "$roots/log" >&2
+        rm -rf "$root"
+        unavailable "the root of $suite could not be made (the last lines of mmdebstrap are above)"
+    }
+    [ -s "$root/etc/hosts" ] || echo "127.0.0.1 localhost" >"$root/etc/hosts"
+    printf '%s' "$PACKAGES" >"$root.packages"
+}
+
+[ "$(id -u)" -eq 0 ] || unavailable "only root can make a root of $suite and enter it"
+mkdir -m 700 -p "$roots"
+exec 9>"$root.lock"
+flock 9
+make_root
+flock -u 9
+exec 9>&-
+unshare --mount --propagation private true 2>/dev/null ||
+    unavailable "this machine allows no mount namespace"
+
+say "building"
+flags=
+[ "$profile" = debug ] || flags=--release
+# shellcheck disable=SC2086 # no flag is no argument
+cargo build --quiet --locked --workspace --bins $flags
+cargo test --quiet --locked --no-run --no-fail-fast "$@" >/dev/null
+
+version() { chroot "$root" dpkg-query --show --showformat '${Version}' "$1"; }
+say "$suite: RabbitMQ $(version rabbitmq-server), PostgreSQL $(version postgresql)"
+
+# Everything that cargo and the tests use is in the root at its own path.
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+rustup_home=${RUSTUP_HOME:-$HOME/.rustup}
+export CARGO_HOME="$cargo_home" RUSTUP_HOME="$rustup_home" CARGO_TARGET_DIR="$target"
+unset DATABASE_URL AMQP_URL
+# Cargo's own arguments end at `--`, behind which stand those of the test programs.
+# shellcheck disable=SC2016 # the inner shell's variables
+exec unshare --mount --propagation private sh -eu -c '
+    root=$1 checkout=$2 target=$3 cargo_home=$4 rustup_home=$5 stack=$6
+    shift 6
+    mount --bind "$root" "$root"
+    for folder in /proc /sys /dev; do mount --rbind "$folder" "$root$folder"; done
+    for folder in "$cargo_home" "$rustup_home" "$checkout" "$target"; do
+        [ -d "$folder" ] || continue
+        mkdir -p "$root$folder"
+        mount --bind "$folder" "$root$folder"
+    done
+    exec chroot "$root" env --chdir="$checkout" "$stack" run -- \
+        cargo test --offline --locked --no-fail-fast "$@"
+' sh "$root" "$PWD" "$target" "$cargo_home" "$rustup_home" "$target/$profile/stack" "$@"
