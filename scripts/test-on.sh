@@ -39,6 +39,9 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 profile=${PROFILE:-debug}
 [ "$profile" = debug ] || set -- --release "$@"
 
+# Runs a command whose mounts nobody else sees, and which end with it.
+private() { unshare --mount --propagation private "$@"; }
+
 install_missing() {
     missing=
     command -v mmdebstrap >/dev/null 2>&1 || missing="$missing mmdebstrap"
@@ -71,29 +74,30 @@ make_root() {
     fi
     install_missing
     say "making a root of $suite in $root"
-    rm -rf "$root" "$root.packages"
+    rm -rf "$root.new"
     # The index of a suite that is not released can be older than it says that it is
     # valid. Its signature is checked all the same.
-    mmdebstrap --quiet --variant=apt --include=$PACKAGES \
+    private mmdebstrap --quiet --variant=apt --include=$PACKAGES \
         --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Check-Valid-Until "false"' \
-        "$suite" "$root" "$(mirror)" >"$roots/log" 2>&1 || {
+        "$suite" "$root.new" "$(mirror)" >"$roots/log" 2>&1 || {
         tail -n 20 "$roots/log" >&2
-        rm -rf "$root"
+        rm -rf "$root.new"
         unavailable "the root of $suite could not be made (the last lines of mmdebstrap are above)"
     }
-    [ -s "$root/etc/hosts" ] || echo "127.0.0.1 localhost" >"$root/etc/hosts"
+    [ -s "$root.new/etc/hosts" ] || echo "127.0.0.1 localhost" >"$root.new/etc/hosts"
+    rm -rf "$root" "$root.packages"
+    mv "$root.new" "$root"
     printf '%s' "$PACKAGES" >"$root.packages"
 }
 
 [ "$(id -u)" -eq 0 ] || unavailable "only root can make a root of $suite and enter it"
+private true 2>/dev/null || unavailable "this machine allows no mount namespace"
 mkdir -m 700 -p "$roots"
 exec 9>"$root.lock"
 flock 9
 make_root
 flock -u 9
 exec 9>&-
-unshare --mount --propagation private true 2>/dev/null ||
-    unavailable "this machine allows no mount namespace"
 
 say "building"
 flags=
