@@ -15,8 +15,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 readonly UNAVAILABLE=69
-# The servers, and what `cargo test` runs beside them.
-readonly PACKAGES=ca-certificates,gcc,git,libc6-dev,make,postgresql,rabbitmq-server
+# The servers, and what the tests run beside them (`script` is in bsdutils).
+readonly PACKAGES=bsdutils,ca-certificates,gcc,git,libc6-dev,make,postgresql,rabbitmq-server
 
 say() { printf 'test-on: %s\n' "$*" >&2; }
 unavailable() {
