@@ -5,6 +5,7 @@
 //! of types that an older release handled cannot be listed over AMQP and
 //! stay; the worker ignores what they bring.
 
+mod channel;
 mod declare;
 mod error;
 mod look;

@@ -1,10 +1,11 @@
 //! Declaring the topology, one channel a declaration.
 
+use super::channel::{close, open};
 use super::{Names, Role, TopologyError, look};
 use event::EventType;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{Channel, Connection, ExchangeKind};
+use lapin::{Connection, ExchangeKind};
 
 /// As good as no delivery limit, on every RabbitMQ: without the argument 4.x
 /// would set 20 and then drop the dead letter, and `-1`, which means "no
@@ -226,23 +227,6 @@ async fn bind(
     }
     close(channel).await;
     Ok(())
-}
-
-/// Opens a channel of its own for each declaration, since a refusal closes it.
-pub(super) async fn open(
-    connection: &Connection,
-    what: impl Fn() -> String,
-) -> Result<Channel, TopologyError> {
-    let opened = connection.create_channel().await;
-    opened.map_err(|source| TopologyError::Broker {
-        what: what(),
-        source,
-    })
-}
-
-pub(super) async fn close(channel: Channel) {
-    // What was declared stays declared, however the channel ends.
-    let _closed_already = channel.close(200, "done".into()).await;
 }
 
 fn shown(value: &AMQPValue) -> String {

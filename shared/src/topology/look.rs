@@ -1,6 +1,6 @@
 //! Looking whether exchanges and queues are there, without declaring them.
 
-use super::declare::{close, open};
+use super::channel::{close, open};
 use super::{Names, Role, TopologyError};
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
