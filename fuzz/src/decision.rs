@@ -4,7 +4,7 @@
 use crate::memory::{Memory, Tables};
 use domain::account::AccountChange;
 use domain::decode::{MAX_ID, MAX_TEXT};
-use domain::event::{Event, EventData, Rules, decode};
+use domain::{event::{Event, EventData, decode}, rules::Rules};
 use domain::ids::BookingId;
 use event::Mode;
 use lapin::message::Delivery as Message;

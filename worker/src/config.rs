@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use domain::event::Rules;
+use domain::rules::Rules;
 use event::Mode;
 use shared::{
     amqp::AmqpUrl,

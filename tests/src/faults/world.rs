@@ -158,7 +158,7 @@ fn flawed(id: &str, flaw: Flaw) -> Event {
     match flaw {
         Flaw::Status => object["status"] = json!("lost"),
         Flaw::Nul => object["number"] = json!("A\0B"),
-        Flaw::Booking => object["metadata"] = json!({ "bookingId": "seven" }),
+        Flaw::Booking => object["metadata"] = json!({ "dialoomBookingId": "seven" }),
         Flaw::Object => object["object"] = json!("charge"),
     }
     Event::new(id, "invoice.updated", object)

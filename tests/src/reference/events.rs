@@ -68,7 +68,7 @@ impl Said {
 
 fn metadata(booking: Option<i32>) -> Value {
     match booking {
-        Some(id) => json!({ "bookingId": id.to_string() }),
+        Some(id) => json!({ "dialoomBookingId": id.to_string() }),
         None => json!({}),
     }
 }

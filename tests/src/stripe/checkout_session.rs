@@ -13,7 +13,7 @@ pub struct CheckoutSession {
     pub status: String,
     /// `payment_status`: `unpaid`, `paid` or `no_payment_required`.
     pub payment_status: String,
-    /// `metadata.bookingId` and `client_reference_id`, where there is one.
+    /// `metadata.dialoomBookingId` and `client_reference_id`, where there is one.
     pub booking: Option<String>,
     /// `invoice`: its id, once there is one.
     pub invoice: Option<String>,
@@ -115,8 +115,8 @@ impl CheckoutSession {
             "url": null,
         });
         if let Some(booking) = &self.booking {
-            session["metadata"]["bookingId"] = booking.as_str().into();
-            session["invoice_creation"]["invoice_data"]["metadata"]["bookingId"] =
+            session["metadata"]["dialoomBookingId"] = booking.as_str().into();
+            session["invoice_creation"]["invoice_data"]["metadata"]["dialoomBookingId"] =
                 booking.as_str().into();
         }
         self.set_what_versions_differ_in(&mut session);

@@ -11,7 +11,7 @@ pub struct Invoice {
     pub id: String,
     /// `status`: `draft`, `open`, `paid`, `uncollectible` or `void`.
     pub status: String,
-    /// `metadata.bookingId`, where there is one.
+    /// `metadata.dialoomBookingId`, where there is one.
     pub booking: Option<String>,
     /// `total`, in the currency's minor unit.
     pub total: i64,
@@ -136,7 +136,7 @@ impl Invoice {
             "webhooks_delivered_at": is_final.then_some(created + 1),
         });
         if let Some(booking) = &self.booking {
-            invoice["metadata"]["bookingId"] = booking.as_str().into();
+            invoice["metadata"]["dialoomBookingId"] = booking.as_str().into();
         }
         self.set_what_versions_differ_in(&mut invoice);
         invoice

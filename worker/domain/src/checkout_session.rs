@@ -5,11 +5,11 @@ use serde_json::value::RawValue;
 
 use crate::{
     decode::{self, Expandable, MAX_ID},
-    event::Rules,
     header::Header,
     ids::{BookingId, CheckoutSessionId, InvoiceId},
     merge::{Change, EventOrder, Merge, Register, keep_first, keep_latest, set_by, value},
     rejection::Rejection,
+    rules::Rules,
     text_enum,
     text_enum::serde_as_text,
 };

@@ -1,6 +1,6 @@
 //! One event, decoded from its bytes.
 
-use event::{Envelope, EventType, Mode, ObjectType};
+use event::{Envelope, EventType, ObjectType};
 
 use crate::{
     account::{self, AccountData},
@@ -12,6 +12,7 @@ use crate::{
     merge::UNKNOWN_TIME,
     ownership::Claim,
     rejection::Rejection,
+    rules::Rules,
 };
 
 /// An event that was decoded.
@@ -62,20 +63,6 @@ pub struct Rejected {
     pub header: Option<Box<Header>>,
     /// Why it cannot be applied.
     pub rejection: Rejection,
-}
-
-/// What decoding depends on, fixed for a deployment.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// The mode of this deployment.
-    pub mode: Mode,
-    /// The metadata key that names the booking.
-    pub booking_key: String,
-    /// Whether a session's `client_reference_id` may name the booking.
-    pub client_reference: bool,
-    /// The platform's own application, `ca_...`, where invoices of others are to name no
-    /// booking.
-    pub application: Option<String>,
 }
 
 /// Decodes one event from its bytes.

@@ -6,11 +6,11 @@ use serde_json::value::RawValue;
 
 use crate::{
     decode::{self, Expandable, MAX_ID, MAX_TEXT},
-    event::Rules,
     header::Header,
     ids::{BookingId, InvoiceId},
     merge::{Change, EventOrder, Merge, Register, keep_latest, set_by, value},
     rejection::Rejection,
+    rules::Rules,
     text_enum,
     text_enum::serde_as_text,
 };

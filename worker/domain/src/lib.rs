@@ -3,7 +3,8 @@
 //! One event passes through these modules from top to bottom:
 //!
 //! 1. [`event`] decodes it, its [`header`] first; [`invoice`], [`checkout_session`] and [`account`] decode its
-//!    object, with the helpers of [`decode`]. What cannot be decoded has a [`rejection`].
+//!    object, with the helpers of [`decode`] and by the
+//!    [`rules`] of the deployment. What cannot be decoded has a [`rejection`].
 //! 2. [`working_set`] loads what the event touches and merges the event into it:
 //!    [`merge`] says which of two events speaks last, [`by_claim`] keeps the state of an
 //!    object apart by claim, [`ownership`] says whose a booking is.
@@ -43,6 +44,7 @@ pub mod projection;
 pub mod reclassify;
 pub mod rejection;
 pub mod rows;
+pub mod rules;
 mod text_enum;
 pub mod working_set;
 

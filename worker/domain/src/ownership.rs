@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{AccountId, BookingId, ObjectId},
-    main_app::AppBooking,
     merge::{Change, earliest},
 };
 
@@ -113,22 +112,6 @@ pub struct Claimed {
 /// has all of them loaded, so without a bound a host could slow down everybody. The first
 /// ones by their first events count, in whichever order they come.
 pub const MAX_OBJECTS: usize = 50;
-
-/// What is known of one booking.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Booking {
-    /// What the main app's tables say of it; `None` until they are read.
-    pub app: Option<AppBooking>,
-    /// The earliest active claim by an object that is not in hand.
-    pub first_elsewhere: Option<Claimed>,
-}
-
-impl Booking {
-    /// Whose the booking is by the deployment's own query, where there is one.
-    pub fn configured_owner(&self) -> Option<&Owner> {
-        self.app.as_ref()?.configured_owner.as_ref()
-    }
-}
 
 /// A claim as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

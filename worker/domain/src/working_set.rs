@@ -23,7 +23,7 @@ use crate::{
     main_app::{AppBooking, Pending, Target},
     merge::{Change, Merge, value},
     ownership::{
-        Booking, ClaimKey, Claimant, Claimed, FirstClaim, MAX_OBJECTS, ObjectClaims, Owner, Owners,
+        ClaimKey, Claimant, Claimed, FirstClaim, MAX_OBJECTS, ObjectClaims, Owner, Owners,
     },
     rows::StoredProjection,
 };
@@ -53,6 +53,22 @@ pub struct StoredCheckoutSession {
     pub by_claim: ByClaim<CheckoutSession>,
     /// Whether its row says that a claim of it is undecided.
     pub is_undecided: bool,
+}
+
+/// What is known of one booking.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Booking {
+    /// What the main app's tables say of it; `None` until they are read.
+    pub app: Option<AppBooking>,
+    /// The earliest active claim by an object that is not in hand.
+    pub first_elsewhere: Option<Claimed>,
+}
+
+impl Booking {
+    /// Whose the booking is by the deployment's own query, where there is one.
+    pub fn configured_owner(&self) -> Option<&Owner> {
+        self.app.as_ref()?.configured_owner.as_ref()
+    }
 }
 
 /// The keys of what has to be loaded before the next step.

@@ -9,8 +9,9 @@ use std::panic::{self, AssertUnwindSafe};
 use chrono::{DateTime, Utc};
 use domain::{
     decode::moment_of_millis,
-    event::{Event, Rejected, Rules},
+    event::{Event, Rejected},
     header::Header,
+    rules::Rules,
 };
 use lapin::{BasicProperties, message::Delivery as Message, types::ShortString};
 use shared::message::Meta;

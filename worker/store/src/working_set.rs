@@ -10,8 +10,7 @@ use domain::{
     changes::Changes,
     ids::BookingId,
     main_app::{AppBooking, Obstacle, ObstacleReason, Target},
-    ownership::Booking,
-    working_set::{Loaded, Missing, Source},
+    working_set::{Booking, Loaded, Missing, Source},
 };
 use futures_util::try_join;
 

@@ -12,8 +12,8 @@ use domain::{
     ids::{AccountId, BookingId},
     main_app::AppBooking,
     outcome::{Decision, Outcome},
-    ownership::{Booking, Owner},
-    working_set::{Loaded, Missing, Recheck, Source},
+    ownership::Owner,
+    working_set::{Booking, Loaded, Missing, Recheck, Source},
 };
 use harness::stripe::{Account as HostAccount, Event, Invoice, SAMPLE_TIME};
 use lapin::{BasicProperties, message::Delivery as Message};

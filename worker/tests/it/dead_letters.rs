@@ -10,8 +10,9 @@ use crate::support::{
     running::{LETTERS, Options, Running, declare, declare_with_limit, properties, publish, until},
 };
 use domain::{
-    event::{self as events, Rejected, Rules},
+    event::{self as events, Rejected},
     rejection::Rejection,
+    rules::Rules,
 };
 use harness::test_servers::TestBroker;
 use lapin::{

@@ -9,8 +9,9 @@ use crate::support::{
     running::{Options, Running, publish, until},
 };
 use domain::{
-    event::{self as events, Event, Rejected, Rules},
+    event::{self as events, Event, Rejected},
     rejection::Rejection,
+    rules::Rules,
 };
 use harness::test_servers::TestBroker;
 

@@ -1,8 +1,9 @@
 //! Events of a type that an older worker did not handle are decided by a newer one.
 
 use domain::{
-    event::{self as events, Event as Decoded, EventData, IgnoreReason, Rejected, Rules},
+    event::{self as events, Event as Decoded, EventData, IgnoreReason, Rejected},
     outcome::Decision,
+    rules::Rules,
 };
 use harness::{stripe::Event, test_servers::TestBroker};
 use shared::{amqp::AmqpUrl, topology::Names};

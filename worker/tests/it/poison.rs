@@ -7,7 +7,10 @@ use crate::support::{
     Lab,
     running::{BOUND, Options, Running, declare_with_limit, properties, until},
 };
-use domain::event::{self as events, Rejected, Rules};
+use domain::{
+    event::{self as events, Rejected},
+    rules::Rules,
+};
 use harness::{
     servers::rabbitmq,
     stripe::{Event, Invoice},

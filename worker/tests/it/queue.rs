@@ -59,7 +59,7 @@ async fn what_cannot_be_applied_is_a_dead_letter_with_its_bytes_and_its_reason()
         .consuming()
         .await;
     let mut wrong = nth_paid(1);
-    wrong.object["metadata"]["bookingId"] = "seven".into();
+    wrong.object["metadata"]["dialoomBookingId"] = "seven".into();
     publish(&broker, &wrong).await;
     publish(&broker, &nth_paid(2)).await;
     until_rows(&lab, 1).await;
@@ -152,7 +152,7 @@ async fn a_broker_that_takes_no_message_still_gives_events_and_takes_acks() {
     for index in 0..5 {
         let mut event = nth_paid(index);
         if index == 2 {
-            event.object["metadata"]["bookingId"] = "no booking".into();
+            event.object["metadata"]["dialoomBookingId"] = "no booking".into();
         }
         publish(&broker, &event).await;
     }

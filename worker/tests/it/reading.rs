@@ -3,10 +3,11 @@
 use domain::{
     account::AccountChange,
     account_snapshot::AccountSnapshot,
-    event::{self as events, EventData, Rules},
+    event::{self as events, EventData},
     ids::BookingId,
     merge::{Register, value},
     rejection::Rejection,
+    rules::Rules,
 };
 use event::Mode;
 use harness::stripe::{Account, CheckoutSession, Event, Invoice};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 fn rules() -> Rules {
     Rules {
         mode: Mode::Test,
-        booking_key: "bookingId".into(),
+        booking_key: "dialoomBookingId".into(),
         client_reference: false,
         application: None,
     }
@@ -142,11 +143,11 @@ fn every_reason_has_its_own_code_and_sentence() {
             "text_too_long",
         ),
         (
-            invoice(|o| o["metadata"]["bookingId"] = json!("x")).unwrap_err(),
+            invoice(|o| o["metadata"]["dialoomBookingId"] = json!("x")).unwrap_err(),
             "invalid_booking_id",
         ),
         (
-            invoice(|o| o["metadata"]["bookingId"] = json!(true)).unwrap_err(),
+            invoice(|o| o["metadata"]["dialoomBookingId"] = json!(true)).unwrap_err(),
             "invalid_booking_id",
         ),
         (

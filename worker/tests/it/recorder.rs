@@ -72,7 +72,10 @@ async fn wrong_data_fails_again_as_the_same_dead_letter_and_is_discarded() {
         ),
         (
             "invalid_booking_id",
-            with("evt_9", &object("metadata", json!({ "bookingId": "7a" }))),
+            with(
+                "evt_9",
+                &object("metadata", json!({ "dialoomBookingId": "7a" })),
+            ),
         ),
     ];
     for (_, event) in &cases {

@@ -100,7 +100,7 @@ async fn pairs_are_joined_where_the_default_is_repeatable_read() {
         invoice["metadata"] = json!({});
         let mut checkout = session(Value::String(id));
         checkout["id"] = json!(format!("cs_{pair}"));
-        checkout["metadata"]["bookingId"] = json!(pair.to_string());
+        checkout["metadata"]["dialoomBookingId"] = json!(pair.to_string());
         let invoice = event(&format!("evt_i{pair}"), "invoice.paid", invoice);
         let checkout = event(
             &format!("evt_s{pair}"),

@@ -58,11 +58,13 @@ async fn what_cannot_be_read_is_dead_with_its_reason_and_costs_nobody_else() {
         ),
         (
             "invalid_booking_id",
-            with(&|event| event["data"]["object"]["metadata"]["bookingId"] = json!("7a")),
+            with(&|event| event["data"]["object"]["metadata"]["dialoomBookingId"] = json!("7a")),
         ),
         (
             "invalid_booking_id",
-            with(&|event| event["data"]["object"]["metadata"]["bookingId"] = json!("2147483648")),
+            with(&|event| {
+                event["data"]["object"]["metadata"]["dialoomBookingId"] = json!("2147483648")
+            }),
         ),
         (
             "unknown_status",

@@ -9,12 +9,13 @@ use crate::{
     checkout_session,
     checkout_session::{CheckoutSession, PaymentStatus},
     decode::{self, moment, moment_of_millis},
-    event::{self as events, Event, EventData, IgnoreReason, Rejected, Rules},
+    event::{self as events, Event, EventData, IgnoreReason, Rejected},
     header::Header,
     ids::{AccountId, ObjectId},
     invoice::{Invoice, Status},
     merge::{EventOrder, Register, set_by},
     rejection::{Holder, Rejection},
+    rules::Rules,
 };
 
 fn read(body: &Value) -> Result<Event, Rejected> {

@@ -29,16 +29,15 @@ use serde_json::{Value, json};
 use crate::{
     account::Account,
     decode::moment,
-    event::{Event, Rules, decode},
+    event::{Event, decode},
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
     main_app::{AppBooking, Pending, Target},
     merge::value,
-    ownership::{
-        Booking, ClaimKey, Claimant, Claimed, MAX_OBJECTS, ObjectClaims, Owner, StoredClaim,
-    },
+    ownership::{ClaimKey, Claimant, Claimed, MAX_OBJECTS, ObjectClaims, Owner, StoredClaim},
     rows::{InvoiceRow, RowStatus, StoredProjection},
+    rules::Rules,
     working_set::{
-        Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice, WorkingSet,
+        Booking, Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice, WorkingSet,
     },
 };
 

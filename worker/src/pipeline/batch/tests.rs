@@ -4,8 +4,9 @@
 use super::{Batch, BatchReader, decode_all, next_batch};
 use crate::pipeline::delivery::Decoder;
 use domain::{
-    event::{Event, Rejected, Rules},
+    event::{Event, Rejected},
     rejection::Rejection,
+    rules::Rules,
 };
 use event::Mode;
 use futures_util::stream;
@@ -34,7 +35,7 @@ fn decoder(decode: Decode) -> Decoder {
     Decoder {
         rules: Rules {
             mode: Mode::Test,
-            booking_key: "bookingId".into(),
+            booking_key: "dialoomBookingId".into(),
             client_reference: false,
             application: None,
         },

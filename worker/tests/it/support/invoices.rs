@@ -33,7 +33,7 @@ pub fn paid(id: &str, booking: &str) -> Event {
 pub fn session(invoice: Value) -> Value {
     let mut object = CheckoutSession::default().value();
     object["invoice"] = invoice;
-    object["metadata"] = json!({ "bookingId": "7" });
+    object["metadata"] = json!({ "dialoomBookingId": "7" });
     object["client_reference_id"] = Value::Null;
     object
 }

@@ -15,9 +15,11 @@ use domain::{
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
     main_app::AppBooking,
     outcome::{Decision, Outcome},
-    ownership::{Booking, ClaimKey, Claimant, Claimed, MAX_OBJECTS, ObjectClaims, StoredClaim},
+    ownership::{ClaimKey, Claimant, Claimed, MAX_OBJECTS, ObjectClaims, StoredClaim},
     rows::{HostRow, InvoiceRow, StoredProjection},
-    working_set::{Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice},
+    working_set::{
+        Booking, Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice,
+    },
 };
 use store::{
     archive_page::ArchivePolicy,

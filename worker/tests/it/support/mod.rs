@@ -15,8 +15,9 @@ pub mod transaction_pooler;
 use std::{fs, path::Path, sync::Once};
 
 use domain::{
-    event::{self as events, IgnoreReason, Rules},
+    event::{self as events, IgnoreReason},
     outcome::Decision,
+    rules::Rules,
 };
 use event::Mode;
 use harness::{
@@ -40,7 +41,7 @@ use worker::{
 pub fn rules() -> Rules {
     Rules {
         mode: Mode::Test,
-        booking_key: "bookingId".into(),
+        booking_key: "dialoomBookingId".into(),
         client_reference: false,
         application: None,
     }

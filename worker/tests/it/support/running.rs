@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use domain::event::{self as events, Event as Decoded, Rejected, Rules};
+use domain::{
+    event::{self as events, Event as Decoded, Rejected},
+    rules::Rules,
+};
 use event::Envelope;
 use harness::{
     stripe::Event,
@@ -54,7 +57,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             decode: events::decode,
-            booking_key: "bookingId",
+            booking_key: "dialoomBookingId",
             owner_query: None,
             archive: ArchivePolicy::Compressed,
         }
