@@ -44,8 +44,8 @@ const DAMAGES: [Damage; 5] = [
 ];
 
 const CHECK: &str =
-    r#"ALTER TABLE "Invoice" ADD CONSTRAINT "cheap" CHECK ("amount" < 10) NOT VALID"#;
-const UNCHECK: &str = r#"ALTER TABLE "Invoice" DROP CONSTRAINT "cheap""#;
+    "ALTER TABLE stripe.invoice ADD CONSTRAINT cheap CHECK (total < 1000) NOT VALID";
+const UNCHECK: &str = "ALTER TABLE stripe.invoice DROP CONSTRAINT cheap";
 
 /// A deployment whose worker reaches its servers through proxies.
 struct Scene {

@@ -197,7 +197,20 @@ async fn nothing_secret_or_personal_is_logged_at_any_level() {
             .bytes();
         let signature = sign(SECRET, now(), &refused);
         assert_eq!(services.deliver(&signature, &refused).await, 200);
-        services.until(settled, "7 3").await;
+        services.until(settled, "7 2").await;
+        let pending = "SELECT coalesce(min(reason), '-') FROM stripe.pending_projection";
+        services.until(pending, "check").await;
+        // So does one of the worker's own tables.
+        let add = "ALTER TABLE stripe.account ADD CONSTRAINT none CHECK (id = '') NOT VALID";
+        services.client.execute(add, &[]).await.unwrap();
+        let mut changed = Account::default().value();
+        changed["charges_enabled"] = false.into();
+        let changed = Event::new("evt_9", "account.updated", changed)
+            .of_account(&id)
+            .bytes();
+        let signature = sign(SECRET, now(), &changed);
+        assert_eq!(services.deliver(&signature, &changed).await, 200);
+        services.until(settled, "8 3").await;
         // And is away for a moment.
         let kill = "SELECT count(pg_terminate_backend(pid))::text FROM pg_stat_activity \
             WHERE datname = current_database() AND pid <> pg_backend_pid()";
