@@ -142,7 +142,9 @@ impl BatchExecutor {
             recheck,
             archive: self.archive,
         };
-        Ok(self.commit(work, Gate::Open).await?.saved.projected)
+        // A mistake that shows with one row's state must not end the worker.
+        let done = AssertUnwindSafe(self.commit(work, Gate::Open)).catch_unwind();
+        Ok(done.await.map_err(|_| Error::Panicked)??.saved.projected)
     }
 
     /// Waits until the database can be used.

@@ -23,6 +23,8 @@ pub enum Error {
     },
     /// A row was not written, and Postgres did not say why.
     LeftOut,
+    /// The code that used the database panicked.
+    Panicked,
 }
 
 impl fmt::Display for Error {
@@ -31,6 +33,7 @@ impl fmt::Display for Error {
             Self::Unavailable(_) => f.write_str("the database cannot be used"),
             Self::Contended(_) => f.write_str("the statement failed"),
             Self::Refused { rule, .. } => write!(f, "the database refused a value: {rule}"),
+            Self::Panicked => f.write_str("a handler panicked"),
             Self::LeftOut => f.write_str(
                 "the row was not written: it is gone, or a trigger or a policy left it out",
             ),
@@ -44,7 +47,7 @@ impl std::error::Error for Error {
             Self::Unavailable(source) | Self::Contended(source) | Self::Refused { source, .. } => {
                 Some(source.as_ref())
             }
-            Self::LeftOut => None,
+            Self::LeftOut | Self::Panicked => None,
         }
     }
 }
@@ -58,7 +61,7 @@ impl Error {
 
 impl From<DieselError> for Error {
     fn from(error: DieselError) -> Self {
-        let DieselError::DatabaseError(kind, _) = &error else {
+        let DieselError::DatabaseError(kind, information) = &error else {
             return match error {
                 DieselError::RollbackErrorOnCommit { .. }
                 | DieselError::BrokenTransactionManager => Self::Unavailable(error.into()),
@@ -72,6 +75,7 @@ impl From<DieselError> for Error {
             DatabaseErrorKind::NotNullViolation => "a column that may not be null",
             DatabaseErrorKind::CheckViolation => "a check constraint",
             DatabaseErrorKind::ExclusionViolation => "an exclusion constraint",
+            _ if is_of_a_value(information.message()) => "a value that Postgres cannot keep",
             // Unique and foreign keys can be another writer's doing, and Diesel does
             // not tell the rest apart (a full disk, a lock that was not had in time, a
             // shutdown): all of them may pass.
@@ -80,6 +84,20 @@ impl From<DieselError> for Error {
         let source = error.into();
         Self::Refused { rule, source }
     }
+}
+
+/// Whether Postgres says that it cannot keep a value, whichever statement brings it. Diesel
+/// does not tell the SQLSTATE; the sessions ask for messages in English.
+fn is_of_a_value(message: &str) -> bool {
+    const SAID: [&str; 6] = [
+        "invalid byte sequence",
+        "unsupported Unicode escape",
+        "out of range",
+        "value too long",
+        "row is too big",
+        "exceeds btree",
+    ];
+    SAID.iter().any(|said| message.contains(said))
 }
 
 impl From<RunError> for Error {

@@ -84,7 +84,9 @@ async fn undo(mut conn: &Connection, error: Error) -> Result<Obstacle> {
 pub(crate) fn obstacle(error: Error) -> Result<Obstacle> {
     let source = match error {
         Error::Unavailable(_) => return Err(error),
-        Error::LeftOut => return Ok(Obstacle::new(ObstacleReason::Refused, &error.to_string())),
+        Error::LeftOut | Error::Panicked => {
+            return Ok(Obstacle::new(ObstacleReason::Refused, &error.to_string()));
+        }
         Error::Contended(source) | Error::Refused { source, .. } => source,
     };
     let Some(DieselError::DatabaseError(kind, said)) = source.downcast_ref::<DieselError>() else {

@@ -71,6 +71,10 @@ pub async fn transaction<T, E: From<Error>>(
         .map_err(Error::from)?;
     match work(&Transaction(conn)).await {
         Ok(done) => {
+            // A serialisation failure makes Diesel undo the transaction instead of committing
+            // it. Where `work` succeeds, it has been undone to a savepoint.
+            Manager::transaction_manager_status_mut(conn)
+                .set_requires_rollback_maybe_up_to_top_level(false);
             Manager::commit_transaction(conn)
                 .await
                 .map_err(Error::from)?;

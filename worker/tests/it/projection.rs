@@ -99,6 +99,23 @@ async fn a_trigger_that_leaves_the_row_out_makes_it_pending() {
     .await;
 }
 
+/// A serialisation failure would undo the whole transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_raises_a_serialisation_failure_makes_its_row_pending() {
+    refused(
+        &Lab::new().await,
+        r#"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN IF NEW."bookingId" = 2 THEN RAISE 'try again' USING ERRCODE = '40001'; END IF;
+               RETURN NEW; END $$;
+           CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON "Invoice"
+            FOR EACH ROW EXECUTE FUNCTION refuse()"#,
+        "refused",
+        "try again",
+        r#"DROP TRIGGER refuse ON "Invoice""#,
+    )
+    .await;
+}
+
 /// It would refuse the commit, and every event of the batch with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_constraint_that_is_deferred_makes_its_row_pending() {
