@@ -11,11 +11,12 @@ CREATE TABLE stripe.pending_projection (
     detail text NOT NULL,
     first_at timestamptz NOT NULL DEFAULT now(),
     last_at timestamptz NOT NULL DEFAULT now(),
-    tries integer NOT NULL DEFAULT 1,
+    tries integer NOT NULL DEFAULT 0,
     next_try_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (kind, id)
 );
-CREATE INDEX pending_projection_due_idx ON stripe.pending_projection (next_try_at);
+CREATE INDEX pending_projection_due_idx ON stripe.pending_projection (next_try_at) WHERE tries > 0;
+CREATE INDEX pending_projection_new_idx ON stripe.pending_projection (next_try_at) WHERE tries = 0;
 
 COMMENT ON TABLE stripe.pending_projection IS 'Rows of the main app''s tables that could not be read or written yet. The events behind them are applied.';
 COMMENT ON COLUMN stripe.pending_projection.kind IS 'booking: the row of "Invoice" of a booking. host: the row of "HostOnboarding" of an account.';
@@ -25,5 +26,5 @@ COMMENT ON COLUMN stripe.pending_projection.reason IS 'What is in the way, as a 
 COMMENT ON COLUMN stripe.pending_projection.detail IS 'What the database said.';
 COMMENT ON COLUMN stripe.pending_projection.first_at IS 'When it first could not be written.';
 COMMENT ON COLUMN stripe.pending_projection.last_at IS 'When it was last tried.';
-COMMENT ON COLUMN stripe.pending_projection.tries IS 'How often it was tried.';
+COMMENT ON COLUMN stripe.pending_projection.tries IS 'How often it was tried: 0 where there was no time for it.';
 COMMENT ON COLUMN stripe.pending_projection.next_try_at IS 'When it is tried again.';

@@ -119,8 +119,8 @@ bulk! {
         first_pause: i32 => Integer,
     }
     "INSERT INTO stripe.pending_projection AS p \
-        (kind, id, object_id, reason, detail, next_try_at) \
-     SELECT n.kind, n.id, n.object_id, n.reason, n.detail, \
+        (kind, id, object_id, reason, detail, tries, next_try_at) \
+     SELECT n.kind, n.id, n.object_id, n.reason, n.detail, (n.reason <> 'not_tried')::integer, \
         now() + n.first_pause * interval '1 s' FROM"
     // One that was not tried again has the reason that it had.
     "AS n (kind, id, object_id, reason, detail, first_pause) \
@@ -179,17 +179,25 @@ pub(crate) async fn remove(tx: &WriteTx<'_>, targets: impl Iterator<Item = &Targ
     Ok(())
 }
 
-/// Up to `limit` rows that are to be tried now, those that waited longest first.
+/// Up to `limit` rows that are to be tried now, those that waited longest first. Rows that
+/// were never tried have pages of their own: most of them are in nobody's way, and rows that
+/// are refused would take their time.
 pub async fn due(mut conn: &Connection, limit: i64) -> Result<BTreeSet<Target>> {
-    let rows: Vec<Row> = diesel::sql_query(
-        "SELECT kind, id, true AS is_due FROM stripe.pending_projection \
-         WHERE next_try_at <= now() ORDER BY next_try_at LIMIT $1",
-    )
-    .bind::<BigInt, _>(limit)
-    .load(&mut conn)
-    .await?;
-    let targets = rows.iter().filter_map(|row| target(&row.kind, &row.id));
-    Ok(targets.collect())
+    for which in ["tries = 0", "tries > 0 AND next_try_at <= now()"] {
+        let rows: Vec<Row> = diesel::sql_query(format!(
+            "SELECT kind, id, true AS is_due FROM stripe.pending_projection \
+             WHERE {which} ORDER BY next_try_at LIMIT $1"
+        ))
+        .bind::<BigInt, _>(limit)
+        .load(&mut conn)
+        .await?;
+        let targets = rows.iter().filter_map(|row| target(&row.kind, &row.id));
+        let targets: BTreeSet<Target> = targets.collect();
+        if !targets.is_empty() {
+            return Ok(targets);
+        }
+    }
+    Ok(BTreeSet::new())
 }
 
 /// One pending row, as operators see it.
