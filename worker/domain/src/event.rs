@@ -83,7 +83,11 @@ pub fn decode(body: &[u8], rules: &Rules) -> Result<Event, Rejected> {
     }
 }
 
-fn header(body: &[u8]) -> Result<Header, Rejection> {
+/// Decodes the fields outside `data` alone.
+///
+/// # Errors
+/// The bytes are no event, or a field holds what Postgres cannot keep.
+pub fn header(body: &[u8]) -> Result<Header, Rejection> {
     let envelope = Envelope::read(body).map_err(|error| Rejection::UnreadableEvent {
         why: error.to_string(),
     })?;

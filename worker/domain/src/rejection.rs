@@ -66,6 +66,8 @@ pub enum Rejection {
         /// The rule in words.
         rule: &'static str,
     },
+    /// Whoever handles the event alone dies of it, or panics.
+    CrashesWorker,
 }
 
 /// Who has a booking.
@@ -111,6 +113,7 @@ impl Rejection {
             Self::AccountMismatch => "account_mismatch",
             Self::BookingClaimedByOtherAccount { .. } => CLAIMED_BY_OTHER_ACCOUNT,
             Self::RefusedByDatabase { .. } => "refused_by_database",
+            Self::CrashesWorker => "crashes_worker",
         }
     }
 }
@@ -160,6 +163,10 @@ impl fmt::Display for Rejection {
             Self::RefusedByDatabase { rule } => {
                 write!(f, "Postgres refused a value of the event: {rule}.")
             }
+            Self::CrashesWorker => f.write_str(
+                "Each time that a worker handled the event alone, its process died or its \
+                 handler panicked.",
+            ),
         }
     }
 }

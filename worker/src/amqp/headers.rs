@@ -23,6 +23,11 @@ pub const DEAD_DETAIL: &str = "dead_detail";
 /// When it died, in milliseconds since 1970, long.
 pub const DEAD_AT: &str = "dead_at";
 
+/// How often a quorum queue counted a delivery as failed.
+const DELIVERY_COUNT: &str = "x-delivery-count";
+/// How often RabbitMQ 4 gave a message to a consumer before.
+const ACQUIRED_COUNT: &str = "x-acquired-count";
+
 /// Headers that a death added. A replay leaves them out: the message is then as it
 /// was when it was first published.
 const OF_DEATH: [&str; 9] = [
@@ -33,9 +38,29 @@ const OF_DEATH: [&str; 9] = [
     "x-first-death-exchange",
     "x-first-death-queue",
     "x-first-death-reason",
-    "x-delivery-count",
-    "x-acquired-count",
+    DELIVERY_COUNT,
+    ACQUIRED_COUNT,
 ];
+
+/// How often a message was delivered before and came back, as the broker counts: 0 of a
+/// first delivery. RabbitMQ 4 counts a consumer that takes too long under
+/// `x-acquired-count` alone.
+pub fn deliveries_before(properties: &BasicProperties) -> i64 {
+    let Some(headers) = properties.headers() else {
+        return 0;
+    };
+    let count = |name| match headers.inner().get(name) {
+        Some(AMQPValue::LongLongInt(count)) => *count,
+        Some(AMQPValue::LongInt(count)) => i64::from(*count),
+        Some(AMQPValue::LongUInt(count)) => i64::from(*count),
+        Some(AMQPValue::ShortInt(count)) => i64::from(*count),
+        Some(AMQPValue::ShortUInt(count)) => i64::from(*count),
+        Some(AMQPValue::ShortShortInt(count)) => i64::from(*count),
+        Some(AMQPValue::ShortShortUInt(count)) => i64::from(*count),
+        _ => 0,
+    };
+    count(DELIVERY_COUNT).max(count(ACQUIRED_COUNT))
+}
 
 /// The item that a message replays; `None` of a message that replays none.
 pub fn replay_item(properties: &BasicProperties) -> Option<ReplayItemKey> {

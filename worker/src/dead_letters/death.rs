@@ -45,6 +45,8 @@ pub struct Dead<'a> {
     pub routing_key: &'a str,
     /// Its properties.
     pub properties: &'a BasicProperties,
+    /// Whether its bytes may be read: else the reader may be what they kill.
+    pub is_readable: bool,
 }
 
 impl Death {
@@ -72,6 +74,7 @@ pub fn of_message(message: &Message, now: DateTime<Utc>) -> NewDeadLetter {
         body: &message.data,
         routing_key: message.routing_key.as_str(),
         properties: &message.properties,
+        is_readable: true,
     };
     new_dead_letter(dead, death(&message.properties, now))
 }
@@ -89,6 +92,7 @@ pub fn of_archived(
         body,
         routing_key: &row.event_type,
         properties: &properties,
+        is_readable: true,
     };
     Some(new_dead_letter(dead, Death::by_decision(why, now)))
 }
@@ -104,18 +108,17 @@ fn key_of_millis(millis: i64) -> String {
 }
 
 fn new_dead_letter(dead: Dead<'_>, death: Death) -> NewDeadLetter {
-    let envelope = Envelope::read(dead.body).ok();
+    let envelope = match dead.is_readable {
+        true => Envelope::read(dead.body).ok(),
+        false => None,
+    };
     let own_id = envelope
         .as_ref()
         .map(|envelope| envelope.id.clone().into_owned())
         .filter(|id| !id.contains('\0'));
-    let hash = || {
-        let digest = Sha256::digest(dead.body);
-        format!("sha256-{}", properties_json::hex(&digest))
-    };
     let message_id = dead.properties.message_id().as_ref();
     NewDeadLetter {
-        id: own_id.clone().unwrap_or_else(hash),
+        id: own_id.clone().unwrap_or_else(|| id_of_bytes(dead.body)),
         event_id: own_id.or_else(|| message_id.map(|id| clean(id.as_str()))),
         envelope: envelope.as_ref().map(columns),
         routing_key: clean(dead.routing_key),
@@ -127,6 +130,12 @@ fn new_dead_letter(dead: Dead<'_>, death: Death) -> NewDeadLetter {
         death_key: death.key,
         died_at: death.at,
     }
+}
+
+/// The id of bytes that do not tell one.
+pub fn id_of_bytes(body: &[u8]) -> String {
+    let digest = Sha256::digest(body);
+    format!("sha256-{}", properties_json::hex(&digest))
 }
 
 fn columns(envelope: &Envelope<'_>) -> EnvelopeColumns {

@@ -1,12 +1,20 @@
 //! Decodes deliveries as they come from the queue, while the batch before is being
 //! applied, and hands out what is there as one batch: the worker never waits for more.
+//!
+//! A delivery that may be what its workers died of is handed out undecoded, behind the batch
+//! before it, and nothing is decoded while it is handled.
+
+use std::collections::VecDeque;
 
 use futures_util::{Stream, StreamExt};
 use lapin::message::Delivery as Message;
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::pipeline::delivery::{Crashed, Decoder, Delivery};
+use crate::pipeline::delivery::{Crashed, Decoder, Delivery, is_suspect};
 
 /// The most deliveries in one batch. Above some hundred, a transaction's own cost no
 /// longer shows.
@@ -20,16 +28,41 @@ pub struct Batch {
     pub deliveries: Vec<Delivery>,
     /// Messages whose decoding panicked.
     pub crashed: Vec<Crashed>,
+    /// The message that comes after all of them, and is to be handled alone.
+    pub suspect: Option<Suspect>,
 }
 
-/// A delivery, or the message whose decoding panicked.
-type Decoded = Result<Delivery, Crashed>;
+/// A message that may be what its workers died of. Those behind it are decoded when it is
+/// dropped.
+#[derive(Debug)]
+pub struct Suspect {
+    /// The message.
+    pub message: Message,
+    _handled: oneshot::Sender<()>,
+}
+
+/// What was read of the queue.
+#[derive(Debug)]
+enum Read {
+    /// A delivery.
+    Delivery(Delivery),
+    /// A message whose decoding panicked.
+    Crashed(Crashed),
+    /// A message that was not decoded.
+    Suspect(Suspect),
+}
+
+impl From<Result<Delivery, Crashed>> for Read {
+    fn from(decoded: Result<Delivery, Crashed>) -> Self {
+        decoded.map_or_else(Self::Crashed, Self::Delivery)
+    }
+}
 
 /// Decodes deliveries until it is dropped. As many wait decoded as the broker sends without
 /// an ack, which the consumer bounds.
 #[derive(Debug)]
 pub struct BatchReader {
-    decoded: mpsc::UnboundedReceiver<lapin::Result<Decoded>>,
+    decoded: mpsc::UnboundedReceiver<lapin::Result<Read>>,
     ended: CancellationToken,
     task: AbortHandle,
 }
@@ -74,17 +107,21 @@ impl BatchReader {
 }
 
 async fn next_batch(
-    decoded: &mut mpsc::UnboundedReceiver<lapin::Result<Decoded>>,
+    decoded: &mut mpsc::UnboundedReceiver<lapin::Result<Read>>,
 ) -> Option<lapin::Result<Batch>> {
     let (mut batch, mut bytes) = (Batch::default(), 0);
     let mut next = Some(decoded.recv().await?);
     while let Some(one) = next {
         match one {
-            Ok(Ok(delivery)) => {
+            Ok(Read::Delivery(delivery)) => {
                 bytes += delivery.body.len();
                 batch.deliveries.push(delivery);
             }
-            Ok(Err(crashed)) => batch.crashed.push(crashed),
+            Ok(Read::Crashed(crashed)) => batch.crashed.push(crashed),
+            Ok(Read::Suspect(suspect)) => {
+                batch.suspect = Some(suspect);
+                break;
+            }
             // The rest of the batch comes again: it cannot be acked any more.
             Err(error) => return Some(Err(error)),
         }
@@ -97,16 +134,56 @@ async fn next_batch(
 async fn decode_all(
     mut messages: impl Stream<Item = lapin::Result<Message>> + Unpin,
     decoder: Decoder,
-    sender: mpsc::UnboundedSender<lapin::Result<Decoded>>,
+    sender: mpsc::UnboundedSender<lapin::Result<Read>>,
 ) {
-    while let Some(message) = messages.next().await {
-        let decoded = message.map(|message| decoder.delivery(message));
-        let is_lost = decoded.is_err();
-        if sender.send(decoded).is_err() || is_lost {
+    let mut ahead = VecDeque::new();
+    loop {
+        let next = match ahead.pop_front() {
+            Some(message) => Some(Ok(message)),
+            None => messages.next().await,
+        };
+        let sent = match next {
+            Some(Ok(message)) if is_suspect(&message) => {
+                let (_handled, until_handled) = oneshot::channel();
+                let sent = sender.send(Ok(Read::Suspect(Suspect { message, _handled })));
+                match take_ahead(&mut messages, until_handled, &mut ahead).await {
+                    Ok(()) => sent,
+                    Err(Some(error)) => return drop(sender.send(Err(error))),
+                    Err(None) => return,
+                }
+            }
+            Some(Ok(message)) => sender.send(Ok(decoder.delivery(message).into())),
+            Some(Err(error)) => return drop(sender.send(Err(error))),
+            None => return,
+        };
+        if sent.is_err() {
             return;
         }
         // A thousand messages can be there at once, and others have work to do as well.
         tokio::task::consume_budget().await;
+    }
+}
+
+/// Takes what comes, undecoded, until the message before it is handled: the end of the
+/// messages has to be seen meanwhile.
+///
+/// # Errors
+/// The messages end, with the broker's error where there is one.
+async fn take_ahead(
+    messages: &mut (impl Stream<Item = lapin::Result<Message>> + Unpin),
+    mut until_handled: oneshot::Receiver<()>,
+    ahead: &mut VecDeque<Message>,
+) -> Result<(), Option<lapin::Error>> {
+    loop {
+        tokio::select! {
+            biased;
+            _dropped = &mut until_handled => return Ok(()),
+            next = messages.next() => match next {
+                Some(Ok(message)) => ahead.push_back(message),
+                Some(Err(error)) => return Err(Some(error)),
+                None => return Err(None),
+            },
+        }
     }
 }
 

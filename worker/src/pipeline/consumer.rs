@@ -16,11 +16,14 @@ use tracing::{error, info, warn};
 
 use crate::{
     amqp::consumer::{self, Queue, Serve, Session, SessionError},
+    backoff::Backoff,
     health::Health,
     metrics::Metrics,
     pipeline::{
-        batch::{Batch, BatchReader},
-        delivery::{Decoder, Delivery},
+        acks::{self, Answer},
+        alone::{Alone, Tried},
+        batch::{Batch, BatchReader, Suspect},
+        delivery::{Crashed, Decoder, Delivery},
         executor::{BatchExecutor, Disposition, Stopped},
     },
 };
@@ -73,75 +76,135 @@ impl Consumer {
         }
     }
 
-    /// One batch, from its deliveries to their answers.
+    /// One batch, from its deliveries to their answers, and the delivery behind it.
     async fn take(
         &self,
         unacked: &mut Unacked,
         batch: Batch,
         stop: &CancellationToken,
     ) -> Result<(), SessionError> {
-        let started = Instant::now();
-        let executed = tokio::select! {
-            executed = self.executor.execute(&batch.deliveries, stop) => executed,
-            // Whatever the batch waits for: its deliveries come again by another session.
-            () = unacked.reader.ended() => return Err(SessionError::Ended),
-        };
-        let Ok(dispositions) = executed else {
-            return Ok(());
-        };
-        self.metrics
-            .batch(batch.deliveries.len(), started.elapsed());
-        // Before the acks, one of which may ack everything up to its delivery.
-        for crashed in batch.crashed {
-            let event = crashed.message_id.as_ref().map(ShortString::as_str);
-            self.requeue(unacked, crashed.tag, event).await?;
+        let Batch {
+            deliveries,
+            crashed,
+            suspect,
+        } = batch;
+        if !deliveries.is_empty() || !crashed.is_empty() {
+            let started = Instant::now();
+            let executed = tokio::select! {
+                executed = self.executor.execute(&deliveries, stop) => executed,
+                // Whatever the batch waits for: its deliveries come again by another session.
+                () = unacked.reader.ended() => return Err(SessionError::Ended),
+            };
+            let Ok(dispositions) = executed else {
+                return Ok(());
+            };
+            self.metrics.batch(deliveries.len(), started.elapsed());
+            self.answer(unacked, &crashed, &deliveries, &dispositions)
+                .await?;
         }
-        self.answer(unacked, batch.deliveries, dispositions).await
+        match suspect {
+            Some(suspect) => self.take_alone(unacked, &suspect, stop).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Handles a delivery alone until it is decided, in place: nobody else dies with it. All
+    /// deliveries before it are answered.
+    async fn take_alone(
+        &self,
+        unacked: &Unacked,
+        suspect: &Suspect,
+        stop: &CancellationToken,
+    ) -> Result<(), SessionError> {
+        let message = &suspect.message;
+        let event = message.properties.message_id().as_ref();
+        let event = event.map(ShortString::as_str);
+        let mut alone = Alone::new(&self.executor, &self.decoder, message);
+        let mut backoff = Backoff::default();
+        loop {
+            let started = Instant::now();
+            match alone.attempt().await {
+                Tried::Decided(decision) => {
+                    self.metrics.batch(1, started.elapsed());
+                    self.count(&decision, event);
+                    return self
+                        .send(unacked, &acks::answers(&[], &[message.delivery_tag]))
+                        .await;
+                }
+                Tried::Crashed => {
+                    self.crashed(event);
+                    // Its tries are few.
+                    if !alone.is_given_up() {
+                        continue;
+                    }
+                }
+                Tried::NotNow(error) => {
+                    warn!(event, reason = %report(&error), "an event cannot be committed now; trying again");
+                }
+            }
+            tokio::select! {
+                () = backoff.pause() => {}
+                () = stop.cancelled() => return Ok(()),
+                () = unacked.reader.ended() => return Err(SessionError::Ended),
+            }
+        }
     }
 
     /// Answers deliveries as they were disposed of.
     async fn answer(
         &self,
-        unacked: &mut Unacked,
-        deliveries: Vec<Delivery>,
-        dispositions: Vec<Disposition>,
+        unacked: &Unacked,
+        crashed: &[Crashed],
+        deliveries: &[Delivery],
+        dispositions: &[Disposition],
     ) -> Result<(), SessionError> {
-        let mut last_done = None;
-        for (delivery, disposition) in deliveries.into_iter().zip(dispositions) {
+        let (mut returned, mut acked) = (Vec::new(), Vec::new());
+        for message in crashed {
+            self.crashed(message.message_id.as_ref().map(ShortString::as_str));
+            returned.push(message.tag);
+        }
+        for (delivery, disposition) in deliveries.iter().zip(dispositions) {
             match disposition {
                 Disposition::Ack(decision) => {
-                    self.metrics.decision(&decision);
-                    if let Decision::Dead(why) = &decision {
-                        let event = delivery.event_id().unwrap_or("unreadable");
-                        warn!(event, reason = why.code(), "dead letter: {why}");
-                    }
-                    last_done = Some(delivery.tag);
+                    self.count(decision, delivery.event_id());
+                    acked.push(delivery.tag);
                 }
                 Disposition::Requeue => {
-                    self.requeue(unacked, delivery.tag, delivery.event_id())
-                        .await?;
+                    self.crashed(delivery.event_id());
+                    returned.push(delivery.tag);
                 }
             }
         }
-        // One frame acks every delivery up to this one: those before are answered, and those
-        // of this batch that go back to the queue went before.
-        if let Some(tag) = last_done {
-            let options = BasicAckOptions { multiple: true };
-            unacked.channel.basic_ack(tag, options).await?;
-        }
-        Ok(())
+        self.send(unacked, &acks::answers(&returned, &acked)).await
     }
 
-    async fn requeue(
-        &self,
-        unacked: &Unacked,
-        tag: u64,
-        event: Option<&str>,
-    ) -> Result<(), SessionError> {
+    fn count(&self, decision: &Decision, event: Option<&str>) {
+        self.metrics.decision(decision);
+        if let Decision::Dead(why) = decision {
+            let event = event.unwrap_or("unreadable");
+            warn!(event, reason = why.code(), "dead letter: {why}");
+        }
+    }
+
+    fn crashed(&self, event: Option<&str>) {
         self.metrics.crashes.inc();
         error!(event, "a handler panicked");
-        let options = BasicRejectOptions { requeue: true };
-        Ok(unacked.channel.basic_reject(tag, options).await?)
+    }
+
+    async fn send(&self, unacked: &Unacked, answers: &[Answer]) -> Result<(), SessionError> {
+        for answer in answers {
+            match *answer {
+                Answer::Return(tag) => {
+                    let options = BasicRejectOptions { requeue: true };
+                    unacked.channel.basic_reject(tag, options).await?;
+                }
+                Answer::AckUpTo(tag) => {
+                    let options = BasicAckOptions { multiple: true };
+                    unacked.channel.basic_ack(tag, options).await?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -22,6 +22,16 @@ use crate::amqp::headers;
 /// The digits of a W3C trace id.
 const TRACE_ID: usize = 32;
 
+/// A delivery that came back to the queue so often may be what its workers died of. Twice is
+/// what a restart and a lost connection come to for any event; more would let an event that
+/// kills have that many workers.
+const SUSPECT_AFTER: i64 = 3;
+
+/// Whether a message has to be handled alone, because it may be what its workers died of.
+pub fn is_suspect(message: &Message) -> bool {
+    headers::deliveries_before(&message.properties) >= SUSPECT_AFTER
+}
+
 /// A delivery of the queue, decoded.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -70,13 +80,18 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// Decodes the bytes of an event; `None` where that panics.
+    pub(super) fn decode(&self, body: &[u8]) -> Option<Result<Event, Rejected>> {
+        let decode = AssertUnwindSafe(|| (self.decode)(body, &self.rules));
+        panic::catch_unwind(decode).ok()
+    }
+
     /// Decodes one message.
     ///
     /// # Errors
     /// [`Crashed`] where decoding panics.
     pub fn delivery(&self, message: Message) -> Result<Delivery, Crashed> {
-        let decode = AssertUnwindSafe(|| (self.decode)(&message.data, &self.rules));
-        let Ok(decoded) = panic::catch_unwind(decode) else {
+        let Some(decoded) = self.decode(&message.data) else {
             return Err(Crashed {
                 tag: message.delivery_tag,
                 message_id: message.properties.message_id().clone(),
@@ -157,6 +172,30 @@ mod tests {
             DeliveryMetadata::read(&BasicProperties::default()),
             DeliveryMetadata::default()
         );
+    }
+
+    #[test]
+    fn a_message_that_came_back_thrice_is_a_suspect() {
+        let came_back = |name: &str, times: AMQPValue| {
+            let mut message = Message::mock(1, "x".into(), "y".into(), true, Vec::new());
+            let mut headers = FieldTable::default();
+            headers.insert(name.into(), times);
+            message.properties = BasicProperties::default().with_headers(headers);
+            is_suspect(&message)
+        };
+        for name in ["x-delivery-count", "x-acquired-count"] {
+            assert!(came_back(name, AMQPValue::LongLongInt(3)));
+            assert!(came_back(name, AMQPValue::LongUInt(3)));
+            assert!(came_back(name, AMQPValue::ShortShortUInt(3)));
+            assert!(came_back(name, AMQPValue::LongLongInt(i64::MAX)));
+            for few in [i64::MIN, 0, 2] {
+                assert!(!came_back(name, AMQPValue::LongLongInt(few)));
+            }
+            assert!(!came_back(name, AMQPValue::LongString("9".into())));
+        }
+        assert!(!came_back("x-death-count", AMQPValue::LongLongInt(9)));
+        let first = Message::mock(1, "x".into(), "y".into(), true, Vec::new());
+        assert!(!is_suspect(&first));
     }
 
     #[test]

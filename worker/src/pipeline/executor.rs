@@ -13,6 +13,7 @@ use shared::{clock, telemetry::report};
 use store::{
     Connection, Error, Pool,
     archive_page::ArchivePolicy,
+    crash_note,
     main_app::booking::{self, Bookings},
     working_set::Projected,
 };
@@ -143,7 +144,7 @@ impl BatchExecutor {
             archive: self.archive,
         };
         // A mistake that shows with one row's state must not end the worker.
-        let done = AssertUnwindSafe(self.commit(work, Gate::Open)).catch_unwind();
+        let done = AssertUnwindSafe(self.commit(work, Gate::Open, None)).catch_unwind();
         Ok(done.await.map_err(|_| Error::Panicked)??.saved.projected)
     }
 
@@ -179,11 +180,36 @@ impl BatchExecutor {
             archive: self.archive,
         };
         let gate = self.main_app.gate();
-        let tried = AssertUnwindSafe(self.commit(work, gate)).catch_unwind();
+        let tried = AssertUnwindSafe(self.commit(work, gate, None)).catch_unwind();
         tried.await.ok()
     }
 
-    async fn commit(&self, work: Work<'_>, gate: Gate) -> Result<BatchResult, Error> {
+    /// Tries one delivery once; the note of the try goes with the commit. `None` where the
+    /// handler panics.
+    pub(super) async fn try_alone(
+        &self,
+        delivery: &Delivery,
+        note: &str,
+    ) -> Option<Result<Decision, Error>> {
+        let work = Work {
+            deliveries: slice::from_ref(delivery),
+            recheck: &Recheck::default(),
+            archive: self.archive,
+        };
+        // A worker that is killed while it waits for the main app would look as though it
+        // died of the event: a job writes the main app's rows.
+        let tried = AssertUnwindSafe(self.commit(work, Gate::Closed, Some(note))).catch_unwind();
+        let decided = |mut done: BatchResult| done.decisions.pop().unwrap_or(Decision::Duplicate);
+        Some(tried.await.ok()?.map(decided))
+    }
+
+    /// Commits the work, and with it the end of the note of a try.
+    async fn commit(
+        &self,
+        work: Work<'_>,
+        gate: Gate,
+        note: Option<&str>,
+    ) -> Result<BatchResult, Error> {
         let mut conn = self.pool.get().await?;
         let are_here = match self.main_app.has_bookings() {
             Some(are_here) => are_here,
@@ -195,11 +221,17 @@ impl BatchExecutor {
             are_blocked: gate == Gate::Closed,
         };
         let now = DateTime::from_timestamp_millis(clock::now_unix_millis()).unwrap_or_default();
-        let done = store::transaction(&mut conn, async |tx| {
-            process(&Postgres::new(tx, bookings), work, now).await
+        let done: Result<_, Error> = store::transaction(&mut conn, async |tx| {
+            let done = process(&Postgres::new(tx, bookings), work, now).await?;
+            if let Some(note) = note {
+                crash_note::remove(tx, note).await?;
+            }
+            Ok(done)
         })
         .await;
         match &done {
+            // Nothing was seen of the main app's tables.
+            Ok(_) if note.is_some() => {}
             Ok(done) => self.main_app.note(&done.saved.projected),
             Err(_) => self.main_app.forget(),
         }
@@ -228,7 +260,7 @@ async fn pause(backoff: &mut Backoff, stop: &CancellationToken) -> Result<(), St
 }
 
 /// The delivery as one that cannot be applied.
-fn refused_by_database(delivery: &Delivery, rule: &'static str) -> Delivery {
+pub(super) fn refused_by_database(delivery: &Delivery, rule: &'static str) -> Delivery {
     let header = delivery.header().cloned().map(Box::new);
     let rejection = Rejection::RefusedByDatabase { rule };
     Delivery {

@@ -99,6 +99,7 @@ pub(super) fn dead_letters(decided: &[Decided<'_>], now: DateTime<Utc>) -> Vec<N
                 body: &one.delivery.body,
                 routing_key: one.delivery.routing_key.as_str(),
                 properties: &one.delivery.properties,
+                is_readable: *why != Rejection::CrashesWorker || one.delivery.header().is_some(),
             };
             Some(death::of_event(dead, why, now))
         }

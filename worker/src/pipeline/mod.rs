@@ -2,7 +2,8 @@
 //!
 //! 1. [`consumer`] holds the session with the broker.
 //! 2. [`batch`] decodes deliveries as they come ([`delivery`]) and hands out what is
-//!    there as one batch.
+//!    there as one batch. A delivery that came back to the queue several times is neither
+//!    decoded before its turn nor part of a batch: [`alone`] handles it.
 //! 3. [`executor`] sees that each delivery of a batch gets a decision: it waits while the
 //!    database is away, and narrows a batch that fails down to one delivery. [`main_app`]
 //!    says whether a batch may use the main app's tables.
@@ -10,7 +11,9 @@
 //!    new, [`decision`] has them decided by the crate `domain`, [`storage`] saves what they
 //!    changed ([`postgres`]).
 
+mod acks;
 pub mod admission;
+pub mod alone;
 pub mod batch;
 pub mod consumer;
 mod decision;

@@ -14,6 +14,7 @@ pub mod archive;
 pub mod archive_page;
 mod booking_claim;
 mod checkout_session;
+pub mod crash_note;
 pub mod database;
 mod database_url;
 pub mod dead_letter;

@@ -181,12 +181,14 @@ fn crashing_release(_body: &[u8], _rules: &Rules) -> Result<events::Event, Rejec
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handler_with_a_mistake_and_one_that_crashes() {
-    for (decode, reason) in [
-        (old_release as Decode, "unknown_status"),
-        (crashing_release, "delivery_limit"),
+    for (decode, limit, reason) in [
+        (old_release as Decode, 20, "unknown_status"),
+        (crashing_release, 20, "crashes_worker"),
+        // The broker is the first to give it up.
+        (crashing_release, 1, "delivery_limit"),
     ] {
         let (lab, broker) = (Lab::new().await, TestBroker::new("mistake"));
-        declare_with_limit(&broker, 20).await;
+        declare_with_limit(&broker, limit).await;
         let options = Options {
             decode,
             ..Options::default()

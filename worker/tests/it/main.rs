@@ -19,6 +19,7 @@ mod batches;
 mod claims;
 mod config;
 mod connections;
+mod crashes;
 mod dead_letters;
 mod deployment;
 mod hostile;

@@ -138,6 +138,13 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
             .await
             .unwrap();
     }
+    let mut conn = lab.executor.pool.get().await.unwrap();
+    let note = store::write(&mut conn, async |tx| {
+        store::crash_note::begin(tx, "evt_i1").await?;
+        store::crash_note::remove(tx, "evt_i1").await
+    });
+    note.await.unwrap();
+    drop(conn);
 
     // A connection hands its counts over at the latest when it ends.
     let Lab {

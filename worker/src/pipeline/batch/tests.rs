@@ -1,7 +1,7 @@
 //! Every schedule of a broker that delivers, of the decoding and of a worker that takes
 //! batches and stops at some moment.
 
-use super::{Batch, BatchReader, decode_all, next_batch};
+use super::{Batch, BatchReader, Read, decode_all, next_batch};
 use crate::pipeline::delivery::Decoder;
 use domain::{
     event::{Event, Rejected},
@@ -9,9 +9,13 @@ use domain::{
     rules::Rules,
 };
 use event::Mode;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use harness::schedules::{Task, every, turn};
-use lapin::{Error, ErrorKind, message::Delivery as Message};
+use lapin::{
+    BasicProperties, Error, ErrorKind,
+    message::Delivery as Message,
+    types::{AMQPValue, FieldTable},
+};
 use std::{cell::RefCell, rc::Rc};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -164,7 +168,7 @@ async fn batches(bodies: &[usize]) -> Vec<usize> {
         let (exchange, key) = ("stripe.events".into(), "invoice.paid".into());
         let message = Message::mock(1, exchange, key, false, vec![b' '; *size]);
         let delivery = decoder(reader).delivery(message);
-        sender.send(Ok(delivery)).unwrap();
+        sender.send(Ok(delivery.into())).unwrap();
     }
     drop(sender);
     let mut sizes = Vec::new();
@@ -192,7 +196,7 @@ async fn nothing_is_read_for_a_worker_that_is_gone() {
     };
     let message = Message::mock(2, "x".into(), "y".into(), false, b"2".to_vec());
     let crashed = decoder(crashing).delivery(message).unwrap_err();
-    sender.send(Ok(Err(crashed))).unwrap();
+    sender.send(Ok(Read::Crashed(crashed))).unwrap();
     let batch = reader.next().await.unwrap().unwrap();
     assert_eq!((batch.deliveries.len(), batch.crashed.len()), (0, 1));
     drop(reader);
@@ -208,4 +212,84 @@ async fn the_end_of_the_deliveries_is_seen_before_what_came_is_taken() {
     reader.ended().await;
     assert_eq!(reader.next().await.unwrap().unwrap().deliveries.len(), 1);
     assert!(reader.next().await.is_none());
+}
+
+/// A message whose body is its tag, and that came back so often.
+fn came_back(tag: u64, times: i64) -> Message {
+    let (exchange, key) = ("stripe.events".into(), "invoice.paid".into());
+    let mut message = Message::mock(tag, exchange, key, true, tag.to_string().into_bytes());
+    let mut headers = FieldTable::default();
+    headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(times));
+    message.properties = BasicProperties::default().with_headers(headers);
+    message
+}
+
+/// The tags of a batch's deliveries, of those whose decoding panicked, and of the one to
+/// handle alone.
+type Tags = (Vec<u64>, Vec<u64>, Option<u64>);
+
+fn tags(batch: &Batch) -> Tags {
+    let suspect = batch.suspect.as_ref();
+    (
+        batch.deliveries.iter().map(|one| one.tag).collect(),
+        batch.crashed.iter().map(|one| one.tag).collect(),
+        suspect.map(|suspect| suspect.message.delivery_tag),
+    )
+}
+
+#[tokio::test]
+async fn a_suspect_is_handed_out_behind_those_before_it_and_is_not_decoded() {
+    // Decoding the second one panics.
+    let came = [(1, 2), (2, 3), (3, 0), (4, 7), (5, 7)];
+    let messages = stream::iter(came.map(|(tag, times)| Ok(came_back(tag, times))));
+    let messages = messages.chain(stream::pending());
+    let mut reader = BatchReader::start(messages, decoder(crashing));
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|last: &Tags| last.2 != Some(5)) {
+        seen.push(tags(&reader.next().await.unwrap().unwrap()));
+    }
+    // What is ready when a batch is taken may be one of them or several.
+    let deliveries: Vec<u64> = seen.iter().flat_map(|one| one.0.clone()).collect();
+    let alone: Vec<u64> = seen.iter().filter_map(|one| one.2).collect();
+    assert_eq!((deliveries, alone), (vec![1, 3], vec![2, 4, 5]));
+    assert!(seen.iter().all(|one| one.1.is_empty()), "{seen:?}");
+    assert!(seen.iter().all(|one| one.0 != [1, 3]), "{seen:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_decoded_while_a_suspect_is_handled() {
+    // The second one panics where it is decoded, and the reader sees the end behind it.
+    let (deliver, mut delivered) = mpsc::unbounded_channel();
+    let delivered = stream::poll_fn(move |cx| delivered.poll_recv(cx));
+    let mut reader = BatchReader::start(delivered, decoder(crashing));
+    deliver.send(Ok(came_back(1, 3))).unwrap();
+    deliver.send(Ok(came_back(2, 0))).unwrap();
+    let batch = reader.next().await.unwrap().unwrap();
+    assert_eq!(tags(&batch), (vec![], vec![], Some(1)));
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(reader.decoded.is_empty(), "decoded beside a suspect");
+    drop(batch);
+    let batch = reader.next().await.unwrap().unwrap();
+    assert_eq!(tags(&batch), (vec![], vec![2], None));
+}
+
+#[tokio::test]
+async fn the_end_is_seen_while_a_suspect_is_handled() {
+    let messages = stream::iter([Ok(came_back(1, 3)), Ok(came_back(2, 0))]);
+    let mut reader = BatchReader::start(messages, decoder(reader));
+    let batch = reader.next().await.unwrap().unwrap();
+    assert_eq!(tags(&batch), (vec![], vec![], Some(1)));
+    reader.ended().await;
+    drop(batch);
+    // What came behind it cannot be acked any more.
+    assert!(reader.next().await.is_none());
+
+    let error = Error::from(ErrorKind::InvalidChannel(1));
+    let messages = stream::iter([Ok(came_back(1, 3)), Err(error)]);
+    let mut reader = BatchReader::start(messages, decoder(super::tests::reader));
+    let _batch = reader.next().await.unwrap().unwrap();
+    reader.ended().await;
+    assert!(reader.next().await.unwrap().is_err());
 }

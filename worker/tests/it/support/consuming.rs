@@ -1,5 +1,6 @@
 //! A worker that consumes events in this process, and lets dead letters lie.
 
+use domain::event::{self as events, Event, Rejected, Rules};
 use harness::{
     test_servers::TestBroker,
     wait::{self, Seen},
@@ -14,11 +15,12 @@ use worker::{
     metrics::Metrics,
     pipeline::{
         consumer::{self, Consumer},
+        delivery::Decoder,
         executor::BatchExecutor,
     },
 };
 
-use super::{Lab, decoder, running::BOUND};
+use super::{Lab, rules, running::BOUND};
 
 /// A worker that consumes in this process.
 pub struct Worker {
@@ -29,8 +31,18 @@ pub struct Worker {
 
 impl Worker {
     pub fn start(broker: &TestBroker, amqp_url: &str, database_url: &str) -> Self {
-        let (stop, health) = (CancellationToken::new(), Health::default());
         let names = Names::new(broker.prefix()).unwrap();
+        Self::start_as(names, amqp_url, database_url, events::decode)
+    }
+
+    /// Starts one that decodes by this function.
+    pub fn start_as(
+        names: Names,
+        amqp_url: &str,
+        database_url: &str,
+        decode: fn(&[u8], &Rules) -> Result<Event, Rejected>,
+    ) -> Self {
+        let (stop, health) = (CancellationToken::new(), Health::default());
         let pool = Database::parse(database_url).unwrap().pool();
         let consumer = Consumer {
             queue: Queue {
@@ -40,7 +52,10 @@ impl Worker {
                 connection: "test",
                 prefetch: consumer::PREFETCH,
             },
-            decoder: decoder(),
+            decoder: Decoder {
+                rules: rules(),
+                decode,
+            },
             executor: BatchExecutor::new(pool, None, ArchivePolicy::Compressed),
             metrics: Metrics::default(),
             health: health.clone(),

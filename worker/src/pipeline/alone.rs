@@ -1,0 +1,167 @@
+//! Handles a delivery alone that came back to the queue so often that it may be what its
+//! workers died of.
+//!
+//! Each try is noted in the database before it begins, and the note goes with whatever
+//! the try comes to but a death or a panic. So an event is given up only after tries in
+//! succession, in each of which the process died while it handled nothing else.
+
+use std::panic::{self, AssertUnwindSafe};
+
+use domain::{
+    event::{self, Rejected},
+    outcome::Decision,
+    rejection::Rejection,
+};
+use lapin::message::Delivery as Message;
+use store::{Error, crash_note};
+
+use crate::{
+    dead_letters::death,
+    pipeline::{
+        delivery::{Decoder, Delivery, DeliveryMetadata},
+        executor::{BatchExecutor, refused_by_database},
+    },
+};
+
+/// After so many tries that ended with the process or a panic an event is given up. One
+/// death may be an operator's doing, as may two; five at the same event are not.
+pub const MAX_TRIES: i32 = 5;
+
+/// What one try came to.
+#[derive(Debug)]
+pub(super) enum Tried {
+    /// It is decided and committed.
+    Decided(Decision),
+    /// The handler panicked: the note stays.
+    Crashed,
+    /// The database was in the way.
+    NotNow(Error),
+}
+
+/// A delivery that is handled alone.
+#[derive(Debug)]
+pub(super) struct Alone<'a> {
+    executor: &'a BatchExecutor,
+    decoder: &'a Decoder,
+    message: &'a Message,
+    /// The id of its note.
+    id: String,
+    /// The number of the last try that was noted.
+    tries: i32,
+    /// Whether the last try ended without a death: what is noted of it no longer counts.
+    is_survived: bool,
+}
+
+impl<'a> Alone<'a> {
+    pub(super) fn new(
+        executor: &'a BatchExecutor,
+        decoder: &'a Decoder,
+        message: &'a Message,
+    ) -> Self {
+        Self {
+            executor,
+            decoder,
+            message,
+            id: note_id(message),
+            tries: 0,
+            is_survived: false,
+        }
+    }
+
+    /// Whether the event is being given up: it is not decoded any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.tries > MAX_TRIES
+    }
+
+    /// Tries it once, or gives it up.
+    pub(super) async fn attempt(&mut self) -> Tried {
+        // The note of an event that is given up stands until it is a dead letter.
+        if !(self.is_survived && self.is_given_up()) {
+            match self.begin().await {
+                Ok(tries) => self.tries = tries,
+                Err(error) => return Tried::NotNow(error),
+            }
+        }
+        self.is_survived = false;
+        match self.handle().await {
+            None => Tried::Crashed,
+            Some(Ok(decision)) => Tried::Decided(decision),
+            Some(Err(error)) => {
+                self.is_survived = true;
+                if !self.is_given_up() {
+                    // Where this fails as well, the next try begins with it.
+                    let _away = self.take_back().await;
+                }
+                Tried::NotNow(error)
+            }
+        }
+    }
+
+    /// Notes that a try begins, once nobody else is in its way.
+    async fn begin(&self) -> Result<i32, Error> {
+        let mut conn = self.executor.pool.get().await?;
+        store::transaction(&mut conn, async |tx| {
+            let lock = tx.lock_writers().await?;
+            if self.is_survived {
+                crash_note::remove(tx, &self.id).await?;
+            }
+            crash_note::begin(&lock, &self.id).await
+        })
+        .await
+    }
+
+    async fn take_back(&self) -> Result<(), Error> {
+        let conn = self.executor.pool.get().await?;
+        crash_note::remove(&conn, &self.id).await
+    }
+
+    /// Decodes and applies it; `None` where either panics.
+    async fn handle(&self) -> Option<Result<Decision, Error>> {
+        let decoded = match self.tries {
+            ..=MAX_TRIES => self.decoder.decode(&self.message.data)?,
+            tries => Err(given_up(self.message, tries)),
+        };
+        let mut delivery = Delivery {
+            tag: self.message.delivery_tag,
+            routing_key: self.message.routing_key.clone(),
+            metadata: DeliveryMetadata::read(&self.message.properties),
+            properties: self.message.properties.clone(),
+            decoded,
+            body: self.message.data.clone(),
+        };
+        loop {
+            match self.executor.try_alone(&delivery, &self.id).await? {
+                Err(Error::Refused { rule, .. }) if delivery.decoded.is_ok() => {
+                    delivery = refused_by_database(&delivery, rule);
+                }
+                tried => return Some(tried),
+            }
+        }
+    }
+}
+
+/// The id of a message's note: its own, where Postgres can keep that.
+fn note_id(message: &Message) -> String {
+    let id = message.properties.message_id().as_ref();
+    match id.map(|id| id.as_str()) {
+        Some(id) if !id.is_empty() && !id.contains('\0') => id.to_owned(),
+        Some(_) | None => death::id_of_bytes(&message.data),
+    }
+}
+
+/// The event as one that kills who handles it. Its fields outside `data` are read once: if
+/// that is what kills, the next worker does without them.
+fn given_up(message: &Message, tries: i32) -> Rejected {
+    let read = AssertUnwindSafe(|| event::header(&message.data).ok());
+    let header = match tries > MAX_TRIES + 1 {
+        true => None,
+        false => panic::catch_unwind(read).ok().flatten(),
+    };
+    Rejected {
+        header: header.map(Box::new),
+        rejection: Rejection::CrashesWorker,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! `stripe.crash_note`: the tries of deliveries that may be what their workers die of, each
+//! noted before it begins.
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Integer, Text},
+};
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+
+use crate::{
+    Connection, Result, WriteTx,
+    statement::{bulk, lookup},
+};
+
+/// The tables that a batch reads and writes. A note is made only while nobody keeps the
+/// worker from any of them: a worker that is killed while it waits for a lock has not
+/// noted the try.
+pub const TABLES: [&str; 12] = [
+    "account",
+    "account_transition",
+    "booking_claim",
+    "checkout_session",
+    "crash_note",
+    "dead_letter",
+    "event",
+    "event_archive",
+    "invoice",
+    "pending_projection",
+    "replay",
+    "replay_item",
+];
+
+bulk! {
+    Begin { id: &'a str => Text, }
+    "INSERT INTO stripe.crash_note AS c (id) SELECT n.id FROM"
+    "AS n (id) ON CONFLICT (id) DO UPDATE SET tries = c.tries + 1, last_at = now() \
+     RETURNING tries"
+}
+
+lookup! {
+    Remove { &'a str => Text }
+    "DELETE FROM stripe.crash_note WHERE id = ANY(" ")"
+}
+
+#[derive(QueryableByName)]
+struct Tries {
+    #[diesel(sql_type = Integer)]
+    tries: i32,
+}
+
+/// Notes that a try begins. Gives back the number of the try, 1 for the first one. The
+/// transaction must be committed before the try begins, and holds nothing but notes.
+///
+/// # Errors
+/// Somebody holds a lock that the try would wait for, among the reasons of any statement.
+pub async fn begin(tx: &WriteTx<'_>, id: &str) -> Result<i32> {
+    let mut conn: &Connection = tx;
+    // A note has to outlive this process, and not the server: it does not wait for a disk.
+    let tables = TABLES.map(|table| format!("stripe.{table}")).join(", ");
+    conn.batch_execute(&format!(
+        "SET LOCAL synchronous_commit = off; LOCK TABLE {tables} IN ROW EXCLUSIVE MODE"
+    ))
+    .await?;
+    let mut begin = Begin::default();
+    begin.id.push(id);
+    let noted: Tries = begin.get_result(&mut conn).await?;
+    Ok(noted.tries)
+}
+
+/// Removes the note of a delivery: its try ended otherwise than by a death.
+/// Outside of a transaction it is removed at once.
+pub async fn remove(mut conn: &Connection, id: &str) -> Result<()> {
+    Remove(&[id]).execute(&mut conn).await?;
+    Ok(())
+}
