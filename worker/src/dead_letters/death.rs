@@ -234,7 +234,7 @@ fn by_broker(headers: &FieldTable, now: DateTime<Utc>) -> Option<Death> {
     };
     let (detail, origin) = match reason.as_str() {
         "delivery_limit" => (
-            "Its handler crashed each time, until the queue's delivery limit.",
+            "It came back to the queue more often than the queue's delivery limit allows.",
             Origin::DeliveryLimit,
         ),
         "rejected" => ("A consumer rejected it.", Origin::Broker),

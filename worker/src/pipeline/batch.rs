@@ -43,6 +43,7 @@ pub struct Suspect {
 
 /// What was read of the queue.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are deliveries")]
 enum Read {
     /// A delivery.
     Delivery(Delivery),

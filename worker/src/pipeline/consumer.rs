@@ -138,6 +138,9 @@ impl Consumer {
                         continue;
                     }
                 }
+                Tried::NotNow(error) if error.is_unavailable() => {
+                    warn!(reason = %report(&error), "the database is away; events wait in the queue");
+                }
                 Tried::NotNow(error) => {
                     warn!(event, reason = %report(&error), "an event cannot be committed now; trying again");
                 }

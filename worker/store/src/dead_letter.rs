@@ -34,7 +34,7 @@ text_enum! {
     pub enum Origin {
         /// The worker: it cannot be applied.
         Worker = "worker",
-        /// The broker: its handler crashed until the queue's delivery limit.
+        /// The broker: it came back to a queue that has a delivery limit more often than that.
         DeliveryLimit = "delivery_limit",
         /// The broker, for another reason.
         Broker = "broker",
@@ -147,7 +147,7 @@ bulk! {
 /// Writes dead letters, no two of one id. The ledger's rows of this transaction must have
 /// been written before.
 ///
-/// An event that the ledger does not have yet, because its handler crashed or its
+/// An event that the ledger does not have yet, because its handler crashes or its
 /// header cannot be kept, is added to it.
 pub async fn insert_many(tx: &WriteTx<'_>, letters: &[NewDeadLetter]) -> Result<()> {
     if letters.is_empty() {

@@ -3,104 +3,41 @@
 //! applied.
 
 use std::{
-    process::Stdio,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
-use crate::support::{
-    Lab,
-    consuming::{Worker, until_acked},
-    payments::{nth_paid, paid},
-    running::{BOUND, LETTERS, Options, Running, declare, publish, until},
+use crate::{
+    poison::fill,
+    support::{
+        Lab,
+        consuming::{Worker, until_acked},
+        dying::{KILLER, process, run_until, worker_in_this_process},
+        payments::{nth_paid, paid},
+        running::{BOUND, LETTERS, Options, Running, declare, publish, until},
+    },
 };
 use domain::event::{self as events, Event as Decoded, Rejected, Rules};
 use futures_util::StreamExt;
 use harness::{
     servers::rabbitmq,
+    stripe::Event,
     test_servers::TestBroker,
     wait::{self, Seen},
 };
-use lapin::options::BasicConsumeOptions;
-use shared::topology::Names;
+use lapin::{options::BasicConsumeOptions, types::FieldTable};
 use store::crash_note;
-use tokio::process::{Child, Command};
 use worker::pipeline::alone::MAX_TRIES;
 
-/// What a process needs to be a worker and nothing else: the prefix and the database.
-const CHILD: [&str; 2] = ["WORKER_PROCESS_PREFIX", "WORKER_PROCESS_DATABASE"];
 /// How often an event is delivered before it is handled alone.
 const DELIVERED: usize = 3;
-/// The event that kills.
-const KILLER: &str = "evt_killer";
-
 const APPLIED: &str = "SELECT count(*)::text FROM stripe.event WHERE outcome = 'applied'";
 const NOTES: &str = "SELECT count(*)::text FROM stripe.crash_note";
-
-/// Ends the process at the event that kills.
-fn killing(body: &[u8], rules: &Rules) -> Result<Decoded, Rejected> {
-    let event = events::decode(body, rules)?;
-    if event.header.id == KILLER {
-        std::process::abort();
-    }
-    Ok(event)
-}
 
 fn panicking(body: &[u8], rules: &Rules) -> Result<Decoded, Rejected> {
     let event = events::decode(body, rules)?;
     assert_ne!(event.header.id, KILLER, "on purpose");
     Ok(event)
-}
-
-/// Where this process was started to be a worker, it is one until it is killed.
-async fn worker_in_this_process() {
-    let [prefix, database] = CHILD.map(|name| std::env::var(name).ok());
-    let (Some(prefix), Some(database)) = (prefix, database) else {
-        return;
-    };
-    let amqp = harness::test_servers::amqp_url();
-    let names = Names::new(&prefix).unwrap();
-    let worker = Worker::start_as(names, &amqp, &database, killing);
-    let ended = worker.task.await;
-    panic!("a worker that nobody stops ended: {ended:?}");
-}
-
-/// A process of this test program that is a worker: it runs this test.
-fn process(test: &str, broker: &TestBroker, lab: &Lab) -> Child {
-    let [prefix, database] = CHILD;
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(prefix, broker.prefix())
-        .env(database, lab.worker_url())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
-}
-
-/// Starts one process after the other until one is alive when the query gives so many.
-async fn run_until(
-    start: impl Fn() -> Child,
-    deaths: &AtomicUsize,
-    lab: &Lab,
-    query: &str,
-    count: &str,
-) {
-    let mut child = start();
-    wait::until(count, BOUND * 2, async || {
-        if child.try_wait().unwrap().is_some() {
-            deaths.fetch_add(1, Ordering::Relaxed);
-            child = start();
-        }
-        match &lab.rows(query).await[..] {
-            [seen] if seen == count => Seen::Reached(()),
-            seen => Seen::NotYet(format!("{seen:?}")),
-        }
-    })
-    .await
-    .unwrap();
-    child.kill().await.unwrap();
 }
 
 /// Has everything delivered so often to a consumer that goes without an ack.
@@ -110,7 +47,7 @@ async fn return_all(broker: &TestBroker, count: usize, times: usize) {
         let channel = connection.create_channel().await.unwrap();
         let queue = broker.worker_queue().into();
         let options = BasicConsumeOptions::default();
-        let consumer = channel.basic_consume(queue, "".into(), options, Default::default());
+        let consumer = channel.basic_consume(queue, "".into(), options, FieldTable::default());
         let messages = consumer.await.unwrap().take(count);
         assert_eq!(messages.count().await, count);
         connection.close(200, "gone".into()).await.unwrap();
@@ -227,9 +164,8 @@ async fn events_that_came_back_often_are_handled_one_by_one_and_soon() {
     let count = usize::from(worker::pipeline::consumer::PREFETCH);
     let (lab, broker) = (Lab::new().await, TestBroker::new("suspects"));
     declare(&broker).await;
-    for index in 0..count {
-        publish(&broker, &nth_paid(index)).await;
-    }
+    let all: Vec<Event> = (0..count).map(nth_paid).collect();
+    fill(&broker, &all).await;
     return_all(&broker, count, DELIVERED).await;
     keep_tries(&lab).await;
     let started = Instant::now();

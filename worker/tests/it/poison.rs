@@ -39,7 +39,7 @@ fn crashing(body: &[u8], rules: &Rules) -> Result<events::Event, Rejected> {
 }
 
 /// Publishes all over one channel.
-async fn fill(broker: &TestBroker, events: &[Event]) {
+pub async fn fill(broker: &TestBroker, events: &[Event]) {
     let connection = rabbitmq::connect(broker.url()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     for event in events {

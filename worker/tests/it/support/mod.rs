@@ -3,6 +3,7 @@
 
 pub mod claims;
 pub mod consuming;
+pub mod dying;
 pub mod histories;
 pub mod invoices;
 pub mod memory;
