@@ -24,6 +24,8 @@ pub(super) enum Invoices {
   booking_claimed_by_other_account
                       the booking is another account's
   amount_unknown      no event gave a total and a currency
+  too_many_bookings   it has named more bookings than an invoice may, and names none
+  too_many_objects    more invoices and sessions name the booking than may, before it
 
 They are joined by themselves as soon as the missing part is there.
 
