@@ -1,5 +1,7 @@
 //! The worker's metrics. No label holds an id or anything out of a body.
 
+pub mod gauges;
+
 use std::time::Duration;
 
 use prometheus_client::{
@@ -15,6 +17,9 @@ use prometheus_client::{
 
 use domain::outcome::Decision;
 use shared::clock;
+
+use self::gauges::{BacklogGauges, QueueGauges};
+use crate::health::Health;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -43,6 +48,8 @@ pub struct Metrics {
     pub accounts_read: Counter,
     /// What is counted of jobs.
     pub jobs: JobMetrics,
+    /// What waits in the tables.
+    pub backlog: BacklogGauges,
 }
 
 impl Default for Metrics {
@@ -57,13 +64,14 @@ impl Default for Metrics {
             sessions_lost: Counter::default(),
             accounts_read: Counter::default(),
             jobs: JobMetrics::default(),
+            backlog: BacklogGauges::default(),
         }
     }
 }
 
 impl Metrics {
-    /// Adds the metrics to a registry.
-    pub fn register(&self, registry: &mut Registry) {
+    /// Adds the metrics to a registry, with gauges of what `health` knows.
+    pub fn register(&self, registry: &mut Registry, health: &Health) {
         let registry = registry.sub_registry_with_prefix("worker");
         let counters = [
             ("crashes", "Handlers that panicked", &self.crashes),
@@ -87,6 +95,8 @@ impl Metrics {
             registry.register(name, help, counter.clone());
         }
         self.jobs.register(registry);
+        self.backlog.register(registry);
+        registry.register_collector(Box::new(QueueGauges(health.clone())));
         registry.register("events", "Deliveries by outcome", self.events.clone());
         registry.register("dead_letters", "Dead letters by reason", self.dead.clone());
         registry.register(

@@ -18,7 +18,7 @@ use store::{
     Pool,
     main_app::booking::{self, Bookings},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -30,8 +30,8 @@ use crate::{
     dead_letters::recorder::{self, DeadLetterRecorder},
     health::Health,
     jobs::{
-        self, Job, project_pending::ProjectPending, prune::Prune, read_accounts::ReadAccounts,
-        replay_newly_handled::ReplayNewlyHandled,
+        self, Job, count_backlog::CountBacklog, project_pending::ProjectPending, prune::Prune,
+        read_accounts::ReadAccounts, replay_newly_handled::ReplayNewlyHandled,
     },
     metrics::Metrics,
     pipeline::{
@@ -82,11 +82,11 @@ pub async fn run(config: Config, migrate: bool, stop: CancellationToken) -> Resu
         .map_err(|source| RunError::Listen { address, source })?;
     let (health, metrics, mut registry) =
         (Health::default(), Metrics::default(), Registry::default());
-    metrics.register(&mut registry);
+    metrics.register(&mut registry, &health);
     let pool = config.database.pool();
     let admin = Admin::new(registry, {
         let (pool, health) = (pool.clone(), health.clone());
-        move || ready(pool.clone(), health.clone())
+        move || ready(pool.clone(), health.clone(), Instant::now())
     });
     let tasks = TaskTracker::new();
     // Cancelled by `stop`, and by the end of anything that has to run.
@@ -133,6 +133,7 @@ async fn work(
     let archive = config.retention.archive();
     let mut executor = BatchExecutor::new(pool.clone(), config.owner_query.clone(), archive);
     executor.refused_late = metrics.dead(CLAIMED_BY_OTHER_ACCOUNT);
+    executor.health = health.clone();
     check_owner_query(&executor).await?;
 
     let spawn = Spawn { tasks, stop };
@@ -142,6 +143,10 @@ async fn work(
         metrics: &metrics,
     };
     run.job(ProjectPending::new(executor.clone()));
+    run.job(CountBacklog {
+        pool: pool.clone(),
+        gauges: metrics.backlog.clone(),
+    });
     run.job(Prune {
         pool: pool.clone(),
         retention: config.retention,
@@ -266,17 +271,17 @@ async fn check_owner_query(executor: &BatchExecutor) -> Result<(), ConfigError> 
     }
 }
 
-async fn ready(pool: Pool, health: Health) -> Result<(), String> {
+/// What `/readyz` says at `now`.
+///
+/// # Errors
+/// The worker does not do its work; the text says why.
+pub async fn ready(pool: Pool, health: Health, now: Instant) -> Result<(), String> {
     let conn = pool.get().await;
     let conn = conn.map_err(|_| "the database cannot be reached".to_owned())?;
     booking::are_here(&conn)
         .await
         .map_err(|_| "the database does not answer".to_owned())?;
-    if health.is_consuming() {
-        Ok(())
-    } else {
-        Err("the queue is not being consumed".to_owned())
-    }
+    health.check(now).map_err(|why| why.to_string())
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 //!
 //! A job says how often it runs and what one run does. The runner sees to the interval,
 //! the stop, the back-off after a failure and the metrics, and that of several workers one
-//! runs a job at a time: it holds a lock of the database meanwhile.
+//! runs a job at a time, where the job does not say otherwise: it holds a lock of the database
+//! meanwhile.
 
+pub mod count_backlog;
 pub mod project_pending;
 pub mod prune;
 pub mod read_accounts;
@@ -30,6 +32,8 @@ pub trait Job: Send {
     const NAME: &'static str;
     /// The pause between two runs.
     const EVERY: Duration;
+    /// Whether of several workers one runs it at a time.
+    const IS_EXCLUSIVE: bool = true;
 
     /// Does what there is to do now; it ends early when `stop` is cancelled.
     ///
@@ -49,7 +53,11 @@ pub async fn run<J: Job>(mut job: J, pool: Pool, metrics: JobMetrics, stop: Canc
             () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => return,
         }
-        pause = match run_as_leader(&mut job, &pool, &stop).await {
+        let ran = match J::IS_EXCLUSIVE {
+            true => run_as_leader(&mut job, &pool, &stop).await,
+            false => job.run_once(&stop).await.map(|()| Ran::Here),
+        };
+        pause = match ran {
             Ok(Ran::Here) => {
                 metrics.ran(J::NAME, true);
                 J::EVERY

@@ -98,6 +98,7 @@ impl Consumer {
             let Ok(dispositions) = executed else {
                 return Ok(());
             };
+            self.health.answered(deliveries.len() + crashed.len());
             self.metrics.batch(deliveries.len(), started.elapsed());
             self.answer(unacked, &crashed, &deliveries, &dispositions)
                 .await?;
@@ -125,6 +126,7 @@ impl Consumer {
             let started = Instant::now();
             match alone.attempt().await {
                 Tried::Decided(decision) => {
+                    self.health.answered(1);
                     self.metrics.batch(1, started.elapsed());
                     self.count(&decision, event);
                     return self
@@ -229,7 +231,7 @@ impl Serve for Consumer {
         } = session;
         let mut unacked = Unacked {
             channel,
-            reader: BatchReader::start(messages, self.decoder.clone()),
+            reader: BatchReader::start(self.health.watch(messages), self.decoder.clone()),
         };
         self.health.consuming(true);
         info!(queue = %self.queue.name, "consuming");

@@ -17,11 +17,13 @@ use store::{
     main_app::booking::{self, Bookings},
     working_set::Projected,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
     backoff::Backoff,
+    health::Health,
     pipeline::{
         delivery::Delivery,
         main_app::{Gate, MainApp},
@@ -41,6 +43,8 @@ pub struct BatchExecutor {
     pub archive: ArchivePolicy,
     /// Counts events that turn out to be refused after they were decided.
     pub refused_late: Counter,
+    /// Hears of commits.
+    pub health: Health,
     /// What was last seen of the main app's tables.
     main_app: MainApp,
 }
@@ -69,6 +73,7 @@ impl BatchExecutor {
             owner_query,
             archive,
             refused_late: Counter::default(),
+            health: Health::default(),
             main_app: MainApp::default(),
         }
     }
@@ -236,6 +241,9 @@ impl BatchExecutor {
             Err(_) => self.main_app.forget(),
         }
         let done = done?;
+        if !done.decisions.is_empty() {
+            self.health.committed(Instant::now(), clock::now_unix());
+        }
         let late = u64::try_from(done.saved.refused_late).unwrap_or(u64::MAX);
         self.refused_late.inc_by(late);
         Ok(done)

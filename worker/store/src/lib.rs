@@ -12,6 +12,7 @@ pub mod account;
 pub mod account_transition;
 pub mod archive;
 pub mod archive_page;
+pub mod backlog;
 mod booking_claim;
 mod checkout_session;
 pub mod crash_note;

@@ -134,6 +134,8 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     {
         let conn = lab.executor.pool.get().await.unwrap();
         store::account::needing_api(&conn, "", 100).await.unwrap();
+        let backlog = store::backlog::count(&conn).await.unwrap();
+        assert!(!backlog.waiting.is_empty(), "{backlog:?}");
         store::event_query::newly_handled(&conn, &["invoice.paid"], 10)
             .await
             .unwrap();

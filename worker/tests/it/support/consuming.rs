@@ -25,7 +25,7 @@ use super::{Lab, rules, running::BOUND};
 /// A worker that consumes in this process.
 pub struct Worker {
     pub stop: CancellationToken,
-    health: Health,
+    pub health: Health,
     pub task: JoinHandle<Result<(), String>>,
 }
 
@@ -44,6 +44,8 @@ impl Worker {
     ) -> Self {
         let (stop, health) = (CancellationToken::new(), Health::default());
         let pool = Database::parse(database_url).unwrap().pool();
+        let mut executor = BatchExecutor::new(pool, None, ArchivePolicy::Compressed);
+        executor.health = health.clone();
         let consumer = Consumer {
             queue: Queue {
                 amqp: AmqpUrl::parse(amqp_url).unwrap(),
@@ -56,7 +58,7 @@ impl Worker {
                 rules: rules(),
                 decode,
             },
-            executor: BatchExecutor::new(pool, None, ArchivePolicy::Compressed),
+            executor,
             metrics: Metrics::default(),
             health: health.clone(),
         };

@@ -1,0 +1,167 @@
+//! Gauges: what waits in the tables, and how the queue is being worked on.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use domain::{main_app::ObstacleReason, rows::WaitingFor};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, EncodeMetric},
+    metrics::{MetricType, family::Family, gauge::ConstGauge, gauge::Gauge},
+    registry::Registry,
+};
+use store::backlog::Backlog;
+use tokio::time::Instant;
+
+use crate::health::Health;
+
+/// A code of a later release, which this one does not know.
+const OTHER: &str = "other";
+/// The kinds of pending projections.
+const KINDS: [&str; 2] = ["booking", "host"];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PendingLabels {
+    kind: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// What waits in the tables, as it was last counted. Nothing is shown before the first count,
+/// and after one that failed.
+#[derive(Clone, Debug, Default)]
+pub struct BacklogGauges {
+    pending: Family<PendingLabels, Gauge>,
+    waiting: Family<ReasonLabel, Gauge>,
+    dead_letters: OpenDeadLetters,
+}
+
+impl BacklogGauges {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "pending_projections",
+            "Rows of the main app's tables that could not be written yet, by kind and reason",
+            self.pending.clone(),
+        );
+        registry.register(
+            "invoices_waiting",
+            "Invoices that are not shown to the main app yet, by reason",
+            self.waiting.clone(),
+        );
+        registry.register_collector(Box::new(self.dead_letters.clone()));
+    }
+
+    /// Shows what was counted, and zero for every reason that nothing waits for.
+    pub fn show(&self, backlog: &Backlog) {
+        self.clear();
+        let reasons = ObstacleReason::ALL.iter().map(|reason| reason.as_str());
+        for reason in reasons {
+            for kind in KINDS {
+                let labels = PendingLabels { kind, reason };
+                self.pending.get_or_create(&labels).set(0);
+            }
+        }
+        for one in &backlog.pending {
+            let kind = KINDS.into_iter().find(|kind| *kind == one.kind);
+            let labels = PendingLabels {
+                kind: kind.unwrap_or(OTHER),
+                reason: ObstacleReason::parse(&one.reason).map_or(OTHER, ObstacleReason::as_str),
+            };
+            self.pending.get_or_create(&labels).inc_by(one.count);
+        }
+        for reason in WaitingFor::ALL.iter().map(|reason| reason.as_str()) {
+            self.waiting.get_or_create(&ReasonLabel { reason }).set(0);
+        }
+        for one in &backlog.waiting {
+            let reason = WaitingFor::parse(&one.reason).map_or(OTHER, WaitingFor::as_str);
+            let gauge = self.waiting.get_or_create(&ReasonLabel { reason });
+            gauge.inc_by(one.count);
+        }
+        self.dead_letters.set(Some(backlog.open_dead_letters));
+    }
+
+    /// Shows nothing: the numbers would be old.
+    pub fn clear(&self) {
+        self.pending.clear();
+        self.waiting.clear();
+        self.dead_letters.set(None);
+    }
+}
+
+/// How many dead letters are open, where that is known.
+#[derive(Clone, Debug, Default)]
+struct OpenDeadLetters(Arc<Mutex<Option<i64>>>);
+
+impl OpenDeadLetters {
+    fn set(&self, count: Option<i64>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = count;
+    }
+}
+
+impl Collector for OpenDeadLetters {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let count = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match count {
+            Some(count) => gauge(
+                &mut encoder,
+                "dead_letters_open",
+                "Dead letters that wait for an operator",
+                count,
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How the queue is being worked on, read when it is asked for.
+#[derive(Debug)]
+pub(super) struct QueueGauges(pub(super) Health);
+
+impl Collector for QueueGauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Self(health) = self;
+        gauge(
+            &mut encoder,
+            "consuming",
+            "Whether the queue is being consumed: 1 or 0",
+            i64::from(health.is_consuming()),
+        )?;
+        gauge(
+            &mut encoder,
+            "deliveries_in_hand",
+            "Deliveries that were received and are not answered",
+            i64::try_from(health.in_hand()).unwrap_or(i64::MAX),
+        )?;
+        gauge(
+            &mut encoder,
+            "oldest_delivery_in_hand_seconds",
+            "For how long the oldest of them has been in hand; 0 where there is none",
+            health.oldest_in_hand(Instant::now()).as_secs_f64(),
+        )?;
+        match health.last_commit() {
+            Some(last) => gauge(
+                &mut encoder,
+                "last_commit_timestamp_seconds",
+                "When deliveries were last committed here, in seconds since 1970",
+                last,
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+fn gauge<V: EncodeGaugeValue>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: V,
+) -> fmt::Result {
+    let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    ConstGauge::new(value).encode(metric)
+}
