@@ -42,7 +42,10 @@ text_enum! {
 pub struct Obstacle {
     /// The kind.
     pub reason: ObstacleReason,
-    /// What Postgres said, with the constraint and the table where it names them.
+    /// The constraint, where Postgres names one.
+    pub constraint: Option<String>,
+    /// What Postgres said, with the constraint and the table where it names them. It can hold
+    /// the words of a trigger of the main app's, so it is not logged.
     pub detail: String,
 }
 

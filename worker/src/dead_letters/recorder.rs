@@ -108,7 +108,7 @@ impl DeadLetterRecorder {
                     let event = message.properties.message_id().as_ref();
                     error!(
                         event = event.map(ShortString::as_str),
-                        reason = %report(&error),
+                        reason = %store::in_log(&error),
                         "a dead letter cannot be recorded; it stays in the queue"
                     );
                 }
@@ -123,7 +123,7 @@ impl DeadLetterRecorder {
         loop {
             match self.commit(batch).await {
                 Err(error) if error.is_unavailable() => {
-                    warn!(reason = %report(&error), "the database is away; dead letters wait");
+                    warn!(reason = %store::in_log(&error), "the database is away; dead letters wait");
                     backoff.pause().await;
                 }
                 done => return done,

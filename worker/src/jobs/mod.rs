@@ -13,7 +13,6 @@ pub mod replay_newly_handled;
 
 use std::{future::Future, time::Duration};
 
-use shared::telemetry::report;
 use store::{Error, Pool, job_lock};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -65,7 +64,7 @@ pub async fn run<J: Job>(mut job: J, pool: Pool, metrics: JobMetrics, stop: Canc
             Ok(Ran::Elsewhere) => J::EVERY,
             Err(error) => {
                 metrics.ran(J::NAME, false);
-                warn!(job = J::NAME, reason = %report(error.as_ref()), "a job failed; trying again");
+                warn!(job = J::NAME, reason = %store::in_log(error.as_ref()), "a job failed; trying again");
                 next_pause(pause, J::EVERY)
             }
         };

@@ -30,6 +30,8 @@ const PAGE: i64 = 500;
 /// The most pages of waiting objects in one run. A host can make as many as it likes: the
 /// next run goes on where this one ended.
 const PAGES: usize = 10;
+/// How often the log says that the deployment's query fails.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 /// How long one run tries pending rows.
 const RUN: Duration = Duration::from_secs(10);
 
@@ -39,6 +41,8 @@ pub struct ProjectPending {
     executor: BatchExecutor,
     /// The last waiting object that was looked at; empty before the first.
     after: String,
+    /// When the log last said that the deployment's query fails.
+    owner_query_failed: Option<Instant>,
 }
 
 impl Job for ProjectPending {
@@ -61,6 +65,7 @@ impl ProjectPending {
         Self {
             executor,
             after: String::new(),
+            owner_query_failed: None,
         }
     }
 
@@ -92,16 +97,7 @@ impl ProjectPending {
                 targets,
                 ..Recheck::default()
             };
-            let projected = self.executor.recheck(&recheck).await?;
-            if let Some(failed) = projected.pending.first() {
-                let rows = projected.pending.len();
-                let reason = failed.obstacle.reason.as_str();
-                let object = failed.object.as_deref();
-                debug!(
-                    rows,
-                    reason, object, "rows of the main app cannot be written"
-                );
-            }
+            self.executor.recheck(&recheck).await?;
             tokio::time::sleep(began.elapsed()).await;
         }
         Ok(tried)
@@ -123,9 +119,10 @@ impl ProjectPending {
     /// The database is away; objects joined before stay joined.
     pub async fn poll(&mut self, pages: usize) -> Result<usize, Error> {
         let mut rechecked = 0;
+        let pool = self.executor.pool.clone();
         for _ in 0..pages {
             let page = {
-                let conn = self.executor.pool.get().await?;
+                let conn = pool.get().await?;
                 let has_bookings = self.executor.look_for_bookings(&conn).await?;
                 // The look would wait for the lock, and end in an error.
                 if read::is_locked(&conn, has_bookings).await? {
@@ -157,7 +154,7 @@ impl ProjectPending {
     /// Those whose booking is there, or whose owner is known now: the deployment's query is
     /// asked for a whole page at once, and without the writers' lock.
     async fn decidable(
-        &self,
+        &mut self,
         conn: &Connection,
         page: Vec<waiting::Waiting>,
     ) -> Result<BTreeSet<ObjectId>, Error> {
@@ -175,7 +172,13 @@ impl ProjectPending {
             Ok(owners) => owners,
             Err(error) if error.is_unavailable() => return Err(error),
             Err(error) => {
-                warn!(reason = %shared::telemetry::report(&error), "BOOKING_OWNER_QUERY fails");
+                if self
+                    .owner_query_failed
+                    .is_none_or(|at| at.elapsed() >= WARN_EVERY)
+                {
+                    self.owner_query_failed = Some(Instant::now());
+                    warn!(reason = %store::in_log(&error), "BOOKING_OWNER_QUERY fails");
+                }
                 return Ok(BTreeSet::new());
             }
         };

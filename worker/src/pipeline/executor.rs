@@ -9,7 +9,7 @@ use chrono::DateTime;
 use domain::{event::Rejected, outcome::Decision, rejection::Rejection, working_set::Recheck};
 use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
-use shared::{clock, telemetry::report};
+use shared::clock;
 use store::{
     Connection, Error, Pool,
     archive_page::ArchivePolicy,
@@ -96,7 +96,7 @@ impl BatchExecutor {
                 }
                 Some(Err(error)) => {
                     let events = deliveries.len();
-                    info!(events, reason = %report(&error), "a batch did not commit");
+                    info!(events, reason = %store::in_log(&error), "a batch did not commit");
                 }
                 None => break,
             }
@@ -125,12 +125,14 @@ impl BatchExecutor {
                     let decision = done.decisions.pop().unwrap_or(Decision::Duplicate);
                     return Ok(Disposition::Ack(decision));
                 }
-                Some(Err(Error::Refused { rule, .. })) if delivery.decoded.is_ok() => {
+                Some(Err(ref error @ Error::Refused { rule, .. })) if delivery.decoded.is_ok() => {
+                    let event = delivery.event_id().unwrap_or("unreadable");
+                    warn!(event, reason = %store::in_log(error), "the database refuses an event");
                     delivery = Cow::Owned(refused_by_database(&delivery, rule));
                 }
                 Some(Err(error)) => {
                     let event = delivery.event_id().unwrap_or("unreadable");
-                    warn!(event, reason = %report(&error), "an event cannot be committed now; trying again");
+                    warn!(event, reason = %store::in_log(&error), "an event cannot be committed now; trying again");
                     pause(&mut backoff, stop).await?;
                 }
                 None => return Ok(Disposition::Requeue),
@@ -173,7 +175,7 @@ impl BatchExecutor {
                 Some(Err(error)) if error.is_unavailable() => error,
                 tried => return Ok(tried),
             };
-            warn!(reason = %report(&error), "the database is away; events wait in the queue");
+            warn!(reason = %store::in_log(&error), "the database is away; events wait in the queue");
             pause(&mut backoff, stop).await?;
         }
     }

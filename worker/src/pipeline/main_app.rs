@@ -1,16 +1,26 @@
 //! What the worker remembers of the main app's tables between two batches.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use store::working_set::Projected;
+use domain::main_app::{Obstacle, Target};
+use store::{pending_projection::Failed, working_set::Projected};
 use tokio::time::Instant;
+use tracing::warn;
 
 /// How long batches leave the main app's tables alone after they cost too much time. The
 /// job that writes pending rows goes on meanwhile.
 const CLOSED: Duration = Duration::from_secs(1);
+
+/// How often the log speaks of rows that one obstacle keeps pending.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+/// How often it does where their number in a transaction changes: it can with every batch.
+const WARN_OF_CHANGE_EVERY: Duration = Duration::from_secs(5);
+/// The most obstacles that are told apart. The main app's schema has fewer constraints.
+const MAX_OBSTACLES: usize = 200;
 
 /// Whether a batch may use the main app's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +40,12 @@ struct Seen {
     /// Whether the bookings are in this database; `None` where it has to be looked for.
     has_bookings: Option<bool>,
     closed_until: Option<Instant>,
+    /// When the log last spoke of each obstacle, and how many rows it named.
+    said: BTreeMap<ObstacleKey, (Instant, usize)>,
 }
+
+/// The kind of row, the reason and the constraint.
+type ObstacleKey = (&'static str, &'static str, Option<String>);
 
 impl MainApp {
     pub(super) fn has_bookings(&self) -> Option<bool> {
@@ -57,6 +72,7 @@ impl MainApp {
             seen.has_bookings = None;
         }
         let now = Instant::now();
+        seen.warn(&projected.pending, now);
         // A batch that found it closed says so too, and does not keep it closed.
         if projected.is_blocked && seen.closed_until.is_none_or(|until| until <= now) {
             seen.closed_until = Some(now + CLOSED);
@@ -70,5 +86,53 @@ impl MainApp {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// Says which rows are pending, and why: one line for each obstacle when it is new, after 5 s
+    /// where it keeps another number of rows, and after a minute else. It names a row and nothing that is in it.
+    fn warn(&mut self, pending: &[Failed], now: Instant) {
+        let mut by_obstacle: BTreeMap<ObstacleKey, (usize, &Failed)> = BTreeMap::new();
+        for failed in pending {
+            let kind = match failed.target {
+                Target::Booking(_) => "booking",
+                Target::Host(_) => "host",
+            };
+            let Obstacle {
+                reason, constraint, ..
+            } = &failed.obstacle;
+            let key = (kind, reason.as_str(), constraint.clone());
+            by_obstacle.entry(key).or_insert((0, failed)).0 += 1;
+        }
+        for (key, (rows, failed)) in by_obstacle {
+            let pause = match self.said.get(&key) {
+                Some((_, count)) if *count == rows => WARN_EVERY,
+                Some(_) => WARN_OF_CHANGE_EVERY,
+                None => Duration::ZERO,
+            };
+            let last = self.said.get(&key);
+            if last.is_some_and(|(at, _)| now < *at + pause) {
+                continue;
+            }
+            if self.said.len() >= MAX_OBSTACLES {
+                self.said.clear();
+            }
+            let (kind, reason, constraint) = &key;
+            let id = match &failed.target {
+                Target::Booking(id) => id.to_string(),
+                Target::Host(id) => id.to_string(),
+            };
+            warn!(
+                rows,
+                kind,
+                id,
+                object = failed.object,
+                reason,
+                constraint,
+                "rows of the main app cannot be written now; they are pending"
+            );
+            self.said.insert(key, (now, rows));
+        }
     }
 }

@@ -130,6 +130,68 @@ impl From<serde_json::Error> for Error {
     }
 }
 
+/// The beginnings of what Postgres says that quotes names of the schema, and no value of a row.
+const WITHOUT_VALUES: [&str; 17] = [
+    "canceling ",
+    "cannot execute ",
+    "column \"",
+    "connection to ",
+    "could not ",
+    "current transaction ",
+    "database ",
+    "deadlock ",
+    "function ",
+    "lock not available",
+    "out of ",
+    "permission denied ",
+    "relation \"",
+    "remaining connection slots ",
+    "sorry, too many clients",
+    "terminating connection ",
+    "the database system ",
+];
+
+/// The error and its causes in one line for the log: where a cause is a statement's, it says
+/// which constraint or what kind of obstacle, and quotes nothing of a row.
+pub fn in_log(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut parts = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        parts.push(match error.downcast_ref::<DieselError>() {
+            Some(error) => of_statement(error),
+            None => error.to_string(),
+        });
+        // What stands behind it is said in full by the one before.
+        next = match error.is::<DieselError>() {
+            true => None,
+            false => error.source(),
+        };
+    }
+    parts.join(": ")
+}
+
+fn of_statement(error: &DieselError) -> String {
+    let said = match error {
+        DieselError::DatabaseError(_, said) => said,
+        // Its text can quote the value that could not be read or written.
+        DieselError::DeserializationError(_) | DieselError::SerializationError(_) => {
+            return "a value could not be read or written".to_owned();
+        }
+        error => return error.to_string(),
+    };
+    if let Some(constraint) = said.constraint_name() {
+        let table = said.table_name().unwrap_or("an unnamed table");
+        return format!("constraint {constraint} of table {table}");
+    }
+    let message = said.message();
+    let is_plain = WITHOUT_VALUES.iter().any(|it| message.starts_with(it));
+    match (is_plain, said.column_name(), said.table_name()) {
+        (true, _, _) => message.to_owned(),
+        (false, Some(column), Some(table)) => format!("column {column} of table {table}"),
+        (false, ..) => "an error whose text may quote a row: see the database's log".to_owned(),
+    }
+}
+
 /// The error and all its causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());

@@ -50,7 +50,7 @@ pub mod working_set;
 mod write_tx;
 
 pub use database::Database;
-pub use error::{ConnectError, Error};
+pub use error::{ConnectError, Error, in_log};
 pub use write_tx::{Transaction, WriteTx, transaction, write};
 
 /// A connection to the database.

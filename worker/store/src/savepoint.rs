@@ -120,7 +120,11 @@ pub(crate) fn obstacle(error: Error) -> Result<Obstacle> {
         }
         detail.push(')');
     }
-    Ok(Obstacle::new(reason, &detail))
+    let constraint = said.constraint_name().map(str::to_owned);
+    Ok(Obstacle {
+        constraint,
+        ..Obstacle::new(reason, &detail)
+    })
 }
 
 /// An obstacle whose text fits.
@@ -133,6 +137,7 @@ impl New for Obstacle {
         let end = said.floor_char_boundary(MAX_DETAIL);
         Self {
             reason,
+            constraint: None,
             detail: said[..end].replace('\0', ""),
         }
     }

@@ -36,6 +36,7 @@ impl<'c> Tables<'c> {
         if bookings.are_blocked {
             obstacle.get_or_init(|| Obstacle {
                 reason: ObstacleReason::NotTried,
+                constraint: None,
                 detail: "the main app's tables were locked a moment ago".to_owned(),
             });
         }

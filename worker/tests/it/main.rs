@@ -26,6 +26,7 @@ mod gauges;
 mod hostile;
 mod invoices;
 mod late_claims;
+mod log_lines;
 mod migrations;
 mod mistakes;
 mod model;

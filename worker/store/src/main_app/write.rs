@@ -125,6 +125,7 @@ async fn separate(tx: &WriteTx<'_>, rows: Vec<Row<'_>>, now: DateTime<Utc>) -> R
     let (rows, locked): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| free(row));
     let is_locked = Obstacle {
         reason: ObstacleReason::Locked,
+        constraint: None,
         detail: "another transaction has locked the row".to_owned(),
     };
     let locked = locked.iter().map(|row| row.failed(is_locked.clone()));
@@ -140,6 +141,7 @@ async fn separate(tx: &WriteTx<'_>, rows: Vec<Row<'_>>, now: DateTime<Utc>) -> R
                 not_written.is_blocked = true;
                 Err(Obstacle {
                     reason: ObstacleReason::NotTried,
+                    constraint: None,
                     detail: "other rows took the time of the transaction".to_owned(),
                 })
             }
