@@ -17,7 +17,10 @@ use crate::{
         running::{BOUND, LETTERS, Options, Running, declare, publish, until},
     },
 };
-use domain::event::{self as events, Event as Decoded, Rejected, Rules};
+use domain::{
+    event::{self as events, Event as Decoded, Rejected},
+    rules::Rules,
+};
 use futures_util::StreamExt;
 use harness::{
     servers::rabbitmq,

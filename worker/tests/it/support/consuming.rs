@@ -1,6 +1,9 @@
 //! A worker that consumes events in this process, and lets dead letters lie.
 
-use domain::event::{self as events, Event, Rejected, Rules};
+use domain::{
+    event::{self as events, Event, Rejected},
+    rules::Rules,
+};
 use harness::{
     test_servers::TestBroker,
     wait::{self, Seen},

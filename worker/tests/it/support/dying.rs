@@ -5,7 +5,10 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use domain::event::{self as events, Event, Rejected, Rules};
+use domain::{
+    event::{self as events, Event, Rejected},
+    rules::Rules,
+};
 use harness::{
     test_servers::{TestBroker, amqp_url},
     wait::{self, Seen},
