@@ -158,7 +158,8 @@ bulk! {
         is_accepted: bool => Bool,
     }
     // Events that are refused after all are dead. Those that were dead for their claim
-    // alone, and are accepted after all, are applied.
+    // alone, and are accepted after all, are applied. An index finds the object's events of
+    // these outcomes alone: a host can have thousands of the others.
     "UPDATE stripe.event e SET processed_at = now(), \
         outcome = CASE WHEN c.is_accepted THEN 'applied' ELSE 'dead' END, \
         reason = CASE WHEN c.is_accepted THEN NULL \
@@ -167,10 +168,9 @@ bulk! {
         WHERE e.object_id = c.object AND (e.type LIKE 'checkout.%') = c.is_session \
             AND e.claimed_booking_id = c.booking \
             AND coalesce(e.account, '') = c.account \
-            AND CASE WHEN c.is_accepted \
-                THEN e.outcome IN ('dead', 'replayed') \
-                    AND e.reason = 'booking_claimed_by_other_account' \
-                ELSE e.outcome IN ('applied', 'stale') END \
+            AND e.outcome = ANY (CASE WHEN c.is_accepted \
+                THEN '{dead,replayed}' ELSE '{applied,stale}' END::text[]) \
+            AND (NOT c.is_accepted OR e.reason = 'booking_claimed_by_other_account') \
         RETURNING e.id, e.claimed_booking_id, e.outcome"
 }
 
@@ -190,10 +190,9 @@ bulk! {
             AND (e.type LIKE 'checkout.%') = (k.object_kind = 'session') \
             AND e.claimed_booking_id = c.booking \
             AND coalesce(e.account, '') = k.account \
-            AND CASE WHEN k.account = c.owner \
-                THEN e.outcome IN ('dead', 'replayed') \
-                    AND e.reason = 'booking_claimed_by_other_account' \
-                ELSE e.outcome IN ('applied', 'stale') END \
+            AND e.outcome = ANY (CASE WHEN k.account = c.owner \
+                THEN '{dead,replayed}' ELSE '{applied,stale}' END::text[]) \
+            AND (k.account <> c.owner OR e.reason = 'booking_claimed_by_other_account') \
         RETURNING e.id, e.claimed_booking_id, e.outcome"
 }
 
