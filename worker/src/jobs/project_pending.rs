@@ -39,8 +39,8 @@ const RUN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct ProjectPending {
     executor: BatchExecutor,
-    /// The last waiting object that was looked at; empty before the first.
-    after: String,
+    /// Where the look before ended.
+    after: waiting::Cursor,
     /// When the log last said that the deployment's query fails.
     owner_query_failed: Option<Instant>,
 }
@@ -64,14 +64,14 @@ impl ProjectPending {
     pub fn new(executor: BatchExecutor) -> Self {
         Self {
             executor,
-            after: String::new(),
+            after: waiting::Cursor::default(),
             owner_query_failed: None,
         }
     }
 
     /// Whether the next poll begins with the first object.
     pub fn is_at_start(&self) -> bool {
-        self.after.is_empty()
+        self.after.is_at_start()
     }
 
     /// Tries the pending rows that are due. Gives back how many were tried.
@@ -112,13 +112,14 @@ impl ProjectPending {
         self.poll(usize::MAX).await
     }
 
-    /// Looks at some pages of them, from where the poll before ended; behind the last comes
-    /// the first again. Gives back how many were computed anew.
+    /// Looks at those of the newest bookings, and at some pages of all of them, from where
+    /// the poll before ended; behind the last comes the first again. Gives back how many were
+    /// computed anew.
     ///
     /// # Errors
     /// The database is away; objects joined before stay joined.
     pub async fn poll(&mut self, pages: usize) -> Result<usize, Error> {
-        let mut rechecked = 0;
+        let mut rechecked = self.poll_newest().await?;
         let pool = self.executor.pool.clone();
         for _ in 0..pages {
             let page = {
@@ -134,21 +135,40 @@ impl ProjectPending {
                 }
             };
             let Some((objects, last)) = page else {
-                self.after.clear();
+                self.after = waiting::Cursor::default();
                 break;
             };
             self.after = last;
-            if objects.is_empty() {
-                continue;
+            rechecked += self.recheck(objects).await?;
+        }
+        Ok(rechecked)
+    }
+
+    /// Computes those of the main app's newest bookings anew.
+    async fn poll_newest(&self) -> Result<usize, Error> {
+        let waiting = {
+            let conn = self.executor.pool.get().await?;
+            let has_bookings = self.executor.look_for_bookings(&conn).await?;
+            if !has_bookings || read::is_locked(&conn, has_bookings).await? {
+                return Ok(0);
             }
-            rechecked += objects.len();
+            waiting::of_newest_bookings(&conn).await?
+        };
+        self.recheck(waiting.into_iter().map(|one| one.object).collect())
+            .await
+    }
+
+    /// Computes objects anew. Gives back how many.
+    async fn recheck(&self, objects: BTreeSet<ObjectId>) -> Result<usize, Error> {
+        let count = objects.len();
+        if count > 0 {
             let recheck = Recheck {
                 objects,
                 ..Recheck::default()
             };
             self.executor.recheck(&recheck).await?;
         }
-        Ok(rechecked)
+        Ok(count)
     }
 
     /// Those whose booking is there, or whose owner is known now: the deployment's query is
