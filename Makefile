@@ -24,7 +24,7 @@ endif
 BUILD_STACK = cargo build --locked --package harness --bin stack $(CARGO_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help servers build demo test test-on up down bench bench-quick faults build-release fuzz model mutants
+.PHONY: help servers build demo test test-on up down bench bench-quick faults build-release fuzz model hostile mutants
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,12 @@ model: servers ## Tries histories against the reference: HISTORIES= in memory, D
 	@cargo build --locked --release --package harness --bin stack
 	@MODEL_DATABASE_HISTORIES=$(or $(DATABASE_HISTORIES),10000) $(TARGET_DIR)/release/stack run -- \
 		cargo test --locked --release --package worker --test it order:: -- --nocapture
+
+hostile: servers ## Measures what hosts can do to the worker with their metadata, and rows that are locked
+	@cargo build --locked --release --package harness --bin stack
+	@HOSTILE=whole $(TARGET_DIR)/release/stack run -- \
+		cargo test --locked --release --package worker --test it -- \
+		hostile_hosts:: locked_rows:: --nocapture --test-threads 1
 
 mutants: ## Breaks the code in one place after the other, and sees whether a test fails
 	@scripts/mutants.sh

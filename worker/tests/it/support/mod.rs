@@ -1,6 +1,7 @@
 //! What the worker's tests share: a migrated database of their own, the worker's
 //! own functions on it, and the rows that the main app would read.
 
+pub mod attack;
 pub mod claims;
 pub mod consuming;
 pub mod dying;
