@@ -20,10 +20,14 @@ pub enum Fault {
     WorkerStopped,
     /// Both workers are killed at once.
     WorkersKilled,
+    /// A worker is paused (SIGSTOP) while it holds the writers' lock.
+    WriterPaused,
     /// The broker is killed.
     BrokerKilled,
     /// The broker is stopped in good order and started again.
     BrokerRestarted,
+    /// The broker is paused (SIGSTOP): its connections stay open.
+    BrokerPaused,
     /// The broker is short of memory and blocks publishers.
     MemoryAlarm,
     /// The broker is short of disk and blocks publishers.
@@ -42,14 +46,30 @@ pub enum Fault {
     DatabaseKilled,
     /// PostgreSQL is stopped in good order and started again.
     DatabaseRestarted,
+    /// All processes of PostgreSQL are paused (SIGSTOP).
+    DatabasePaused,
     /// All sessions of the database are terminated.
     SessionsTerminated,
+    /// Others take all connections that the database has.
+    ConnectionsExhausted,
     /// The database takes no writes for a while.
     ReadOnly,
     /// The database's disk is full for a while.
     DiskFull,
-    /// The main app holds a row that many events are about.
+    /// The main app holds rows of its tables, among them those that many events are about.
     RowsLocked,
+    /// The main app locks one of its tables, or all of them, as its migrations do.
+    TablesLocked,
+    /// The main app locks all of its tables for a minute.
+    TablesLockedLong,
+    /// The main app has changed and inserted rows in a transaction that it does not end.
+    IdleTransaction,
+    /// A constraint of the main app's refuses rows.
+    CheckAdded,
+    /// A trigger of the main app's raises an error.
+    TriggerAdded,
+    /// A table of the main app's refers to its invoices and restricts their removal.
+    KeyAdded,
     /// The main app locks such rows in changing orders.
     Deadlocks,
     /// The primary is killed, and its synchronous standby takes over.
@@ -83,14 +103,16 @@ pub enum Place {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 38] = [
         Self::IngestKilled,
         Self::IngestStopped,
         Self::WorkerKilled,
         Self::WorkerStopped,
         Self::WorkersKilled,
+        Self::WriterPaused,
         Self::BrokerKilled,
         Self::BrokerRestarted,
+        Self::BrokerPaused,
         Self::MemoryAlarm,
         Self::DiskAlarm,
         Self::ConnectionsClosed,
@@ -100,10 +122,18 @@ impl Fault {
         Self::RollingRestart,
         Self::DatabaseKilled,
         Self::DatabaseRestarted,
+        Self::DatabasePaused,
         Self::SessionsTerminated,
+        Self::ConnectionsExhausted,
         Self::ReadOnly,
         Self::DiskFull,
         Self::RowsLocked,
+        Self::TablesLocked,
+        Self::TablesLockedLong,
+        Self::IdleTransaction,
+        Self::CheckAdded,
+        Self::TriggerAdded,
+        Self::KeyAdded,
         Self::Deadlocks,
         Self::Failover,
         Self::Latency,
@@ -123,8 +153,10 @@ impl Fault {
             Self::WorkerKilled => "worker-killed",
             Self::WorkerStopped => "worker-stopped",
             Self::WorkersKilled => "workers-killed",
+            Self::WriterPaused => "writer-paused",
             Self::BrokerKilled => "broker-killed",
             Self::BrokerRestarted => "broker-restarted",
+            Self::BrokerPaused => "broker-paused",
             Self::MemoryAlarm => "memory-alarm",
             Self::DiskAlarm => "disk-alarm",
             Self::ConnectionsClosed => "connections-closed",
@@ -134,10 +166,18 @@ impl Fault {
             Self::RollingRestart => "rolling-restart",
             Self::DatabaseKilled => "database-killed",
             Self::DatabaseRestarted => "database-restarted",
+            Self::DatabasePaused => "database-paused",
             Self::SessionsTerminated => "sessions-terminated",
+            Self::ConnectionsExhausted => "connections-exhausted",
             Self::ReadOnly => "read-only",
             Self::DiskFull => "disk-full",
             Self::RowsLocked => "rows-locked",
+            Self::TablesLocked => "tables-locked",
+            Self::TablesLockedLong => "tables-locked-a-minute",
+            Self::IdleTransaction => "idle-transaction",
+            Self::CheckAdded => "check-added",
+            Self::TriggerAdded => "trigger-added",
+            Self::KeyAdded => "key-added",
             Self::Deadlocks => "deadlocks",
             Self::Failover => "failover",
             Self::Latency => "latency",
@@ -157,9 +197,11 @@ impl Fault {
             | Self::IngestStopped
             | Self::WorkerKilled
             | Self::WorkerStopped
-            | Self::WorkersKilled => Place::Services,
+            | Self::WorkersKilled
+            | Self::WriterPaused => Place::Services,
             Self::BrokerKilled
             | Self::BrokerRestarted
+            | Self::BrokerPaused
             | Self::MemoryAlarm
             | Self::DiskAlarm
             | Self::ConnectionsClosed
@@ -169,10 +211,18 @@ impl Fault {
             | Self::RollingRestart => Place::Broker,
             Self::DatabaseKilled
             | Self::DatabaseRestarted
+            | Self::DatabasePaused
             | Self::SessionsTerminated
+            | Self::ConnectionsExhausted
             | Self::ReadOnly
             | Self::DiskFull
             | Self::RowsLocked
+            | Self::TablesLocked
+            | Self::TablesLockedLong
+            | Self::IdleTransaction
+            | Self::CheckAdded
+            | Self::TriggerAdded
+            | Self::KeyAdded
             | Self::Deadlocks
             | Self::Failover => Place::Database,
             Self::Latency
@@ -193,10 +243,31 @@ impl Fault {
         )
     }
 
-    /// Whether it can meet the others: it needs no servers of its own kind.
+    /// Whether it can meet the others: it needs no servers of its own kind, and lasts
+    /// for seconds.
     #[must_use]
     pub fn is_common(self) -> bool {
-        !self.needs_cluster() && !matches!(self, Self::Failover | Self::DiskFull)
+        let is_apart = matches!(
+            self,
+            Self::Failover | Self::DiskFull | Self::TablesLockedLong
+        );
+        !self.needs_cluster() && !is_apart
+    }
+
+    /// Whether it is something that the main app does with its own tables.
+    #[must_use]
+    pub fn is_of_main_app(self) -> bool {
+        matches!(
+            self,
+            Self::RowsLocked
+                | Self::TablesLocked
+                | Self::TablesLockedLong
+                | Self::IdleTransaction
+                | Self::CheckAdded
+                | Self::TriggerAdded
+                | Self::KeyAdded
+                | Self::Deadlocks
+        )
     }
 
     /// About how long between two of its strikes: services are back at once,
@@ -217,7 +288,10 @@ impl Fault {
         match self.place() {
             Place::Services => strike::services::strike(self, stage, rng).await,
             Place::Broker => strike::broker::strike(self, stage, rng).await,
-            Place::Database => strike::database::strike(self, stage, rng).await,
+            Place::Database if self.is_of_main_app() => {
+                strike::main_app::strike(self, stage, rng).await
+            }
+            Place::Database => strike::database::strike(self, stage).await,
             Place::Wire => strike::wire::strike(self, stage, rng).await,
         }
     }

@@ -44,6 +44,9 @@ pub struct Outcome {
     pub recovery: Option<(Duration, &'static str)>,
     /// How many of them there were.
     pub measured_recoveries: usize,
+    /// The longest time from the end of something that the main app does with its tables
+    /// until no row was pending that was then.
+    pub rows_right: Option<Duration>,
     /// First tries answered 200: one in a hundred took longer.
     pub p99: Duration,
     /// The longest of them.
@@ -60,7 +63,7 @@ impl Outcome {
         self.findings.is_clean() && self.strange == 0
     }
 
-    fn cells(&self) -> [String; 13] {
+    fn cells(&self) -> [String; 14] {
         let Findings {
             lost,
             doubled,
@@ -82,11 +85,12 @@ impl Outcome {
             seconds(self.outage),
             self.recovery
                 .map_or("-".to_owned(), |(time, _)| seconds(time)),
+            self.rows_right.map_or("-".to_owned(), seconds),
         ]
     }
 }
 
-const HEADINGS: [&str; 13] = [
+const HEADINGS: [&str; 14] = [
     "faults",
     "events",
     "strikes",
@@ -100,6 +104,7 @@ const HEADINGS: [&str; 13] = [
     "other",
     "longest outage",
     "time to recover",
+    "rows right",
 ];
 
 fn seconds(time: Duration) -> String {

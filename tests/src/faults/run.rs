@@ -119,6 +119,7 @@ async fn on(plan: &Plan, stage: &Arc<Stage>, world: Arc<World>, mut rng: Rng) ->
     // They end with the flow.
     drop(attackers);
     let client = stage.connect().await?;
+    stage::until_projected(&client, stage::BOUND).await?;
     let mut findings = oracle::examine(&client, &world).await?;
     findings.wrong += spoils.accepted();
     let memory = process::peak_memory(stage.ingest.lock().await.process().pid());
@@ -129,6 +130,8 @@ async fn on(plan: &Plan, stage: &Arc<Stage>, world: Arc<World>, mut rng: Rng) ->
         Some((time, strike.fault.name()))
     });
     let recoveries: Vec<(Duration, &'static str)> = recoveries.collect();
+    let of_main_app = struck.iter().filter(|strike| strike.fault.is_of_main_app());
+    let rows_right = of_main_app.filter_map(|strike| counts.rows_right(strike.mended));
     let mut strikes: BTreeMap<&'static str, usize> = BTreeMap::new();
     for strike in &struck {
         *strikes.entry(strike.fault.name()).or_default() += 1;
@@ -150,6 +153,7 @@ async fn on(plan: &Plan, stage: &Arc<Stage>, world: Arc<World>, mut rng: Rng) ->
         outage: counts.longest_outage(flow),
         recovery: recoveries.iter().max().copied(),
         measured_recoveries: recoveries.len(),
+        rows_right: rows_right.max(),
         p99: counts.latency(99),
         worst: counts.latency(100),
         notes: notes(plan, &counts, &spoils, memory),
@@ -251,10 +255,12 @@ async fn book_late(stage: &Stage, tally: &Tally, plan: &Plan, bookings: i32) -> 
     }
 }
 
-/// Sees when workers commit.
+/// Sees when workers commit, and how long rows are pending.
 async fn watch(stage: Arc<Stage>, tally: Arc<Tally>, client: tokio_postgres::Client) {
     const LOOK: Duration = Duration::from_millis(100);
-    let query = "SELECT max(first_seen_at)::text FROM stripe.event";
+    let query = "SELECT (SELECT max(first_seen_at)::text FROM stripe.event), \
+        (SELECT extract(epoch FROM now() - min(first_at))::double precision \
+            FROM stripe.pending_projection)";
     let (mut client, mut last) = (Some(client), None);
     loop {
         tokio::time::sleep(LOOK).await;
@@ -264,6 +270,8 @@ async fn watch(stage: Arc<Stage>, tally: Arc<Tally>, client: tokio_postgres::Cli
         };
         match connected.query_one(query, &[]).await {
             Ok(row) => {
+                let oldest: Option<f64> = row.get(1);
+                tally.pending(oldest.map(|age| Duration::from_secs_f64(age.max(0.0))));
                 let seen: Option<String> = row.get(0);
                 if seen != last {
                     tally.commit();

@@ -265,6 +265,31 @@ impl Stage {
     }
 }
 
+/// Waits until no row of the main app's is pending, and no invoice waits for a booking
+/// that is there.
+///
+/// # Errors
+/// When something stays, or the database is away.
+pub(super) async fn until_projected(client: &Client, bound: Duration) -> Result<()> {
+    let query = r#"
+        SELECT concat_ws(' ', kind, id, reason, detail) FROM stripe.pending_projection
+        UNION ALL
+        SELECT concat_ws(' ', i.id, waiting) FROM stripe.invoice i
+            JOIN "Booking" b ON b.id = i.booking_id WHERE waiting = 'booking_missing'
+        LIMIT 3"#;
+    wait::until("rows that are written", bound, async || {
+        match client.query(query, &[]).await {
+            Ok(rows) if rows.is_empty() => Seen::Reached(()),
+            Ok(rows) => {
+                let rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+                Seen::NotYet(format!("{rows:?}"))
+            }
+            Err(error) => Seen::Never(error.to_string()),
+        }
+    })
+    .await
+}
+
 /// The folder of services' programs has all that is needed.
 ///
 /// # Errors

@@ -43,6 +43,9 @@ pub struct Counts {
     left_out: Vec<bool>,
     /// When commits were seen.
     commits: Vec<Duration>,
+    /// Looks at the rows of the main app's that are pending: when, and since when the
+    /// oldest of them is; `None` where none is.
+    pending: Vec<(Duration, Option<Duration>)>,
 }
 
 impl Default for Tally {
@@ -85,6 +88,13 @@ impl Tally {
     pub fn commit(&self) {
         let now = self.start.elapsed();
         self.lock().commits.push(now);
+    }
+
+    /// The oldest row that is pending has been so for this long; `None` where none is.
+    pub fn pending(&self, oldest: Option<Duration>) {
+        let now = self.start.elapsed();
+        let since = oldest.map(|oldest| now.saturating_sub(oldest));
+        self.lock().pending.push((now, since));
     }
 
     /// Nothing is sent from now on, or again: that is no outage.
@@ -195,6 +205,16 @@ impl Counts {
         Some(answers.max(*commit - repaired))
     }
 
+    /// How long after `repaired` no row was pending any more that was then; `None` where
+    /// that was not seen.
+    #[must_use]
+    pub fn rows_right(&self, repaired: Duration) -> Option<Duration> {
+        let mut looks = self.pending.iter();
+        let is_right = |since: &Option<Duration>| since.is_none_or(|since| since > repaired);
+        let (at, _) = looks.find(|(at, since)| *at >= repaired && is_right(since))?;
+        Some(*at - repaired)
+    }
+
     /// The latency below which so many of a hundred lie.
     #[must_use]
     pub fn latency(&self, hundredths: usize) -> Duration {
@@ -230,6 +250,23 @@ mod tests {
         counts.left_out = vec![false, false, true];
         assert_eq!(counts.longest_outage(STEP * 7), STEP * 2);
         assert_eq!(counts.longest_outage(STEP * 10), STEP * 5);
+    }
+
+    #[test]
+    fn rows_are_right_when_none_is_pending_that_was() {
+        let second = Duration::from_secs;
+        let counts = Counts {
+            pending: vec![
+                (second(1), None),
+                (second(2), Some(second(1))),
+                (second(5), Some(second(1))),
+                (second(6), Some(second(4))),
+            ],
+            ..Counts::default()
+        };
+        assert_eq!(counts.rows_right(second(3)), Some(second(3)));
+        assert_eq!(counts.rows_right(second(5)), Some(second(1)));
+        assert_eq!(counts.rows_right(second(7)), None, "nobody looked");
     }
 
     #[test]

@@ -158,6 +158,23 @@ impl Process {
         self.identity.signal(Signal::CONT);
     }
 
+    /// Stops the clocks of it and of all below it.
+    pub fn pause_all(&self) {
+        // First the one that could start others.
+        self.pause();
+        for process in descendants(self.pid()) {
+            process.signal(Signal::STOP);
+        }
+    }
+
+    /// Lets all go on after [`pause_all`](Self::pause_all).
+    pub fn resume_all(&self) {
+        for process in descendants(self.pid()) {
+            process.signal(Signal::CONT);
+        }
+        self.resume();
+    }
+
     /// Kills it and all below it (SIGKILL), as a crash would, and waits until it
     /// is gone.
     pub fn kill(&mut self) {

@@ -20,12 +20,17 @@ pub(crate) fn plans(arguments: &Arguments, seed: u64) -> Result<Vec<Plan>> {
         rate: arguments.rate,
         durability: Durability::Durable,
     };
+    let longer_than_a_minute = usize::try_from(arguments.rate)? * 75;
     let mut plans = vec![Plan {
         clock: Clock::Wrong,
         ..plain("clocks")
     }];
     plans.extend(Fault::ALL.map(|fault| Plan {
         faults: vec![fault],
+        events: match fault {
+            Fault::TablesLockedLong => arguments.events.max(longer_than_a_minute),
+            _ => arguments.events,
+        },
         ..plain(fault.name())
     }));
     plans.extend(Attack::ALL.map(|attack| Plan {

@@ -1,4 +1,4 @@
-//! RabbitMQ is killed, restarted, starved or emptied.
+//! RabbitMQ is killed, restarted, paused, starved or emptied.
 
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use crate::{
 
 /// How long an alarm lasts.
 const ALARM: Duration = Duration::from_secs(4);
+/// How long the broker is paused: longer than `ingest` waits for a confirm.
+const PAUSED: Duration = Duration::from_secs(8);
 /// How long the queue may take to be empty, so that it can be deleted: else this
 /// strike is left out.
 const EMPTY_WITHIN: Duration = Duration::from_secs(15);
@@ -37,6 +39,14 @@ pub(in super::super) async fn strike(fault: Fault, stage: &Stage, rng: &mut Rng)
             stage.count_kill();
             node.stop().await?;
             node.start_again().await
+        }
+        Fault::BrokerPaused => {
+            if let Some(process) = node.process() {
+                process.pause();
+                tokio::time::sleep(PAUSED).await;
+                process.resume();
+            }
+            Ok(())
         }
         Fault::MemoryAlarm => {
             let limit = "vm_memory_monitor:set_vm_memory_high_watermark";

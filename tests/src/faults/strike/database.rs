@@ -1,16 +1,14 @@
-//! PostgreSQL is killed, restarted, made read-only, filled up, or used by others
-//! in rude ways.
+//! PostgreSQL is killed, restarted, paused, made read-only, filled up, or has no
+//! connection left.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
-use fastrand::Rng;
 use tokio_postgres::Client;
 
 use super::super::{
     fault::Fault,
     stage::{BOUND, Stage},
-    story::HOT,
 };
 use crate::{
     servers::postgres,
@@ -18,9 +16,12 @@ use crate::{
 };
 
 /// How long a state lasts that is no more than a state.
-const LASTS: Duration = Duration::from_secs(4);
+pub(super) const LASTS: Duration = Duration::from_secs(4);
+/// Ends all sessions but the one that says it.
+const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
 
-pub(in super::super) async fn strike(fault: Fault, stage: &Stage, rng: &mut Rng) -> Result<()> {
+pub(in super::super) async fn strike(fault: Fault, stage: &Stage) -> Result<()> {
     match fault {
         Fault::DatabaseKilled => {
             let mut database = stage.database.lock().await;
@@ -34,16 +35,7 @@ pub(in super::super) async fn strike(fault: Fault, stage: &Stage, rng: &mut Rng)
             database.stop().await?;
             database.start_again().await
         }
-        Fault::SessionsTerminated => {
-            let client = stage.connect().await?;
-            client
-                .batch_execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
-                )
-                .await?;
-            Ok(())
-        }
+        Fault::SessionsTerminated => Ok(stage.connect().await?.batch_execute(TERMINATE).await?),
         Fault::ReadOnly => read_only(&stage.connect().await?).await,
         Fault::DiskFull => match &stage.small_disk {
             Some(disk) => {
@@ -53,17 +45,52 @@ pub(in super::super) async fn strike(fault: Fault, stage: &Stage, rng: &mut Rng)
             }
             None => Ok(()),
         },
-        Fault::RowsLocked => {
-            let client = stage.connect().await?;
-            client
-                .batch_execute(&format!("BEGIN; {}", lock(&HOT)))
-                .await?;
+        Fault::DatabasePaused => {
+            let database = stage.database.lock().await;
+            let Some(process) = database.process() else {
+                return Ok(());
+            };
+            process.pause_all();
             tokio::time::sleep(LASTS).await;
-            Ok(client.batch_execute("ROLLBACK").await?)
+            process.resume_all();
+            Ok(())
         }
-        Fault::Failover => fail_over(stage).await,
-        _ => deadlocks(stage, rng).await,
+        Fault::ConnectionsExhausted => exhaust(stage).await,
+        _ => fail_over(stage).await,
     }
+}
+
+/// Takes all connections, also those that others had, for a while.
+async fn exhaust(stage: &Stage) -> Result<()> {
+    /// More than the server has.
+    const MOST: usize = 2_000;
+    let mut taken = vec![stage.connect().await?];
+    let url = stage.database.lock().await.url();
+    for _ in 0..2 {
+        while taken.len() < MOST
+            && let Ok(client) = postgres::connect(&url).await
+        {
+            taken.push(client);
+        }
+        // Those of the services: of each round all but those that this client has.
+        let ours = "SET application_name = 'faults'";
+        for client in &taken {
+            client.batch_execute(ours).await?;
+        }
+        let others = format!("{TERMINATE} AND application_name <> 'faults'");
+        taken[0].batch_execute(&others).await?;
+    }
+    tokio::time::sleep(LASTS).await;
+    drop(taken);
+    wait::until(
+        "a free connection",
+        BOUND,
+        async || match postgres::connect(&url).await {
+            Ok(_) => Seen::Reached(()),
+            Err(error) => Seen::NotYet(format!("{error:#}")),
+        },
+    )
+    .await
 }
 
 /// The primary dies as soon as a standby has all that it has confirmed.
@@ -102,36 +129,4 @@ async fn read_only(client: &Client) -> Result<()> {
     tokio::time::sleep(LASTS).await;
     client.batch_execute(reset).await?;
     Ok(client.batch_execute(reload).await?)
-}
-
-fn lock(bookings: &[i32]) -> String {
-    let bookings: Vec<String> = bookings.iter().map(i32::to_string).collect();
-    let bookings = bookings.join(", ");
-    format!(r#"SELECT FROM "Invoice" WHERE "bookingId" IN ({bookings}) FOR UPDATE"#)
-}
-
-/// The main app locks one of two rows and then the other, now this and now that
-/// one first, as the workers write both.
-async fn deadlocks(stage: &Stage, rng: &mut Rng) -> Result<()> {
-    let client = stage.connect().await?;
-    let start = Instant::now();
-    while start.elapsed() < LASTS {
-        let (first, second) = if rng.bool() {
-            (HOT[0], HOT[1])
-        } else {
-            (HOT[1], HOT[0])
-        };
-        let locked = client
-            .batch_execute(&format!(
-                "BEGIN; {}; SELECT pg_sleep(0.1); {}; COMMIT",
-                lock(&[first]),
-                lock(&[second])
-            ))
-            .await;
-        if locked.is_err() {
-            // The victim may be the main app itself.
-            client.batch_execute("ROLLBACK").await?;
-        }
-    }
-    Ok(())
 }
