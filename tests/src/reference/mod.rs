@@ -61,8 +61,18 @@ pub enum What {
 /// created.
 pub type Shown = (i32, String, &'static str, i64, String, String, i64);
 
-/// The object of an event: its kind and its id.
+/// The object of an event: whether it is a session, and its id.
 type Object<'a> = (bool, &'a str);
+
+/// When an event happened, and its id.
+type Moment<'a> = (i64, &'a str);
+
+/// The claims that count, by object and account: the booking, and the first event that named
+/// it.
+type Claims<'a> = BTreeMap<(Object<'a>, &'a str), (i32, Moment<'a>)>;
+
+/// What decides which of a booking's invoices is shown.
+type Merit = (u8, bool, i64, String);
 
 fn object(event: &Said) -> Object<'_> {
     match &event.what {
@@ -79,7 +89,7 @@ const MOST_OBJECTS: usize = 50;
 /// The claims that count: of each object and account the booking that its newest event
 /// names, with the first event that named it. A session that expired unpaid makes none, nor
 /// does an object that named too many bookings.
-fn claims(events: &[Said]) -> BTreeMap<(Object<'_>, &str), (i32, (i64, &str))> {
+fn claims(events: &[Said]) -> Claims<'_> {
     let abandoned: BTreeSet<String> = sessions(events)
         .into_iter()
         .filter(|(_, payment, status, _)| {
@@ -119,7 +129,7 @@ fn claims(events: &[Said]) -> BTreeMap<(Object<'_>, &str), (i32, (i64, &str))> {
 /// Whose each booking is: the account of the earliest claim that counts.
 #[must_use]
 pub fn owners(events: &[Said]) -> BTreeMap<i32, String> {
-    let mut first: BTreeMap<i32, ((i64, &str), &str)> = BTreeMap::new();
+    let mut first: BTreeMap<i32, (Moment<'_>, &str)> = BTreeMap::new();
     for ((_, account), (booking, event)) in claims(events) {
         let known = first.entry(booking).or_insert((event, account));
         *known = (*known).min((event, account));
@@ -134,7 +144,7 @@ pub fn owners(events: &[Said]) -> BTreeMap<i32, String> {
 /// the object is among the first that name it.
 fn bookings(events: &[Said]) -> BTreeMap<Object<'_>, i32> {
     let (owners, claims) = (owners(events), claims(events));
-    let mut of_bookings: BTreeMap<i32, Vec<((i64, &str), Object<'_>)>> = BTreeMap::new();
+    let mut of_bookings: BTreeMap<i32, Vec<(Moment<'_>, Object<'_>)>> = BTreeMap::new();
     for ((object, account), (booking, first)) in &claims {
         if owners[booking] == *account {
             of_bookings
@@ -156,7 +166,7 @@ fn bookings(events: &[Said]) -> BTreeMap<Object<'_>, i32> {
             *known = event;
         }
     }
-    let mut last: BTreeMap<Object<'_>, ((i64, &str), Option<i32>)> = BTreeMap::new();
+    let mut last: BTreeMap<Object<'_>, (Moment<'_>, Option<i32>)> = BTreeMap::new();
     for ((object, account), event) in newest {
         let claim = claims.get(&(object, account)).map(|(booking, _)| *booking);
         if claim.is_some_and(|booking| owners[&booking] != account) {
@@ -189,7 +199,7 @@ pub fn shown(events: &[Said], exists: Option<&BTreeSet<i32>>) -> Vec<Shown> {
     let links = links(&accepted, &named);
     let mut invoices = invoices(&accepted);
 
-    let mut best: BTreeMap<i32, ((u8, bool, i64, String), Shown)> = BTreeMap::new();
+    let mut best: BTreeMap<i32, (Merit, Shown)> = BTreeMap::new();
     for (invoice, said) in &mut invoices {
         let last = last(said);
         let What::Invoice {

@@ -63,7 +63,7 @@ async fn what_cannot_be_read_is_dead_with_its_reason_and_costs_nobody_else() {
         (
             "invalid_booking_id",
             with(&|event| {
-                event["data"]["object"]["metadata"]["dialoomBookingId"] = json!("2147483648")
+                event["data"]["object"]["metadata"]["dialoomBookingId"] = json!("2147483648");
             }),
         ),
         (
