@@ -61,7 +61,7 @@ pub struct Retention {
 
 /// Stripe delivers an event for three days, and can be asked for it for thirty.
 /// An event that came again after its row was gone would be applied again.
-const MIN_LEDGER_DAYS: u16 = 35;
+pub const MIN_LEDGER_DAYS: u16 = 35;
 
 impl Retention {
     /// Reads `KEEP_EVENTS_DAYS` and `KEEP_LEDGER_DAYS`.

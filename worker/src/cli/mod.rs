@@ -11,6 +11,7 @@ mod listing;
 mod output;
 mod projections;
 mod prune;
+mod rebuild;
 mod replay;
 mod time_arg;
 
@@ -28,7 +29,7 @@ use tracing::info;
 
 use self::{
     context::Context, dead_letters::DeadLetters, error::CliError, events::Events, hosts::Hosts,
-    invoices::Invoices, projections::Projections, prune::Prune,
+    invoices::Invoices, projections::Projections, prune::Prune, rebuild::Rebuild,
 };
 use crate::{
     config::{Config, DatabaseConfig, admin_listen},
@@ -83,6 +84,8 @@ enum Command {
     /// List how far the hosts' onboarding is
     #[command(subcommand)]
     Hosts(Hosts),
+    /// Compute rows anew from the archived events, after a mistake of an earlier release
+    Rebuild(Rebuild),
     /// Remove rows that are older than they have to be kept
     ///
     /// The running worker does the same once an hour. Kept are: the ledger, resolved
@@ -136,6 +139,7 @@ async fn dispatch(command: Option<Command>, env: &Env) -> Result<(), CliError> {
         Command::Invoices(invoices) => invoices.run(&Context::new(env)?).await,
         Command::Projections(projections) => projections.run(&Context::new(env)?).await,
         Command::Hosts(hosts) => hosts.run(&Context::new(env)?).await,
+        Command::Rebuild(rebuild) => rebuild.run(&Context::new(env)?).await,
         Command::Prune(prune) => prune.run(&Context::new(env)?).await,
     }
 }

@@ -112,6 +112,15 @@ pub fn admit<'a>(deliveries: &'a [Delivery], known: &Known) -> Vec<Admitted<'a>>
         .collect()
 }
 
+/// Admits every delivery: the effects of their events were forgotten.
+pub fn admit_again(deliveries: &[Delivery]) -> Vec<Admitted<'_>> {
+    let admit = |delivery| Admitted {
+        delivery,
+        admission: Admission::Forced,
+    };
+    deliveries.iter().map(admit).collect()
+}
+
 fn of_known(delivery: &Delivery, event: KnownEvent, known: &Known) -> Admission {
     let is_ignored = matches!(&delivery.decoded, Ok(event) if event.is_ignored());
     let replay = delivery.metadata.replay.as_ref();

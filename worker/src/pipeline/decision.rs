@@ -2,13 +2,13 @@
 
 use domain::{
     merge::Change,
-    outcome::{Decision, decide},
+    outcome::{Decision, Outcome, decide},
     projection::Projection,
     working_set::WorkingSet,
 };
 
 use crate::pipeline::{
-    admission::{Admission, Admitted},
+    admission::{Admission, Admitted, Known},
     delivery::Delivery,
 };
 
@@ -49,4 +49,20 @@ pub(super) fn decide_all<'a>(
         },
     };
     admitted.iter().zip(merged).map(decide_one).collect()
+}
+
+/// Whether the decision says something else than the ledger does.
+pub(super) fn is_another(decided: &Decided<'_>, known: &Known) -> bool {
+    let before = decided
+        .delivery
+        .event_id()
+        .and_then(|id| known.events.get(id));
+    let before = before.map(|event| event.outcome);
+    match &decided.decision {
+        Decision::Applied | Decision::Stale | Decision::Duplicate => {
+            !matches!(before, Some(Outcome::Applied | Outcome::Stale))
+        }
+        Decision::Dead(_) => before != Some(Outcome::Dead),
+        Decision::Ignored(_) => before != Some(Outcome::Ignored),
+    }
 }

@@ -46,7 +46,7 @@ pub struct BatchExecutor {
     /// Hears of commits.
     pub health: Health,
     /// What was last seen of the main app's tables.
-    main_app: MainApp,
+    pub(super) main_app: MainApp,
 }
 
 /// How a delivery is to be answered.

@@ -10,6 +10,8 @@
 //! 4. [`process`] applies a batch in one transaction: [`admission`] tells which events are
 //!    new, [`decision`] has them decided by the crate `domain`, [`storage`] saves what they
 //!    changed ([`postgres`]).
+//!
+//! [`rebuild`] takes archived events by the same way once more.
 
 mod acks;
 pub mod admission;
@@ -24,5 +26,6 @@ mod ledger_rows;
 mod main_app;
 mod postgres;
 pub mod process;
+pub mod rebuild;
 mod replay_outcomes;
 pub mod storage;

@@ -15,7 +15,7 @@ use futures_util::try_join;
 use store::archive_page::ArchivePolicy;
 
 use crate::pipeline::{
-    admission::{Admitted, admit},
+    admission::{Admitted, admit, admit_again},
     decision,
     delivery::Delivery,
     late_refusals::LateChanges,
@@ -53,6 +53,35 @@ pub async fn process<S: Storage>(
     work: Work<'_>,
     now: DateTime<Utc>,
 ) -> Result<BatchResult, S::Error> {
+    apply(storage, work, now, Taken::Once).await
+}
+
+/// As [`process`], for events whose effects were forgotten: each of them is merged, whatever the
+/// ledger says. Those that end as before leave no other trace.
+///
+/// # Errors
+/// As [`process`].
+pub(super) async fn process_again<S: Storage>(
+    storage: &S,
+    work: Work<'_>,
+    now: DateTime<Utc>,
+) -> Result<BatchResult, S::Error> {
+    apply(storage, work, now, Taken::Again).await
+}
+
+/// Whether events are taken for the first time, as far as their effects go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    Once,
+    Again,
+}
+
+async fn apply<S: Storage>(
+    storage: &S,
+    work: Work<'_>,
+    now: DateTime<Utc>,
+    taken: Taken,
+) -> Result<BatchResult, S::Error> {
     let events = work.deliveries.iter().flat_map(|one| &one.decoded);
     let mut set = WorkingSet::for_events(events, work.recheck);
     // All in one round trip. Futures are polled in this order, and Postgres answers in
@@ -62,13 +91,19 @@ pub async fn process<S: Storage>(
         storage.known(work.deliveries),
         set.load_own(storage),
     )?;
-    let admitted = admit(work.deliveries, &known);
+    let admitted = match taken {
+        Taken::Once => admit(work.deliveries, &known),
+        Taken::Again => admit_again(work.deliveries),
+    };
     let merged = decision::merge_all(&mut set, &admitted);
     // An event may have named objects that are not loaded yet. The main app's tables come
     // last: a lock of theirs must not keep what is loaded waiting.
     set.load(storage).await?;
     let projection = set.project();
-    let decided = decision::decide_all(&set, &projection, &admitted, merged);
+    let mut decided = decision::decide_all(&set, &projection, &admitted, merged);
+    if taken == Taken::Again {
+        decided.retain(|one| decision::is_another(one, &known));
+    }
 
     let archived = ledger_rows::to_archive(work.archive, &decided);
     let archive = store::archive_page::paginate(&archived, now);

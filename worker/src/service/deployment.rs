@@ -67,6 +67,21 @@ async fn ours(conn: &Connection, config: &Config) -> Result<Deployment, Error> {
     })
 }
 
+/// Refuses to write to a database of another deployment.
+///
+/// # Errors
+/// [`ConfigError`] within, where mode, schema or prefix differ.
+pub async fn check_same(
+    conn: &Connection,
+    config: &Config,
+) -> Result<Result<(), ConfigError>, Error> {
+    match check_known(conn, config).await {
+        Ok(_) | Err(Refusal::ReadOnly) => Ok(Ok(())),
+        Err(Refusal::Other(error)) => Ok(Err(error)),
+        Err(Refusal::Failed(error)) => Err(error),
+    }
+}
+
 /// Refuses to send to the broker's names of another deployment than the database's.
 ///
 /// # Errors

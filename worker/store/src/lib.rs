@@ -33,6 +33,7 @@ pub mod operator_query;
 pub mod paging;
 pub mod pending_projection;
 pub mod pooler;
+pub mod rebuild;
 pub mod replay;
 pub mod replay_item;
 pub mod retention;

@@ -44,6 +44,7 @@ mod queue_outage;
 mod read_accounts;
 mod readiness;
 mod reading;
+mod rebuild;
 mod recorder;
 mod replay;
 mod roles;
