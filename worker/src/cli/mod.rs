@@ -5,6 +5,7 @@ mod context;
 mod dead_letters;
 mod error;
 mod events;
+mod forget;
 mod hosts;
 mod invoices;
 mod listing;
@@ -28,8 +29,8 @@ use store::pooler;
 use tracing::info;
 
 use self::{
-    context::Context, dead_letters::DeadLetters, error::CliError, events::Events, hosts::Hosts,
-    invoices::Invoices, projections::Projections, prune::Prune, rebuild::Rebuild,
+    context::Context, dead_letters::DeadLetters, error::CliError, events::Events, forget::Forget,
+    hosts::Hosts, invoices::Invoices, projections::Projections, prune::Prune, rebuild::Rebuild,
 };
 use crate::{
     config::{Config, DatabaseConfig, admin_listen},
@@ -84,6 +85,8 @@ enum Command {
     /// List how far the hosts' onboarding is
     #[command(subcommand)]
     Hosts(Hosts),
+    /// Erase what is kept of one connected account
+    Forget(Forget),
     /// Compute rows anew from the archived events, after a mistake of an earlier release
     Rebuild(Rebuild),
     /// Remove rows that are older than they have to be kept
@@ -139,6 +142,7 @@ async fn dispatch(command: Option<Command>, env: &Env) -> Result<(), CliError> {
         Command::Invoices(invoices) => invoices.run(&Context::new(env)?).await,
         Command::Projections(projections) => projections.run(&Context::new(env)?).await,
         Command::Hosts(hosts) => hosts.run(&Context::new(env)?).await,
+        Command::Forget(forget) => forget.run(&Context::new(env)?).await,
         Command::Rebuild(rebuild) => rebuild.run(&Context::new(env)?).await,
         Command::Prune(prune) => prune.run(&Context::new(env)?).await,
     }

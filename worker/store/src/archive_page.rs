@@ -103,6 +103,29 @@ impl<'a> PageBuilder<'a> {
 }
 
 impl ArchivePage {
+    /// The page without some of its events, and how many these are; `None` where no event is
+    /// left.
+    ///
+    /// # Errors
+    /// As [`ArchivePage::events`].
+    pub fn without(
+        &self,
+        is_erased: impl Fn(&str, &[u8]) -> bool,
+    ) -> io::Result<(Option<Self>, usize)> {
+        let events = self.events()?;
+        let left = events.iter().filter(|(id, body)| !is_erased(id, body));
+        let left: Vec<(&str, &[u8])> = left.map(|(id, body)| (*id, body.as_slice())).collect();
+        let erased = events.len() - left.len();
+        if left.is_empty() {
+            return Ok((None, erased));
+        }
+        let builder = PageBuilder {
+            id: 0,
+            events: left,
+        };
+        Ok((Some(builder.compress()?), erased))
+    }
+
     /// Its events: ids, and the bytes as Stripe signed them.
     ///
     /// # Errors
@@ -192,6 +215,22 @@ mod tests {
                 assert_eq!((*id, *body), (back_id, back.as_slice()));
             }
         }
+    }
+
+    #[test]
+    fn a_page_without_some_events_has_the_others() {
+        let events: [(&str, &[u8]); 3] = [("evt_1", b"{}"), ("evt_2", b"two"), ("evt_3", b"3")];
+        let page = paginate(&events, DateTime::UNIX_EPOCH)[0]
+            .compress()
+            .unwrap();
+        let (left, erased) = page
+            .without(|id, body| id == "evt_1" || body == b"3")
+            .unwrap();
+        let left = left.unwrap();
+        assert_eq!(left.events().unwrap(), [("evt_2", b"two".to_vec())]);
+        assert_eq!(erased, 2);
+        assert_eq!(page.without(|_, _| true).unwrap(), (None, 3));
+        assert_eq!(page.without(|_, _| false).unwrap(), (Some(page.clone()), 0));
     }
 
     #[test]

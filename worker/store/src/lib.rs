@@ -21,6 +21,7 @@ mod database_url;
 pub mod dead_letter;
 pub mod dead_letter_query;
 pub mod deployment;
+pub mod erasure;
 mod error;
 pub mod event;
 pub mod event_query;

@@ -22,6 +22,7 @@ mod connections;
 mod crashes;
 mod dead_letters;
 mod deployment;
+mod forget;
 mod gauges;
 mod hostile;
 mod hostile_hosts;
