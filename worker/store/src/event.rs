@@ -150,49 +150,74 @@ pub async fn write(tx: &WriteTx<'_>, rows: &[LedgerRow<'_>]) -> Result<()> {
 }
 
 bulk! {
-    Reclassify {
+    Accept {
         is_session: bool => Bool,
         object: &'a str => Text,
         booking: i32 => Integer,
         account: &'a str => Text,
-        is_accepted: bool => Bool,
     }
-    // Events that are refused after all are dead. Those that were dead for their claim
-    // alone, and are accepted after all, are applied. An index finds the object's events of
-    // these outcomes alone: a host can have thousands of the others.
-    "UPDATE stripe.event e SET processed_at = now(), \
-        outcome = CASE WHEN c.is_accepted THEN 'applied' ELSE 'dead' END, \
-        reason = CASE WHEN c.is_accepted THEN NULL \
-            ELSE 'booking_claimed_by_other_account' END FROM"
-    "AS c (is_session, object, booking, account, is_accepted) \
+    // Those that were dead for their claim alone, and are accepted after all, are applied. The
+    // outcomes stand in the statement, so that Postgres knows how few there are: an object can
+    // have thousands of the others.
+    "UPDATE stripe.event e SET processed_at = now(), outcome = 'applied', reason = NULL FROM"
+    "AS c (is_session, object, booking, account) \
         WHERE e.object_id = c.object AND (e.type LIKE 'checkout.%') = c.is_session \
-            AND e.claimed_booking_id = c.booking \
-            AND coalesce(e.account, '') = c.account \
-            AND e.outcome = ANY (CASE WHEN c.is_accepted \
-                THEN '{dead,replayed}' ELSE '{applied,stale}' END::text[]) \
-            AND (NOT c.is_accepted OR e.reason = 'booking_claimed_by_other_account') \
+            AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = c.account \
+            AND e.outcome IN ('dead', 'replayed') \
+            AND e.reason = 'booking_claimed_by_other_account' \
         RETURNING e.id, e.claimed_booking_id, e.outcome"
 }
 
 bulk! {
-    ReclassifyBookings {
+    Refuse {
+        is_session: bool => Bool,
+        object: &'a str => Text,
+        booking: i32 => Integer,
+        account: &'a str => Text,
+    }
+    // Events that are refused after all are dead.
+    "UPDATE stripe.event e SET processed_at = now(), outcome = 'dead', \
+        reason = 'booking_claimed_by_other_account' FROM"
+    "AS c (is_session, object, booking, account) \
+        WHERE e.object_id = c.object AND (e.type LIKE 'checkout.%') = c.is_session \
+            AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = c.account \
+            AND e.outcome IN ('applied', 'stale') \
+        RETURNING e.id, e.claimed_booking_id, e.outcome"
+}
+
+bulk! {
+    AcceptOwners {
         booking: i32 => Integer,
         owner: &'a str => Text,
     }
-    // As above, of every active claim on the bookings.
-    "UPDATE stripe.event e SET processed_at = now(), \
-        outcome = CASE WHEN k.account = c.owner THEN 'applied' ELSE 'dead' END, \
-        reason = CASE WHEN k.account = c.owner THEN NULL \
-            ELSE 'booking_claimed_by_other_account' END FROM"
+    // As above, of every active claim of the bookings' owners.
+    "UPDATE stripe.event e SET processed_at = now(), outcome = 'applied', reason = NULL FROM"
     "AS c (booking, owner) \
         JOIN stripe.booking_claim k ON k.booking_id = c.booking AND k.is_active \
+            AND k.account = c.owner \
         WHERE e.object_id = k.object_id \
             AND (e.type LIKE 'checkout.%') = (k.object_kind = 'session') \
-            AND e.claimed_booking_id = c.booking \
-            AND coalesce(e.account, '') = k.account \
-            AND e.outcome = ANY (CASE WHEN k.account = c.owner \
-                THEN '{dead,replayed}' ELSE '{applied,stale}' END::text[]) \
-            AND (k.account <> c.owner OR e.reason = 'booking_claimed_by_other_account') \
+            AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = k.account \
+            AND e.outcome IN ('dead', 'replayed') \
+            AND e.reason = 'booking_claimed_by_other_account' \
+        RETURNING e.id, e.claimed_booking_id, e.outcome"
+}
+
+bulk! {
+    RefuseOthers {
+        booking: i32 => Integer,
+        owner: &'a str => Text,
+    }
+    // As above, of every active claim of anybody else on the bookings.
+    "UPDATE stripe.event e SET processed_at = now(), outcome = 'dead', \
+        reason = 'booking_claimed_by_other_account' FROM"
+    "AS c (booking, owner) \
+        JOIN stripe.booking_claim k ON k.booking_id = c.booking AND k.is_active \
+            AND k.account <> c.owner \
+        WHERE e.object_id = k.object_id \
+            AND (e.type LIKE 'checkout.%') = (k.object_kind = 'session') \
+            AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = k.account \
+            AND e.outcome IN ('applied', 'stale') \
         RETURNING e.id, e.claimed_booking_id, e.outcome"
 }
 
@@ -224,25 +249,38 @@ pub async fn reclassify(
 ) -> Result<Vec<ChangedEvent>> {
     let mut conn: &Connection = tx;
     let mut changed = Vec::new();
-    let mut objects = Reclassify::default();
+    let (mut accept, mut refuse) = (Accept::default(), Refuse::default());
     for change in &reclassified.objects {
         let is_session = matches!(change.object, ObjectId::CheckoutSession(_));
-        objects.is_session.push(is_session);
-        objects.object.push(change.object.as_str());
-        objects.booking.push(change.booking.0);
-        objects.account.push(&change.account);
-        objects.is_accepted.push(change.is_accepted);
+        let (object, booking) = (change.object.as_str(), change.booking.0);
+        if change.is_accepted {
+            accept.is_session.push(is_session);
+            accept.object.push(object);
+            accept.booking.push(booking);
+            accept.account.push(&change.account);
+        } else {
+            refuse.is_session.push(is_session);
+            refuse.object.push(object);
+            refuse.booking.push(booking);
+            refuse.account.push(&change.account);
+        }
     }
-    if !objects.object.is_empty() {
-        changed.extend(objects.load::<ChangedEvent>(&mut conn).await?);
+    if !accept.object.is_empty() {
+        changed.extend(accept.load::<ChangedEvent>(&mut conn).await?);
     }
-    let mut bookings = ReclassifyBookings::default();
+    if !refuse.object.is_empty() {
+        changed.extend(refuse.load::<ChangedEvent>(&mut conn).await?);
+    }
+    let (mut accept, mut refuse) = (AcceptOwners::default(), RefuseOthers::default());
     for change in &reclassified.owners {
-        bookings.booking.push(change.booking.0);
-        bookings.owner.push(&change.owner);
+        accept.booking.push(change.booking.0);
+        accept.owner.push(&change.owner);
+        refuse.booking.push(change.booking.0);
+        refuse.owner.push(&change.owner);
     }
-    if !bookings.booking.is_empty() {
-        changed.extend(bookings.load::<ChangedEvent>(&mut conn).await?);
+    if !accept.booking.is_empty() {
+        changed.extend(accept.load::<ChangedEvent>(&mut conn).await?);
+        changed.extend(refuse.load::<ChangedEvent>(&mut conn).await?);
     }
     Ok(changed)
 }
