@@ -125,7 +125,7 @@ pub struct Loaded {
     /// The claims of the objects asked for.
     pub claims: BTreeMap<ObjectId, ObjectClaims>,
     /// The first active claims of each booking and account asked for,
-    /// [`MAX_OBJECTS`](crate::ownership::MAX_OBJECTS) at most.
+    /// [`MAX_OBJECTS`] at most.
     pub claimants: BTreeMap<(BookingId, AccountId), Vec<Claimed>>,
     /// Those of the accounts and bookings asked for whose row is pending.
     pub pending: BTreeMap<Target, Pending>,

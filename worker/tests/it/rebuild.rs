@@ -180,7 +180,7 @@ async fn a_wrong_claim_gives_the_booking_back_to_its_owner() {
     // An earlier release read the stranger's event as one that names booking 1.
     lab.wipe().await;
     let mut misread = stranger.clone();
-    misread.object["metadata"]["bookingId"] = "1".into();
+    misread.object["metadata"]["dialoomBookingId"] = "1".into();
     lab.take(&[misread, owners.clone()]).await;
     assert_eq!(lab.ledger("evt_a").await.unwrap().0, "dead");
     // The bytes in the archive are what they are.
@@ -232,7 +232,7 @@ async fn an_operator_computes_rows_anew_by_object_account_booking_or_all() {
     let (lab, broker) = (Lab::new().await, TestBroker::new("rebuild"));
     let operator = Operator::new(lab.worker_url(), &broker)
         .with("STRIPE_MODE", "test")
-        .with("BOOKING_METADATA_KEY", "bookingId");
+        .with("BOOKING_METADATA_KEY", "dialoomBookingId");
     let now = Utc::now().timestamp();
     lab.take(&[recent(0, now), recent(1, now), nth_paid(2)])
         .await;
