@@ -127,7 +127,7 @@ impl Seen {
                 rows,
                 kind,
                 id,
-                object = failed.object,
+                object_id = failed.object,
                 reason,
                 constraint,
                 "rows of the main app cannot be written now; they are pending"

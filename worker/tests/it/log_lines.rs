@@ -73,7 +73,7 @@ async fn a_row_that_becomes_pending_is_named_with_its_constraint_and_once() {
         "rows=1",
         r#"kind="booking""#,
         r#"id="2""#,
-        r#"object="in_1""#,
+        r#"object_id="in_1""#,
         r#"reason="check""#,
         r#"constraint="not_two""#,
     ] {
