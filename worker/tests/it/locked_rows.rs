@@ -139,7 +139,7 @@ async fn a_stranger_among_events_of_locked_and_refused_rows_is_applied() {
     let (median, worst) = (waited[strangers / 2], waited[strangers - 1]);
     println!(
         "{events} events of locked and refused rows; {strangers} of a stranger's: \
-         median {median:.0?}, worst {worst:.0?}"
+         median {median:.2?}, worst {worst:.2?}"
     );
 
     let (removal, released) = (

@@ -215,37 +215,58 @@ pub async fn attacked(attack: &Attack) -> (Lab, Costs, Costs) {
     (lab, early, late)
 }
 
-/// The median time of one further event of the host, one of a stranger, and one look.
-async fn times(lab: &Lab, attack: &Attack) -> [Duration; 3] {
-    let executor = executor(lab, attack);
-    let mut job = ProjectPending::new(executor.clone());
-    let mut times = [const { Vec::new() }; 3];
-    for number in 10..TIMES + 10 {
+/// Times of one further event of the host, one of a stranger, and one look.
+struct Timer {
+    executor: BatchExecutor,
+    job: ProjectPending,
+    times: [Vec<Duration>; 3],
+}
+
+impl Timer {
+    fn new(lab: &Lab, attack: &Attack) -> Self {
+        let executor = executor(lab, attack);
+        Self {
+            job: ProjectPending::new(executor.clone()),
+            executor,
+            times: Default::default(),
+        }
+    }
+
+    async fn measure(&mut self, attack: &Attack, number: usize) {
         let events = [(attack.event)(LATER + number), of_stranger(number)];
         for (place, event) in events.iter().enumerate() {
             let start = Instant::now();
-            take(&executor, std::slice::from_ref(event)).await;
-            times[place].push(start.elapsed());
+            take(&self.executor, std::slice::from_ref(event)).await;
+            self.times[place].push(start.elapsed());
         }
         let start = Instant::now();
-        job.poll(PAGES).await.unwrap();
-        times[2].push(start.elapsed());
+        self.job.poll(PAGES).await.unwrap();
+        self.times[2].push(start.elapsed());
     }
-    times.map(|mut all| {
-        all.sort_unstable();
-        all[TIMES / 2]
-    })
+
+    fn medians(mut self) -> [Duration; 3] {
+        self.times.each_mut().map(|all| {
+            all.sort_unstable();
+            all[all.len() / 2]
+        })
+    }
 }
 
-/// Prints how the times compare with those of an empty database.
+/// Prints how the times compare with those of an empty database. Both take turns, so that
+/// both find the same machine.
 pub async fn print_times(lab: &Lab, attack: &Attack) {
     if !is_whole() {
         return;
     }
     let empty = empty().await;
+    let (mut ours, mut theirs) = (Timer::new(lab, attack), Timer::new(&empty, attack));
+    for number in 10..TIMES + 10 {
+        ours.measure(attack, number).await;
+        theirs.measure(attack, number).await;
+    }
     let what = ["one of the host", "one of a stranger", "one look"];
-    let (ours, theirs) = (times(lab, attack).await, times(&empty, attack).await);
-    for ((what, ours), theirs) in what.into_iter().zip(ours).zip(theirs) {
+    let medians = ours.medians().into_iter().zip(theirs.medians());
+    for (what, (ours, theirs)) in what.into_iter().zip(medians) {
         let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
         println!("  {what}: {ours:.2?}, empty {theirs:.2?}, ratio {ratio:.2}");
     }
