@@ -265,7 +265,11 @@ mod tests {
             ..Counts::default()
         };
         assert_eq!(counts.rows_right(second(3)), Some(second(3)));
-        assert_eq!(counts.rows_right(second(5)), None, "one is pending since before");
+        assert_eq!(
+            counts.rows_right(second(5)),
+            None,
+            "one is pending since before"
+        );
         assert_eq!(counts.rows_right(second(7)), None, "nobody looked");
     }
 
