@@ -295,13 +295,15 @@ fn source(configured_owner: Option<Owner>) -> Memory {
 
 /// A booking that the main app has.
 fn booking(configured_owner: Option<Owner>) -> Booking {
-    let mut booking = Booking::default();
-    booking.app = Some(AppBooking {
+    let app = AppBooking {
         exists: true,
         configured_owner,
         ..AppBooking::default()
-    });
-    booking
+    };
+    Booking {
+        app: Some(app),
+        ..Booking::default()
+    }
 }
 
 impl Memory {
