@@ -274,6 +274,10 @@ impl Fault {
     /// servers need some seconds to be, and have to be seen to work again.
     #[must_use]
     pub fn rest(self) -> Duration {
+        if self == Self::TablesLockedLong {
+            // All rows are to be seen right before the next one.
+            return Duration::from_secs(25);
+        }
         match self.place() {
             Place::Services => Duration::from_millis(1_200),
             Place::Broker | Place::Database | Place::Wire => Duration::from_secs(4),

@@ -45,7 +45,7 @@ pub struct Outcome {
     /// How many of them there were.
     pub measured_recoveries: usize,
     /// The longest time from the end of something that the main app does with its tables
-    /// until no row was pending that was then.
+    /// until no row was pending that was then, of those where no other fault came before.
     pub rows_right: Option<Duration>,
     /// First tries answered 200: one in a hundred took longer.
     pub p99: Duration,

@@ -131,7 +131,12 @@ async fn on(plan: &Plan, stage: &Arc<Stage>, world: Arc<World>, mut rng: Rng) ->
     });
     let recoveries: Vec<(Duration, &'static str)> = recoveries.collect();
     let of_main_app = struck.iter().filter(|strike| strike.fault.is_of_main_app());
-    let rows_right = of_main_app.filter_map(|strike| counts.rows_right(strike.mended));
+    let rows_right = of_main_app.filter_map(|strike| {
+        // The next strike puts something in the way again.
+        let next = struck.iter().map(|next| next.begun);
+        let next = next.filter(|begun| *begun > strike.mended).min();
+        counts.rows_right(strike.mended, next.unwrap_or(Duration::MAX))
+    });
     let mut strikes: BTreeMap<&'static str, usize> = BTreeMap::new();
     for strike in &struck {
         *strikes.entry(strike.fault.name()).or_default() += 1;

@@ -206,13 +206,13 @@ impl Counts {
     }
 
     /// How long after `repaired` no row was pending any more that was then; `None` where
-    /// that was not seen.
+    /// that was not seen before `end`.
     #[must_use]
-    pub fn rows_right(&self, repaired: Duration) -> Option<Duration> {
+    pub fn rows_right(&self, repaired: Duration, end: Duration) -> Option<Duration> {
         let mut looks = self.pending.iter();
         let is_right = |since: &Option<Duration>| since.is_none_or(|since| since > repaired);
         let (at, _) = looks.find(|(at, since)| *at >= repaired && is_right(since))?;
-        Some(*at - repaired)
+        (*at < end).then(|| *at - repaired)
     }
 
     /// The latency below which so many of a hundred lie.
@@ -264,13 +264,11 @@ mod tests {
             ],
             ..Counts::default()
         };
-        assert_eq!(counts.rows_right(second(3)), Some(second(3)));
-        assert_eq!(
-            counts.rows_right(second(5)),
-            None,
-            "one is pending since before"
-        );
-        assert_eq!(counts.rows_right(second(7)), None, "nobody looked");
+        let end = second(60);
+        assert_eq!(counts.rows_right(second(3), end), Some(second(3)));
+        assert_eq!(counts.rows_right(second(5), end), None, "it stays");
+        assert_eq!(counts.rows_right(second(3), second(6)), None, "too late");
+        assert_eq!(counts.rows_right(second(7), end), None, "nobody looked");
     }
 
     #[test]
