@@ -21,6 +21,7 @@ use crate::pipeline::delivery::{Crashed, Decoder, Delivery, is_suspect};
 pub const MAX_BATCH: usize = 500;
 /// The bytes after which a batch takes no more: at 6 KB an event it is full long before.
 const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
+
 /// Deliveries that are applied together.
 #[derive(Debug, Default)]
 pub struct Batch {

@@ -31,6 +31,7 @@ use crate::{
 /// The most deliveries that are not acked: a batch at work, one that is decoded, and one on its
 /// way. At 6 KB each they hold 9 MB.
 pub const PREFETCH: u16 = 1500;
+
 /// Consumes the queue of events.
 #[derive(Debug)]
 pub struct Consumer {
@@ -141,10 +142,10 @@ impl Consumer {
                     }
                 }
                 Tried::NotNow(error) if error.is_unavailable() => {
-                    warn!(reason = %report(&error), "the database is away; events wait in the queue");
+                    warn!(reason = %store::in_log(&error), "the database is away; events wait in the queue");
                 }
                 Tried::NotNow(error) => {
-                    warn!(event, reason = %report(&error), "an event cannot be committed now; trying again");
+                    warn!(event, reason = %store::in_log(&error), "an event cannot be committed now; trying again");
                 }
             }
             tokio::select! {

@@ -90,8 +90,9 @@ impl MainApp {
 }
 
 impl Seen {
-    /// Says which rows are pending, and why: one line for each obstacle when it is new, after 5 s
-    /// where it keeps another number of rows, and after a minute else. It names a row and nothing that is in it.
+    /// Says which rows are pending, and why: one line for each obstacle when it is new, after
+    /// 5 s where it keeps another number of rows, and after a minute else. It names a row and
+    /// nothing that is in it.
     fn warn(&mut self, pending: &[Failed], now: Instant) {
         let mut by_obstacle: BTreeMap<ObstacleKey, (usize, &Failed)> = BTreeMap::new();
         for failed in pending {
