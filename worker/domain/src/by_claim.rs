@@ -43,13 +43,27 @@ impl<T> Default for ByClaim<T> {
 
 /// An object under the owners: its parts that are not refused, merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resolved<T> {
+pub struct Resolved<'a, T> {
     /// The accepted parts; `None` where there is none.
     pub state: Option<T>,
+    /// The claim of the newest accepted part.
+    pub latest: Option<&'a Claim>,
     /// The booking that the newest of the active and accepted claims names.
     pub booking: Option<BookingId>,
     /// The least certain status among the claims of the parts.
     pub least_certain: ClaimStatus,
+    /// Whether an active claim names a booking whose owner nobody knows yet.
+    pub is_undecided: bool,
+}
+
+/// What an object says of bookings, whatever its kind.
+pub trait Naming {
+    /// The claims of its parts, also those that were taken back.
+    fn claims(&self) -> Vec<&Claim>;
+    /// The claims that are active. Each names a booking.
+    fn active(&self) -> Vec<&Claim>;
+    /// Whether the object named more than [`MAX_BOOKINGS`], and so names none.
+    fn names_too_many(&self) -> bool;
 }
 
 impl<T> ByClaim<T> {
@@ -75,9 +89,23 @@ impl<T> ByClaim<T> {
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
+}
 
-    /// Whether the object named more than [`MAX_BOOKINGS`], and so names none.
-    pub fn names_too_many(&self) -> bool {
+impl<T: Merge + Clone> Naming for ByClaim<T> {
+    fn claims(&self) -> Vec<&Claim> {
+        self.parts.keys().collect()
+    }
+
+    fn active(&self) -> Vec<&Claim> {
+        let names_one = self.parts.keys().any(|claim| claim.booking.is_some());
+        if !names_one || self.claims_nothing() {
+            return Vec::new();
+        }
+        let newest = self.newest().into_values().map(|(claim, _)| claim);
+        newest.filter(|claim| claim.booking.is_some()).collect()
+    }
+
+    fn names_too_many(&self) -> bool {
         self.names_too_many
     }
 }
@@ -103,16 +131,11 @@ impl<T: Merge + Clone> ByClaim<T> {
         }
     }
 
-    /// The claims that are active and name a booking.
-    pub fn active(&self) -> Vec<(&Claim, BookingId)> {
-        let names_one = self.parts.keys().any(|claim| claim.booking.is_some());
-        if !names_one || self.claims_nothing() {
-            return Vec::new();
-        }
-        let newest = self.newest().into_values();
-        newest
-            .filter_map(|(claim, _)| Some((claim, claim.booking?)))
-            .collect()
+    /// Whether one event gave all that is known, so that plain columns can hold it whole.
+    pub fn is_of_one_event(&self) -> bool {
+        let mut parts = self.parts.values();
+        let is_one = self.parts.len() == 1 && !self.names_too_many;
+        is_one && parts.all(Merge::is_of_one_event)
     }
 
     /// The bookings that the newest event of each account names, also where the object claims
@@ -122,38 +145,16 @@ impl<T: Merge + Clone> ByClaim<T> {
         newest.filter_map(|(claim, _)| claim.booking).collect()
     }
 
-    /// The status of the claim of a part. One that was taken back forbids nothing.
-    pub fn status(&self, claim: &Claim, owners: &Owners) -> ClaimStatus {
-        let is_active = self.active().iter().any(|(active, _)| *active == claim);
-        match is_active {
-            true => claim.status(owners),
-            false => ClaimStatus::Accepted,
-        }
-    }
-
     /// Whether an active claim names a booking whose owner nobody knows yet.
     pub fn is_undecided(&self, owners: &Owners) -> bool {
         let is_undecided = |claim: &Claim| claim.status(owners) == ClaimStatus::Undecided;
-        self.active().iter().any(|(claim, _)| is_undecided(claim))
+        self.active().into_iter().any(is_undecided)
     }
 
     /// The part of the newest event, with its claim.
     pub fn latest(&self) -> Option<(&Claim, &T)> {
         let parts = self.parts.iter();
         parts.max_by(|(_, a), (_, b)| a.latest().time().cmp(&b.latest().time()))
-    }
-
-    /// The part of the newest event whose claim is accepted, with its claim.
-    pub fn latest_accepted(&self, owners: &Owners) -> Option<(&Claim, &T)> {
-        let active = self.active();
-        let is_accepted = |claim: &Claim| {
-            let is_active = active.iter().any(|(active, _)| *active == claim);
-            !is_active || claim.status(owners) == ClaimStatus::Accepted
-        };
-        self.parts
-            .iter()
-            .filter(|(claim, _)| is_accepted(claim))
-            .max_by(|(_, a), (_, b)| a.latest().time().cmp(&b.latest().time()))
     }
 
     /// All parts merged, whatever their claims; `None` where there is none.
@@ -192,32 +193,38 @@ impl<T: Merge + Clone> ByClaim<T> {
     }
 
     /// The object under these owners.
-    pub fn resolve(&self, owners: &Owners) -> Resolved<T> {
-        let active = self.active();
-        let newest = self.newest();
-        let claims_nothing = active.is_empty();
-        let mut resolved: Resolved<T> = Resolved {
-            state: None,
+    pub fn resolve(&self, owners: &Owners) -> Resolved<'_, T> {
+        let (active, newest) = (self.active(), self.newest());
+        let mut resolved = Resolved {
+            state: None::<T>,
+            latest: None,
             booking: None,
             least_certain: ClaimStatus::Accepted,
+            is_undecided: false,
         };
-        let mut named = None;
+        let (mut latest, mut named) = (None, None);
         for (claim, part) in &self.parts {
-            let is_active = active.iter().any(|(active, _)| *active == claim);
-            let status = match is_active {
+            // A claim that was taken back forbids nothing.
+            let status = match active.contains(&claim) {
                 true => claim.status(owners),
                 false => ClaimStatus::Accepted,
             };
             resolved.least_certain = resolved.least_certain.max(status);
+            resolved.is_undecided |= status == ClaimStatus::Undecided;
             if status != ClaimStatus::Accepted {
                 continue;
+            }
+            let time = part.latest().time();
+            if latest.is_none_or(|known| time >= known) {
+                latest = Some(time);
+                resolved.latest = Some(claim);
             }
             let is_newest = newest
                 .get(&claim.account)
                 .is_some_and(|(one, _)| *one == claim);
-            let time = part.latest().time();
-            if is_newest && !claims_nothing && named.is_none_or(|(known, _)| time > known) {
-                named = Some((time, claim.booking));
+            if is_newest && !active.is_empty() && named.is_none_or(|known| time > known) {
+                named = Some(time);
+                resolved.booking = claim.booking;
             }
             match resolved.state.as_mut() {
                 Some(state) => {
@@ -226,7 +233,6 @@ impl<T: Merge + Clone> ByClaim<T> {
                 None => resolved.state = Some(part.clone()),
             }
         }
-        resolved.booking = named.and_then(|(_, booking)| booking);
         resolved
     }
 }
@@ -245,16 +251,14 @@ fn merge_part<T: Merge>(parts: &mut BTreeMap<Claim, T>, claim: Claim, part: T) -
 /// where too many bookings are named.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Stored<T> {
-    Parts(Vec<(Claim, T)>),
-    TooMany { too_many: Vec<(Claim, T)> },
+enum Stored<P> {
+    Parts(P),
+    TooMany { too_many: P },
 }
 
-impl<T: Serialize + Clone> Serialize for ByClaim<T> {
+impl<T: Serialize> Serialize for ByClaim<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let parts = self.parts.iter();
-        let parts = parts.map(|(claim, part)| (claim.clone(), part.clone()));
-        let parts = parts.collect();
+        let parts: Vec<(&Claim, &T)> = self.parts.iter().collect();
         match self.names_too_many {
             false => Stored::Parts(parts),
             true => Stored::TooMany { too_many: parts },
@@ -265,10 +269,11 @@ impl<T: Serialize + Clone> Serialize for ByClaim<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ByClaim<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (parts, names_too_many) = match Stored::deserialize(deserializer)? {
-            Stored::Parts(parts) => (parts, false),
-            Stored::TooMany { too_many } => (too_many, true),
-        };
+        let (parts, names_too_many): (Vec<(Claim, T)>, bool) =
+            match Stored::deserialize(deserializer)? {
+                Stored::Parts(parts) => (parts, false),
+                Stored::TooMany { too_many } => (too_many, true),
+            };
         Ok(Self {
             parts: parts.into_iter().collect(),
             names_too_many,

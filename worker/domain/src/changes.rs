@@ -128,7 +128,7 @@ impl WorkingSet {
     ) -> Vec<ChangedCheckoutSession<'_>> {
         let sessions = self.checkout_sessions.iter_changes();
         let changed = sessions.filter_map(|(id, known, change)| {
-            let is_undecided = known.by_claim.is_undecided(&projection.owners);
+            let is_undecided = known.by_claim.is_undecided(&projection.holders.owners);
             let is_changed = change == Change::Changed || known.is_undecided != is_undecided;
             is_changed.then_some(ChangedCheckoutSession {
                 id,

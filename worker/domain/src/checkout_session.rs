@@ -98,12 +98,8 @@ impl Merge for CheckoutSession {
         let is_unpaid = value(&self.payment_status).is_none_or(|status| status.rank() == 0);
         value(&self.status) == Some(&Status::Expired) && is_unpaid
     }
-}
 
-impl CheckoutSession {
-    /// Whether the latest event gave all that is known, so that plain columns can
-    /// hold it.
-    pub fn is_of_one_event(&self) -> bool {
+    fn is_of_one_event(&self) -> bool {
         let orders = [
             self.payment_status.as_ref().map(|one| &one.order),
             self.status.as_ref().map(|one| &one.order),

@@ -96,6 +96,20 @@ impl Merge for Invoice {
     fn claims_nothing(&self) -> bool {
         false
     }
+
+    fn is_of_one_event(&self) -> bool {
+        fn is_of<T>(register: &Option<Register<T>>, order: &EventOrder) -> bool {
+            register.as_ref().is_none_or(|one| one.order == *order)
+        }
+        let order = &self.status.order;
+        self.latest().time() == order.time()
+            && is_of(&self.total, order)
+            && is_of(&self.currency, order)
+            && is_of(&self.created, order)
+            && is_of(&self.number, order)
+            && is_of(&self.hosted_url, order)
+            && is_of(&self.pdf_url, order)
+    }
 }
 
 /// The values of an invoice, as plain columns hold them.
@@ -160,21 +174,6 @@ impl Invoice {
                 order,
             },
         }
-    }
-
-    /// Whether one event gave all that is known, so that plain columns can hold it.
-    pub fn is_of_one_event(&self) -> bool {
-        fn is_of<T>(register: &Option<Register<T>>, order: &EventOrder) -> bool {
-            register.as_ref().is_none_or(|one| one.order == *order)
-        }
-        let order = &self.status.order;
-        self.latest().time() == order.time()
-            && is_of(&self.total, order)
-            && is_of(&self.currency, order)
-            && is_of(&self.created, order)
-            && is_of(&self.number, order)
-            && is_of(&self.hosted_url, order)
-            && is_of(&self.pdf_url, order)
     }
 }
 

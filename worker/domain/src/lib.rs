@@ -5,9 +5,10 @@
 //! 1. [`event`] decodes it, its [`header`] first; [`invoice`], [`checkout_session`] and [`account`] decode its
 //!    object, with the helpers of [`decode`] and by the
 //!    [`rules`] of the deployment. What cannot be decoded has a [`rejection`].
-//! 2. [`working_set`] loads what the event touches and merges the event into it:
-//!    [`merge`] says which of two events speaks last, [`by_claim`] keeps the state of an
-//!    object apart by claim, [`ownership`] says whose a booking is.
+//! 2. [`working_set`] loads what the event touches from a [`source`], keeps it by kind in
+//!    [`objects`], and merges the event into it: [`merge`] says which of two events speaks
+//!    last, [`by_claim`] keeps the state of an object apart by claim, [`ownership`] says what
+//!    a claim is, [`holders`] who has a booking by it.
 //! 3. [`projection`] computes the [`rows`] that the main app reads, with [`onboarding`] and
 //!    [`money`], out of what [`main_app`] says of the main app's tables.
 //!    [`changes`] collects the rows to save.
@@ -19,7 +20,7 @@
 //!
 //! To add an event type of a known object, add its line to [`EventType`](::event::EventType).
 //! To add an object, add a module with what an event says of it and how that is merged,
-//! a variant of [`event::EventData`], a field of [`working_set::WorkingSet`], and follow
+//! a variant of [`event::EventData`], a field of [`working_set::WorkingSet`] and of its [`source`], and follow
 //! the compiler.
 
 pub mod account;
@@ -32,11 +33,13 @@ pub mod decode;
 pub mod event;
 pub mod header;
 pub mod history;
+pub mod holders;
 pub mod ids;
 pub mod invoice;
 pub mod main_app;
 pub mod merge;
 pub mod money;
+pub mod objects;
 pub mod onboarding;
 pub mod outcome;
 pub mod ownership;
@@ -45,6 +48,7 @@ pub mod reclassify;
 pub mod rejection;
 pub mod rows;
 pub mod rules;
+pub mod source;
 mod text_enum;
 pub mod working_set;
 

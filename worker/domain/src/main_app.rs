@@ -103,18 +103,3 @@ pub struct AppChanges {
     /// pending no more.
     pub was_pending: BTreeSet<Target>,
 }
-
-impl AppChanges {
-    /// Whether no row of the main app's has to be written.
-    pub fn is_empty(&self) -> bool {
-        let Self {
-            insert,
-            update,
-            delete,
-            hosts,
-            unreadable: _,
-            was_pending: _,
-        } = self;
-        insert.is_empty() && update.is_empty() && delete.is_empty() && hosts.is_empty()
-    }
-}

@@ -71,6 +71,8 @@ pub trait Merge {
     fn latest(&self) -> &EventOrder;
     /// Whether the object ended such that it claims no booking any more.
     fn claims_nothing(&self) -> bool;
+    /// Whether one event gave all that is known, so that plain columns can hold it.
+    fn is_of_one_event(&self) -> bool;
 }
 
 /// A value and the order of the event that gave it.

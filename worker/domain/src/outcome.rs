@@ -96,7 +96,7 @@ pub fn decide(
 fn refused(set: &WorkingSet, projection: &Projection<'_>, event: &Event) -> Option<Rejection> {
     let (object, claim) = event.claim()?;
     let booking = claim.booking?;
-    if claim.status(&projection.owners) != ClaimStatus::Refused {
+    if claim.status(&projection.holders.owners) != ClaimStatus::Refused {
         return None;
     }
     let is_active = set.active(&object).contains(&(claim.account, booking));
@@ -106,13 +106,11 @@ fn refused(set: &WorkingSet, projection: &Projection<'_>, event: &Event) -> Opti
 impl Projection<'_> {
     /// The rejection of a claim on a booking that another account has.
     pub fn claimed_by_other(&self, booking: BookingId) -> Rejection {
-        let holder = match self.owners.get(&booking) {
+        let first = self.holders.first.get(&booking);
+        let holder = match self.holders.owners.get(&booking) {
             Some(Owner::Account(account)) => Some(Holder {
                 account: account.clone(),
-                object: self
-                    .holders
-                    .get(&booking)
-                    .map(|claim| claim.by.object.clone()),
+                object: first.map(|claim| claim.by.object.clone()),
             }),
             Some(Owner::Unknown) | None => None,
         };

@@ -7,15 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::DateTime;
 
 use crate::{
-    by_claim::Resolved,
+    by_claim::{Naming, Resolved},
+    holders::Holders,
     ids::{BookingId, InvoiceId, ObjectId},
     invoice::{Invoice, Status},
     main_app::{AppChanges, Pending, Target},
     merge::{EventOrder, value},
     money,
-    ownership::{ClaimStatus, Claimed, Owners},
+    ownership::{ClaimStatus, Owners},
     rows::{InvoiceRow, RowStatus, StoredProjection, WaitingFor},
-    working_set::{StoredInvoice, WorkingSet},
+    source::StoredInvoice,
+    working_set::WorkingSet,
 };
 
 /// An invoice under the owners.
@@ -30,10 +32,8 @@ pub struct InvoiceProjection {
 /// The invoices of a working set under the owners of their bookings.
 #[derive(Debug)]
 pub struct Projection<'a> {
-    /// Whose each booking is.
-    pub owners: Owners,
-    /// The claim that has each booking.
-    pub holders: BTreeMap<BookingId, Claimed>,
+    /// Who has each booking.
+    pub holders: Holders,
     /// Each invoice of which an event was taken.
     pub invoices: BTreeMap<&'a InvoiceId, InvoiceProjection>,
 }
@@ -52,31 +52,24 @@ struct Link {
 impl WorkingSet {
     /// Projects each invoice.
     pub fn project(&self) -> Projection<'_> {
-        let owners = self.owners();
-        let crowded_out = self.crowded_out(&owners);
-        let linked = self.linked_bookings(&owners, &crowded_out);
-        let undecided = self.undecided_links(&owners);
+        let holders = self.holders();
+        let linked = self.linked_bookings(&holders);
+        let undecided = self.undecided_links(&holders.owners);
         let mut invoices = BTreeMap::new();
         for (id, known) in self.invoices.iter() {
+            let own = known.by_claim.resolve(&holders.owners);
             let object = ObjectId::Invoice(id.clone());
-            let own = known.by_claim.resolve(&owners);
+            let is_crowded_out = |booking| holders.is_crowded_out(&object, booking);
             let link = Link {
                 booking: linked.get(id).map(|(_, booking)| *booking),
                 is_undecided: undecided.contains(id),
-                is_crowded_out: own
-                    .booking
-                    .is_some_and(|booking| crowded_out.contains(&(object, booking))),
+                is_crowded_out: own.booking.is_some_and(is_crowded_out),
             };
-            if let Some(projection) = self.project_invoice(known, own, link, &owners) {
+            if let Some(projection) = self.project_invoice(known, own, link) {
                 invoices.insert(id, projection);
             }
         }
-        let holders = self.holders();
-        Projection {
-            owners,
-            holders,
-            invoices,
-        }
+        Projection { holders, invoices }
     }
 
     /// The invoices that a session names whose own claim nobody can decide yet.
@@ -91,18 +84,14 @@ impl WorkingSet {
 
     /// The bookings that sessions give to invoices; of several sessions the first one
     /// that names the invoice counts.
-    fn linked_bookings(
-        &self,
-        owners: &Owners,
-        crowded_out: &BTreeSet<(ObjectId, BookingId)>,
-    ) -> BTreeMap<InvoiceId, (EventOrder, BookingId)> {
+    fn linked_bookings(&self, holders: &Holders) -> BTreeMap<InvoiceId, (EventOrder, BookingId)> {
         let mut links: BTreeMap<InvoiceId, (EventOrder, BookingId)> = BTreeMap::new();
         for (id, session) in self.checkout_sessions.iter() {
-            let resolved = session.by_claim.resolve(owners);
+            let resolved = session.by_claim.resolve(&holders.owners);
             let (Some(state), Some(booking)) = (resolved.state, resolved.booking) else {
                 continue;
             };
-            if crowded_out.contains(&(ObjectId::CheckoutSession(id.clone()), booking)) {
+            if holders.is_crowded_out(&ObjectId::CheckoutSession(id.clone()), booking) {
                 continue;
             }
             if let Some(link) = state.invoice
@@ -119,13 +108,11 @@ impl WorkingSet {
     fn project_invoice(
         &self,
         known: &StoredInvoice,
-        own: Resolved<Invoice>,
+        own: Resolved<'_, Invoice>,
         link: Link,
-        owners: &Owners,
     ) -> Option<InvoiceProjection> {
         let (latest_claim, latest) = known.by_claim.latest()?;
-        let accepted = known.by_claim.latest_accepted(owners);
-        let account = accepted.map_or(&latest_claim.account, |(claim, _)| &claim.account);
+        let account = &own.latest.unwrap_or(latest_claim).account;
         let booking = own
             .booking
             .filter(|_| !link.is_crowded_out)
@@ -153,7 +140,7 @@ impl WorkingSet {
             account: account.clone(),
             booking: booking.filter(|_| is_accepted),
             waiting,
-            is_undecided: known.by_claim.is_undecided(owners),
+            is_undecided: own.is_undecided,
             columns: invoice.columns(),
         };
         Some(InvoiceProjection { stored, invoice })

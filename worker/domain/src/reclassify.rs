@@ -55,40 +55,36 @@ impl Reclassified {
 
 /// The claims of earlier events that may look different now.
 pub fn reclassified(set: &WorkingSet, projection: &Projection<'_>) -> Reclassified {
-    let mut reclassified = Reclassified::default();
-    let before = set.owners_before();
-    for (id, booking) in set.bookings.iter() {
-        // What the deployment's query said before is not known.
-        if booking.configured_owner().is_some() {
-            continue;
-        }
-        if let (Some(was), Some(Owner::Account(is))) = (before.get(id), projection.owners.get(id))
-            && *was != Owner::Account(is.clone())
-        {
-            let (booking, owner) = (*id, is.clone());
-            reclassified.owners.push(OwnerChange { booking, owner });
-        }
-    }
-    let invoices = set.invoices.iter();
-    let invoices = invoices.map(|(id, known)| {
-        let claims = known.by_claim.parts().map(|(claim, _)| claim);
-        (ObjectId::Invoice(id.clone()), claims.collect::<Vec<_>>())
-    });
-    let sessions = set.checkout_sessions.iter();
-    let sessions = sessions.map(|(id, known)| {
-        let claims = known.by_claim.parts().map(|(claim, _)| claim);
-        let id = ObjectId::CheckoutSession(id.clone());
-        (id, claims.collect::<Vec<_>>())
-    });
-    for (object, claims) in invoices.chain(sessions) {
+    let owners = owner_changes(set, projection).collect();
+    let mut objects = Vec::new();
+    for (object, naming) in set.namings() {
         let active = set.active(&object);
-        for claim in claims {
-            let change = change(set, projection, &object, claim, &active);
-            reclassified.objects.extend(change);
+        for claim in naming.claims() {
+            objects.extend(change(set, projection, &object, claim, &active));
         }
-        reclassified.objects.extend(given_up(set, &object, &active));
+        if naming.names_too_many() {
+            objects.extend(given_up(set, &object, &active));
+        }
     }
-    reclassified
+    Reclassified { objects, owners }
+}
+
+/// The bookings that are another account's than before the events. What the deployment's query
+/// said before is not known.
+fn owner_changes<'a>(
+    set: &'a WorkingSet,
+    projection: &'a Projection<'_>,
+) -> impl Iterator<Item = OwnerChange> + 'a {
+    let before = set.owners_before().into_iter().flatten();
+    before.filter_map(|(id, was)| {
+        let booking = set.bookings.get(id)?;
+        let owner = match projection.holders.owners.get(id)? {
+            is @ Owner::Account(account) if is != was => account.clone(),
+            Owner::Account(_) | Owner::Unknown => return None,
+        };
+        let booking = booking.configured_owner().is_none().then_some(*id)?;
+        Some(OwnerChange { booking, owner })
+    })
 }
 
 fn change(
@@ -114,7 +110,7 @@ fn change(
     let is_in_question =
         set.is_rechecked(object) || was_active != is_active || (is_configured && is_active);
     let status = match is_active {
-        true => claim.status(&projection.owners),
+        true => claim.status(&projection.holders.owners),
         false => ClaimStatus::Accepted,
     };
     let is_accepted = match status {
@@ -138,11 +134,7 @@ fn given_up(
     object: &ObjectId,
     active: &BTreeSet<(AccountId, BookingId)>,
 ) -> Vec<OutcomeChange> {
-    let Some(claims) = set
-        .claims
-        .get(object)
-        .filter(|_| set.names_too_many(object))
-    else {
+    let Some(claims) = set.claims.get(object) else {
         return Vec::new();
     };
     let changed = claims.changed(active).into_iter();

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use domain::{ids::ObjectId, ownership::Owner, working_set::Recheck};
+use domain::{ids::ObjectId, ownership::Owner, source::Recheck};
 use store::{
     Connection, Error,
     main_app::{

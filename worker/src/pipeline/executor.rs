@@ -6,7 +6,7 @@
 use std::{borrow::Cow, panic::AssertUnwindSafe, slice};
 
 use chrono::DateTime;
-use domain::{event::Rejected, outcome::Decision, rejection::Rejection, working_set::Recheck};
+use domain::{event::Rejected, outcome::Decision, rejection::Rejection, source::Recheck};
 use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use shared::clock;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::{
     ids::BookingId,
     main_app::AppBooking,
-    working_set::{Loaded, Missing, Source},
+    source::{Loaded, Missing, Source},
 };
 use futures_util::try_join;
 use store::{

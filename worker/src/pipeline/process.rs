@@ -4,12 +4,8 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    history::AccountTransition,
-    ids::AccountId,
-    outcome::Decision,
-    projection::Projection,
-    reclassify::reclassified,
-    working_set::{Recheck, WorkingSet},
+    history::AccountTransition, ids::AccountId, outcome::Decision, projection::Projection,
+    reclassify::reclassified, source::Recheck, working_set::WorkingSet,
 };
 use futures_util::try_join;
 use store::archive_page::ArchivePolicy;

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     ids::{BookingId, ObjectId},
     main_app::Target,
-    working_set::Recheck,
+    source::Recheck,
 };
 use event::Envelope;
 use lapin::types::ShortString;

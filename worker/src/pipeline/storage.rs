@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use chrono::{DateTime, Utc};
-use domain::{changes::Changes, history::AccountTransition, working_set::Source};
+use domain::{changes::Changes, history::AccountTransition, source::Source};
 use store::{
     archive_page::PageBuilder, dead_letter::NewDeadLetter, event::LedgerRow, replay_item::Note,
     working_set::Projected,

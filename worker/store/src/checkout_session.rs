@@ -13,7 +13,7 @@ use domain::{
     ids::{BookingId, CheckoutSessionId, InvoiceId},
     merge::{EventOrder, set_by, value},
     ownership::Claim,
-    working_set::StoredCheckoutSession,
+    source::StoredCheckoutSession,
 };
 use serde::{Deserialize, de::Error as _};
 use serde_json::Value;
@@ -52,7 +52,7 @@ impl Row {
         let by_claim = changed.by_claim;
         let (claim, _) = by_claim.latest()?;
         let whole = by_claim.whole()?;
-        let is_plain = by_claim.len() == 1 && !by_claim.names_too_many() && whole.is_of_one_event();
+        let is_plain = by_claim.is_of_one_event();
         let status = value(&whole.status).map(|status| status.as_str().to_owned());
         let payment_status = value(&whole.payment_status);
         Some(Self {

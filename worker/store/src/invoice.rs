@@ -13,7 +13,7 @@ use domain::{
     invoice::{Invoice, InvoiceColumns, Status},
     ownership::Claim,
     rows::{StoredProjection, WaitingFor},
-    working_set::StoredInvoice,
+    source::StoredInvoice,
 };
 use serde::{Deserialize, de::Error as _};
 use serde_json::Value;
@@ -60,9 +60,7 @@ impl Row {
         let stored = &projection.stored;
         let columns = stored.columns.clone();
         let claimed = by_claim.latest().and_then(|(claim, _)| claim.booking);
-        let is_plain = by_claim.len() == 1
-            && !by_claim.names_too_many()
-            && projection.invoice.is_of_one_event();
+        let is_plain = by_claim.is_of_one_event();
         Self {
             id: id.to_string(),
             account: stored.account.to_string(),

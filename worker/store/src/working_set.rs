@@ -10,7 +10,7 @@ use domain::{
     changes::Changes,
     ids::BookingId,
     main_app::{AppBooking, Obstacle, ObstacleReason, Target},
-    working_set::{Booking, Loaded, Missing, Source},
+    source::{Booking, Loaded, Missing, Source},
 };
 use futures_util::try_join;
 

@@ -13,7 +13,7 @@ use domain::{
     main_app::AppBooking,
     outcome::{Decision, Outcome},
     ownership::Owner,
-    working_set::{Booking, Loaded, Missing, Recheck, Source},
+    source::{Booking, Loaded, Missing, Recheck, Source},
 };
 use harness::stripe::{Account as HostAccount, Event, Invoice, SAMPLE_TIME};
 use lapin::{BasicProperties, message::Delivery as Message};

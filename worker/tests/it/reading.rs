@@ -5,7 +5,7 @@ use domain::{
     account_snapshot::AccountSnapshot,
     event::{self as events, EventData},
     ids::BookingId,
-    merge::{Register, value},
+    merge::{Merge, Register, value},
     rejection::Rejection,
     rules::Rules,
 };

@@ -14,7 +14,8 @@ use crate::{
     ids::{AccountId, BookingId},
     invoice::Invoice,
     ownership::{Owner, Owners},
-    working_set::{Recheck, WorkingSet},
+    source::Recheck,
+    working_set::WorkingSet,
 };
 
 /// A line for each row that has to be saved.
@@ -77,7 +78,7 @@ fn saved(source: &mut Memory, events: &[Event], recheck: &Recheck) -> Vec<String
         stored.projection = Some(one.stored.clone());
     }
     for session in source.checkout_sessions.values_mut() {
-        session.is_undecided = session.by_claim.is_undecided(&projection.owners);
+        session.is_undecided = session.by_claim.is_undecided(&projection.holders.owners);
     }
     saved
 }
@@ -168,7 +169,7 @@ fn the_booking_that_the_latest_accepted_part_names_counts() {
         let _ = by_claim.merge(claim, invoice);
         let resolved = by_claim.resolve(&owners);
         assert_eq!(resolved.booking, Some(BookingId(expected)));
-        let latest = by_claim.latest_accepted(&owners).unwrap().0;
+        let latest = resolved.latest.unwrap();
         assert_eq!(latest.booking, Some(BookingId(expected)));
     }
 }

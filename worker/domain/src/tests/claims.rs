@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{BOOKING, Memory, START, event, invoice, merged, owned_by, projected, source};
 use crate::{
-    by_claim::{ByClaim, MAX_BOOKINGS},
+    by_claim::{ByClaim, MAX_BOOKINGS, Naming},
     event::{Event, EventData},
     ids::{BookingId, InvoiceId},
     invoice::Invoice,

@@ -13,7 +13,7 @@ use crate::{
     header::Header,
     ids::{AccountId, ObjectId},
     invoice::{Invoice, Status},
-    merge::{EventOrder, Register, set_by},
+    merge::{EventOrder, Merge, Register, set_by},
     rejection::{Holder, Rejection},
     rules::Rules,
 };

@@ -36,9 +36,8 @@ use crate::{
     ownership::{ClaimKey, Claimant, Claimed, MAX_OBJECTS, ObjectClaims, Owner, StoredClaim},
     rows::{InvoiceRow, RowStatus, StoredProjection},
     rules::Rules,
-    working_set::{
-        Booking, Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice, WorkingSet,
-    },
+    source::{Booking, Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice},
+    working_set::WorkingSet,
 };
 
 /// The `created` of the events, to which each test adds some seconds.

@@ -7,7 +7,8 @@ use super::{
 use crate::{
     ownership::Owner,
     reclassify::{OwnerChange, reclassified},
-    working_set::{Recheck, WorkingSet},
+    source::Recheck,
+    working_set::WorkingSet,
 };
 
 /// A source that knows the booking and the invoice `in_1`, by which acct_a claims it.

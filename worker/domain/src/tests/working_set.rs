@@ -14,7 +14,8 @@ use crate::{
     ids::InvoiceId,
     merge::Change,
     ownership::Owner,
-    working_set::{Missing, Recheck, WorkingSet},
+    source::{Missing, Recheck},
+    working_set::WorkingSet,
 };
 
 #[test]

@@ -17,9 +17,7 @@ use domain::{
     outcome::{Decision, Outcome},
     ownership::{ClaimKey, Claimant, Claimed, MAX_OBJECTS, ObjectClaims, StoredClaim},
     rows::{HostRow, InvoiceRow, StoredProjection},
-    working_set::{
-        Booking, Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice,
-    },
+    source::{Booking, Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice},
 };
 use store::{
     archive_page::ArchivePolicy,
