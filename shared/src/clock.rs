@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use chrono::{DateTime, Utc};
+
 #[allow(
     clippy::disallowed_methods,
     reason = "the one place that reads the clock"
@@ -24,4 +26,10 @@ pub fn now_unix() -> i64 {
 #[must_use]
 pub fn now_unix_millis() -> i64 {
     i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Now, to the millisecond.
+#[must_use]
+pub fn now_utc() -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(now_unix_millis()).unwrap_or_default()
 }

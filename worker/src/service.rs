@@ -14,10 +14,7 @@ use shared::{
     telemetry::report,
     topology::TopologyError,
 };
-use store::{
-    Pool,
-    main_app::booking::{self, Bookings},
-};
+use store::{Pool, main_app::booking};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -254,12 +251,7 @@ async fn check_owner_query(executor: &BatchExecutor) -> Result<(), ConfigError> 
     let (Some(query), Ok(conn)) = (&executor.owner_query, executor.pool.get().await) else {
         return Ok(());
     };
-    let bookings = Bookings {
-        are_here: false,
-        owner_query: Some(query),
-        are_blocked: false,
-    };
-    match booking::owners(&conn, bookings, &[0]).await {
+    match booking::owners(&conn, Some(query), &[0]).await {
         Ok(_) => Ok(()),
         // Nothing is known of the query then.
         Err(error) if error.is_unavailable() => Ok(()),

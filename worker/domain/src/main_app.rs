@@ -37,6 +37,9 @@ text_enum! {
     }
 }
 
+/// The longest text of an obstacle that is kept, in bytes.
+const MAX_DETAIL: usize = 500;
+
 /// What is in the way of a projection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
@@ -49,6 +52,18 @@ pub struct Obstacle {
     pub detail: String,
 }
 
+impl Obstacle {
+    /// An obstacle of no constraint. The text is cut where it is too long.
+    pub fn new(reason: ObstacleReason, detail: &str) -> Self {
+        let end = detail.floor_char_boundary(MAX_DETAIL);
+        Self {
+            reason,
+            constraint: None,
+            detail: detail[..end].replace('\0', ""),
+        }
+    }
+}
+
 /// A row of the main app's that shows something of Stripe's: it is projected whole.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
@@ -56,6 +71,38 @@ pub enum Target {
     Booking(BookingId),
     /// The row of `"HostOnboarding"` of this account.
     Host(AccountId),
+}
+
+impl Target {
+    const BOOKING: &str = "booking";
+    const HOST: &str = "host";
+    /// The kinds, as codes.
+    pub const KINDS: [&str; 2] = [Self::BOOKING, Self::HOST];
+
+    /// Which kind of row it is, as a code.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Booking(_) => Self::BOOKING,
+            Self::Host(_) => Self::HOST,
+        }
+    }
+
+    /// The id of the booking or of the account.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Booking(id) => id.to_string(),
+            Self::Host(id) => id.to_string(),
+        }
+    }
+
+    /// The target of this kind with this id; `None` for a kind of a later release.
+    pub fn parse(kind: &str, id: &str) -> Option<Self> {
+        match kind {
+            Self::BOOKING => Some(Self::Booking(BookingId(id.parse().ok()?))),
+            Self::HOST => Some(Self::Host(id.into())),
+            _ => None,
+        }
+    }
 }
 
 /// Whether a projection is noted as pending.

@@ -1,6 +1,6 @@
 //! `worker rebuild`: computes rows anew from the archived events.
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::Duration;
 use clap::{ArgGroup, Args};
 use domain::ids::{BookingId, ObjectId};
 use serde_json::json;
@@ -114,7 +114,7 @@ impl Rebuild {
             rules: config.rules,
             decode: domain::event::decode,
         };
-        let now = DateTime::<Utc>::from_timestamp(clock::now_unix(), 0).unwrap_or_default();
+        let now = clock::now_utc();
         let rebuilder = Rebuilder {
             executor: &executor,
             decoder: &decoder,

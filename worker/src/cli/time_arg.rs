@@ -8,7 +8,7 @@ use shared::clock;
 /// # Errors
 /// What is expected.
 pub(super) fn parse(text: &str) -> Result<DateTime<Utc>, String> {
-    let now = DateTime::from_timestamp_millis(clock::now_unix_millis()).unwrap_or_default();
+    let now = clock::now_utc();
     read(text, now).ok_or_else(|| {
         "expected 2h (ago; s, m, h, d or w), a day such as 2026-11-22 (UTC), \
          or 2026-11-22T10:00:00Z"

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
 use futures_util::{FutureExt, StreamExt};
 use lapin::{Channel, message::Delivery as Message, options::BasicAckOptions, types::ShortString};
 use shared::{clock, telemetry::report};
@@ -132,7 +131,7 @@ impl DeadLetterRecorder {
     }
 
     async fn commit(&self, batch: &[Message]) -> Result<(), Error> {
-        let now = DateTime::from_timestamp_millis(clock::now_unix_millis()).unwrap_or_default();
+        let now = clock::now_utc();
         let read = |message: &Message| {
             let item = headers::replay_item(&message.properties);
             (death::of_message(message, now), item)

@@ -10,10 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 use domain::{ids::ObjectId, ownership::Owner, source::Recheck};
 use store::{
     Connection, Error,
-    main_app::{
-        booking::{self, Bookings},
-        read,
-    },
+    main_app::{booking, read},
     pending_projection, waiting,
 };
 use tokio::time::Instant;
@@ -183,12 +180,8 @@ impl ProjectPending {
             .filter_map(|one| one.owner_of.map(|booking| booking.0))
             .collect();
         let bookings: Vec<i32> = bookings.into_iter().collect();
-        let how = Bookings {
-            are_here: false,
-            owner_query: self.executor.owner_query.as_deref(),
-            are_blocked: false,
-        };
-        let owners = match booking::owners(conn, how, &bookings).await {
+        let query = self.executor.owner_query.as_deref();
+        let owners = match booking::owners(conn, query, &bookings).await {
             Ok(owners) => owners,
             Err(error) if error.is_unavailable() => return Err(error),
             Err(error) => {
@@ -204,7 +197,7 @@ impl ProjectPending {
         };
         let is_decidable = |one: &waiting::Waiting| match one.owner_of {
             // Without a query the earliest claim decides.
-            Some(_) if how.owner_query.is_none() => true,
+            Some(_) if query.is_none() => true,
             Some(booking) => matches!(owners.get(&booking), Some(Owner::Account(_))),
             None => true,
         };

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use chrono::DateTime;
 use domain::{account::Account, ids::AccountId, working_set::WorkingSet};
 use prometheus_client::metrics::counter::Counter;
 use shared::clock;
@@ -133,7 +132,7 @@ impl ReadAccounts {
         store::write(&mut conn, async |tx| {
             let mut set = load(tx, id).await?;
             let _ = set.keep_api_snapshot(id, &asked, snapshot);
-            let now = DateTime::from_timestamp_millis(clock::now_unix_millis()).unwrap_or_default();
+            let now = clock::now_utc();
             let projection = set.project();
             let changes = set.changes(&projection, &BTreeSet::new());
             working_set::save(tx, &changes).await?;
@@ -156,12 +155,7 @@ impl Retry {
 }
 
 async fn load(conn: &Connection, id: &AccountId) -> store::Result<WorkingSet> {
-    let bookings = Bookings {
-        are_here: false,
-        owner_query: None,
-        are_blocked: false,
-    };
     let mut set = WorkingSet::for_account(id);
-    set.load(&Tables::new(conn, bookings)).await?;
+    set.load(&Tables::new(conn, Bookings::default())).await?;
     Ok(set)
 }

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use domain::{main_app::ObstacleReason, rows::WaitingFor};
+use domain::{
+    main_app::{ObstacleReason, Target},
+    rows::WaitingFor,
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, EncodeMetric},
@@ -19,8 +22,6 @@ use crate::health::Health;
 
 /// A code of a later release, which this one does not know.
 const OTHER: &str = "other";
-/// The kinds of pending projections.
-const KINDS: [&str; 2] = ["booking", "host"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PendingLabels {
@@ -62,13 +63,13 @@ impl BacklogGauges {
         self.clear();
         let reasons = ObstacleReason::ALL.iter().map(|reason| reason.as_str());
         for reason in reasons {
-            for kind in KINDS {
+            for kind in Target::KINDS {
                 let labels = PendingLabels { kind, reason };
                 self.pending.get_or_create(&labels).set(0);
             }
         }
         for one in &backlog.pending {
-            let kind = KINDS.into_iter().find(|kind| *kind == one.kind);
+            let kind = Target::KINDS.into_iter().find(|kind| *kind == one.kind);
             let labels = PendingLabels {
                 kind: kind.unwrap_or(OTHER),
                 reason: ObstacleReason::parse(&one.reason).map_or(OTHER, ObstacleReason::as_str),

@@ -5,7 +5,6 @@
 
 use std::{borrow::Cow, panic::AssertUnwindSafe, slice};
 
-use chrono::DateTime;
 use domain::{event::Rejected, outcome::Decision, rejection::Rejection, source::Recheck};
 use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
@@ -151,8 +150,8 @@ impl BatchExecutor {
             archive: self.archive,
         };
         // A mistake that shows with one row's state must not end the worker.
-        let done = AssertUnwindSafe(self.commit(work, Gate::Open, None)).catch_unwind();
-        Ok(done.await.map_err(|_| Error::Panicked)??.saved.projected)
+        let tried = self.attempt(work, Gate::Open, None).await;
+        Ok(tried.ok_or(Error::Panicked)??.saved.projected)
     }
 
     /// Waits until the database can be used.
@@ -186,9 +185,7 @@ impl BatchExecutor {
             recheck: &Recheck::default(),
             archive: self.archive,
         };
-        let gate = self.main_app.gate();
-        let tried = AssertUnwindSafe(self.commit(work, gate, None)).catch_unwind();
-        tried.await.ok()
+        self.attempt(work, self.main_app.gate(), None).await
     }
 
     /// Tries one delivery once; the note of the try goes with the commit. `None` where the
@@ -205,9 +202,15 @@ impl BatchExecutor {
         };
         // A worker that is killed while it waits for the main app would look as though it
         // died of the event: a job writes the main app's rows.
-        let tried = AssertUnwindSafe(self.commit(work, Gate::Closed, Some(note))).catch_unwind();
+        let tried = self.attempt(work, Gate::Closed, Some(note)).await;
         let decided = |mut done: BatchResult| done.decisions.pop().unwrap_or(Decision::Duplicate);
-        Some(tried.await.ok()?.map(decided))
+        Some(tried?.map(decided))
+    }
+
+    /// Commits the work, or says that a handler panicked.
+    async fn attempt(&self, work: Work<'_>, gate: Gate, note: Option<&str>) -> Tried {
+        let done = AssertUnwindSafe(self.commit(work, gate, note)).catch_unwind();
+        done.await.ok()
     }
 
     /// Commits the work, and with it the end of the note of a try.
@@ -227,7 +230,7 @@ impl BatchExecutor {
             owner_query: self.owner_query.as_deref(),
             are_blocked: gate == Gate::Closed,
         };
-        let now = DateTime::from_timestamp_millis(clock::now_unix_millis()).unwrap_or_default();
+        let now = clock::now_utc();
         let done: Result<_, Error> = store::transaction(&mut conn, async |tx| {
             let done = process(&Postgres::new(tx, bookings), work, now).await?;
             if let Some(note) = note {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use domain::main_app::{Obstacle, Target};
+use domain::main_app::Obstacle;
 use store::{pending_projection::Failed, working_set::Projected};
 use tokio::time::Instant;
 use tracing::warn;
@@ -96,14 +96,10 @@ impl Seen {
     fn warn(&mut self, pending: &[Failed], now: Instant) {
         let mut by_obstacle: BTreeMap<ObstacleKey, (usize, &Failed)> = BTreeMap::new();
         for failed in pending {
-            let kind = match failed.target {
-                Target::Booking(_) => "booking",
-                Target::Host(_) => "host",
-            };
             let Obstacle {
                 reason, constraint, ..
             } = &failed.obstacle;
-            let key = (kind, reason.as_str(), constraint.clone());
+            let key = (failed.target.kind(), reason.as_str(), constraint.clone());
             by_obstacle.entry(key).or_insert((0, failed)).0 += 1;
         }
         for (key, (rows, failed)) in by_obstacle {
@@ -120,14 +116,10 @@ impl Seen {
                 self.said.clear();
             }
             let (kind, reason, constraint) = &key;
-            let id = match &failed.target {
-                Target::Booking(id) => id.to_string(),
-                Target::Host(id) => id.to_string(),
-            };
             warn!(
                 rows,
                 kind,
-                id,
+                id = failed.target.id(),
                 object_id = failed.object,
                 reason,
                 constraint,

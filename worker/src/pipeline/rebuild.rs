@@ -213,7 +213,7 @@ impl BatchExecutor {
             owner_query: self.owner_query.as_deref(),
             are_blocked: false,
         };
-        let now = DateTime::from_timestamp_millis(clock::now_unix_millis()).unwrap_or_default();
+        let now = clock::now_utc();
         let done = store::transaction(&mut conn, async |tx| {
             // The lock is the transaction's: taking it again below costs nothing.
             let prepared = prepare(&tx.lock_writers().await?).await?;

@@ -19,8 +19,8 @@ use serde_json::Value;
 
 use crate::{
     Connection, Result, WriteTx,
+    record::{Select, Upsert, filter, record},
     schema::account,
-    statement::{Select, Upsert, filter, record},
 };
 
 record! {

@@ -6,7 +6,7 @@ use domain::{decode::moment, history::AccountTransition};
 
 use crate::{
     Result, WriteTx,
-    statement::{Upsert, record},
+    record::{Upsert, record},
 };
 
 record! {

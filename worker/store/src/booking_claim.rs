@@ -19,7 +19,7 @@ use domain::{
 
 use crate::{
     Connection, Result, WriteTx,
-    statement::{Select, Upsert, filter, record},
+    record::{Select, Upsert, filter, record},
 };
 
 record! {
@@ -51,7 +51,8 @@ pub(crate) fn kind(object: &ObjectId) -> &'static str {
     }
 }
 
-fn object(kind: &str, id: String) -> ObjectId {
+/// The object of this kind with this id.
+pub(crate) fn object(kind: &str, id: String) -> ObjectId {
     match kind {
         CHECKOUT_SESSION => ObjectId::CheckoutSession(id.into()),
         _ => ObjectId::Invoice(id.into()),

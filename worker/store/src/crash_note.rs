@@ -32,7 +32,7 @@ pub const TABLES: [&str; 12] = [
 
 bulk! {
     Begin { id: &'a str => Text, }
-    "INSERT INTO stripe.crash_note AS c (id) SELECT n.id FROM"
+    "INSERT INTO stripe.crash_note AS c (id) SELECT n.id FROM",
     "AS n (id) ON CONFLICT (id) DO UPDATE SET tries = c.tries + 1, last_at = now() \
      RETURNING tries"
 }

@@ -108,7 +108,7 @@ bulk! {
         n.routing_key, n.body, n.properties, n.reason, n.detail, n.origin, n.death_key, n.died_at, \
         n.died_at, CASE WHEN e.outcome IS NULL OR e.outcome IN ('dead', 'replayed') \
             OR n.origin <> 'worker' AND e.processed_at <= n.died_at \
-            THEN 'dead' ELSE 'resolved' END FROM"
+            THEN 'dead' ELSE 'resolved' END FROM",
     // The broker tells of a death after it happened: the event may have been applied
     // since, and is resolved then. One death is counted once, however often it is told.
     "AS n (id, event_id, type, account, api_version, livemode, created, routing_key, body, \
@@ -137,7 +137,7 @@ bulk! {
     }
     "INSERT INTO stripe.event (id, type, account, api_version, livemode, created, reason, outcome) \
      SELECT n.id, n.type, n.account, n.api_version, n.livemode, \
-        coalesce(n.created, to_timestamp(0)), n.reason, 'dead' FROM"
+        coalesce(n.created, to_timestamp(0)), n.reason, 'dead' FROM",
     "AS n (id, type, account, api_version, livemode, created, reason) \
      ON CONFLICT (id) DO UPDATE SET outcome = 'dead', reason = excluded.reason, \
         processed_at = now(), attempts = event.attempts + 1 \
@@ -199,7 +199,7 @@ bulk! {
         replay: Option<i64> => Nullable<BigInt>,
     }
     "UPDATE stripe.dead_letter d SET state = 'resolved', replay_id = n.replay_id, \
-        changed_at = now(), changed_by = 'worker' FROM"
+        changed_at = now(), changed_by = 'worker' FROM",
     "AS n (id, replay_id) WHERE d.id = n.id AND d.state <> 'resolved'"
 }
 

@@ -112,7 +112,7 @@ bulk! {
     }
     "INSERT INTO stripe.event (id, type, account, api_version, livemode, created, object_id, \
         outcome, reason, received_at, trace_id, source, archive_page_id, claimed_booking_id) \
-     SELECT * FROM"
+     SELECT * FROM",
     // What it says of itself stays; only what it came to is new.
     "ON CONFLICT (id) DO UPDATE SET object_id = coalesce(excluded.object_id, event.object_id), \
         outcome = excluded.outcome, \
@@ -149,6 +149,45 @@ pub async fn write(tx: &WriteTx<'_>, rows: &[LedgerRow<'_>]) -> Result<()> {
     Ok(())
 }
 
+/// The text of the statements below. The outcomes stand in it, so that Postgres knows how few
+/// there are: an object can have thousands of the others.
+macro_rules! sql {
+    (accept) => {
+        "UPDATE stripe.event e SET processed_at = now(), outcome = 'applied', reason = NULL FROM"
+    };
+    (refuse) => {
+        "UPDATE stripe.event e SET processed_at = now(), outcome = 'dead', \
+            reason = 'booking_claimed_by_other_account' FROM"
+    };
+    // The claims of one object.
+    (of objects) => {
+        "AS c (is_session, object, booking, account) \
+            WHERE e.object_id = c.object AND (e.type LIKE 'checkout.%') = c.is_session \
+                AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = c.account "
+    };
+    // Every active claim on a booking: those of its owner, or those of anybody else.
+    (of accounts $is:literal owner) => {
+        concat!(
+            "AS c (booking, owner) \
+                JOIN stripe.booking_claim k ON k.booking_id = c.booking AND k.is_active \
+                    AND k.account ",
+            $is,
+            " c.owner \
+                WHERE e.object_id = k.object_id \
+                    AND (e.type LIKE 'checkout.%') = (k.object_kind = 'session') \
+                    AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = k.account "
+        )
+    };
+    // Those that were dead for their claim alone.
+    (that were refused) => {
+        "AND e.outcome IN ('dead', 'replayed') AND e.reason = 'booking_claimed_by_other_account' \
+            RETURNING e.id, e.claimed_booking_id, e.outcome"
+    };
+    (that were accepted) => {
+        "AND e.outcome IN ('applied', 'stale') RETURNING e.id, e.claimed_booking_id, e.outcome"
+    };
+}
+
 bulk! {
     Accept {
         is_session: bool => Bool,
@@ -156,16 +195,7 @@ bulk! {
         booking: i32 => Integer,
         account: &'a str => Text,
     }
-    // Those that were dead for their claim alone, and are accepted after all, are applied. The
-    // outcomes stand in the statement, so that Postgres knows how few there are: an object can
-    // have thousands of the others.
-    "UPDATE stripe.event e SET processed_at = now(), outcome = 'applied', reason = NULL FROM"
-    "AS c (is_session, object, booking, account) \
-        WHERE e.object_id = c.object AND (e.type LIKE 'checkout.%') = c.is_session \
-            AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = c.account \
-            AND e.outcome IN ('dead', 'replayed') \
-            AND e.reason = 'booking_claimed_by_other_account' \
-        RETURNING e.id, e.claimed_booking_id, e.outcome"
+    sql!(accept), concat!(sql!(of objects), sql!(that were refused))
 }
 
 bulk! {
@@ -175,14 +205,7 @@ bulk! {
         booking: i32 => Integer,
         account: &'a str => Text,
     }
-    // Events that are refused after all are dead.
-    "UPDATE stripe.event e SET processed_at = now(), outcome = 'dead', \
-        reason = 'booking_claimed_by_other_account' FROM"
-    "AS c (is_session, object, booking, account) \
-        WHERE e.object_id = c.object AND (e.type LIKE 'checkout.%') = c.is_session \
-            AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = c.account \
-            AND e.outcome IN ('applied', 'stale') \
-        RETURNING e.id, e.claimed_booking_id, e.outcome"
+    sql!(refuse), concat!(sql!(of objects), sql!(that were accepted))
 }
 
 bulk! {
@@ -190,17 +213,7 @@ bulk! {
         booking: i32 => Integer,
         owner: &'a str => Text,
     }
-    // As above, of every active claim of the bookings' owners.
-    "UPDATE stripe.event e SET processed_at = now(), outcome = 'applied', reason = NULL FROM"
-    "AS c (booking, owner) \
-        JOIN stripe.booking_claim k ON k.booking_id = c.booking AND k.is_active \
-            AND k.account = c.owner \
-        WHERE e.object_id = k.object_id \
-            AND (e.type LIKE 'checkout.%') = (k.object_kind = 'session') \
-            AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = k.account \
-            AND e.outcome IN ('dead', 'replayed') \
-            AND e.reason = 'booking_claimed_by_other_account' \
-        RETURNING e.id, e.claimed_booking_id, e.outcome"
+    sql!(accept), concat!(sql!(of accounts "=" owner), sql!(that were refused))
 }
 
 bulk! {
@@ -208,17 +221,7 @@ bulk! {
         booking: i32 => Integer,
         owner: &'a str => Text,
     }
-    // As above, of every active claim of anybody else on the bookings.
-    "UPDATE stripe.event e SET processed_at = now(), outcome = 'dead', \
-        reason = 'booking_claimed_by_other_account' FROM"
-    "AS c (booking, owner) \
-        JOIN stripe.booking_claim k ON k.booking_id = c.booking AND k.is_active \
-            AND k.account <> c.owner \
-        WHERE e.object_id = k.object_id \
-            AND (e.type LIKE 'checkout.%') = (k.object_kind = 'session') \
-            AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = k.account \
-            AND e.outcome IN ('applied', 'stale') \
-        RETURNING e.id, e.claimed_booking_id, e.outcome"
+    sql!(refuse), concat!(sql!(of accounts "<>" owner), sql!(that were accepted))
 }
 
 /// An event of which the ledger said otherwise.

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     Connection, Result, WriteTx,
-    statement::{Select, Upsert, filter, record},
+    record::{Select, Upsert, filter, record},
 };
 
 record! {

@@ -35,6 +35,7 @@ pub mod paging;
 pub mod pending_projection;
 pub mod pooler;
 pub mod rebuild;
+mod record;
 pub mod replay;
 pub mod replay_item;
 pub mod retention;

@@ -15,26 +15,6 @@ use domain::{
 
 use crate::{Connection, Result, WriteTx, statement::bulk};
 
-const BOOKING: &str = "booking";
-const HOST: &str = "host";
-
-/// How a target is spelled.
-fn key(target: &Target) -> (&'static str, String) {
-    match target {
-        Target::Booking(id) => (BOOKING, id.to_string()),
-        Target::Host(id) => (HOST, id.to_string()),
-    }
-}
-
-/// The target that is spelled so; `None` for a kind of a later release.
-fn target(kind: &str, id: &str) -> Option<Target> {
-    match kind {
-        BOOKING => Some(Target::Booking(BookingId(id.parse().ok()?))),
-        HOST => Some(Target::Host(id.into())),
-        _ => None,
-    }
-}
-
 /// A projection that could not be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
@@ -77,7 +57,7 @@ bulk! {
         kind: &'static str => Text,
         id: String => Text,
     }
-    "SELECT p.kind, p.id, p.next_try_at <= now() AS is_due FROM stripe.pending_projection p JOIN"
+    "SELECT p.kind, p.id, p.next_try_at <= now() AS is_due FROM stripe.pending_projection p JOIN",
     "AS n (kind, id) USING (kind, id)"
 }
 
@@ -90,9 +70,9 @@ pub(crate) async fn load(
     let mut load = Load::default();
     let bookings = bookings.iter().map(|id| Target::Booking(*id));
     let accounts = accounts.iter().map(|id| Target::Host(id.clone()));
-    for (kind, id) in bookings.chain(accounts).map(|target| key(&target)) {
-        load.kind.push(kind);
-        load.id.push(id);
+    for target in bookings.chain(accounts) {
+        load.kind.push(target.kind());
+        load.id.push(target.id());
     }
     if load.id.is_empty() {
         return Ok(BTreeMap::new());
@@ -104,7 +84,7 @@ pub(crate) async fn load(
         } else {
             Pending::Later
         };
-        Some((target(&row.kind, &row.id)?, is_due))
+        Some((Target::parse(&row.kind, &row.id)?, is_due))
     });
     Ok(pending.collect())
 }
@@ -121,7 +101,7 @@ bulk! {
     "INSERT INTO stripe.pending_projection AS p \
         (kind, id, object_id, reason, detail, tries, next_try_at) \
      SELECT n.kind, n.id, n.object_id, n.reason, n.detail, (n.reason <> 'not_tried')::integer, \
-        now() + n.first_pause * interval '1 s' FROM"
+        now() + n.first_pause * interval '1 s' FROM",
     // One that was not tried again has the reason that it had.
     "AS n (kind, id, object_id, reason, detail, first_pause) \
      ON CONFLICT (kind, id) DO UPDATE SET \
@@ -142,9 +122,8 @@ pub(crate) async fn note(tx: &WriteTx<'_>, failed: &[Failed]) -> Result<()> {
     }
     let mut note = Note::default();
     for one in failed {
-        let (kind, id) = key(&one.target);
-        note.kind.push(kind);
-        note.id.push(id);
+        note.kind.push(one.target.kind());
+        note.id.push(one.target.id());
         note.object.push(one.object.as_deref());
         note.reason.push(one.obstacle.reason.as_str());
         note.detail.push(&one.obstacle.detail);
@@ -160,16 +139,16 @@ bulk! {
         kind: &'static str => Text,
         id: String => Text,
     }
-    "DELETE FROM stripe.pending_projection p USING"
+    "DELETE FROM stripe.pending_projection p USING",
     "AS n (kind, id) WHERE p.kind = n.kind AND p.id = n.id"
 }
 
 /// Removes what is pending no more.
 pub(crate) async fn remove(tx: &WriteTx<'_>, targets: impl Iterator<Item = &Target>) -> Result<()> {
     let mut remove = Remove::default();
-    for (kind, id) in targets.map(key) {
-        remove.kind.push(kind);
-        remove.id.push(id);
+    for target in targets {
+        remove.kind.push(target.kind());
+        remove.id.push(target.id());
     }
     if remove.id.is_empty() {
         return Ok(());
@@ -191,7 +170,8 @@ pub async fn due(mut conn: &Connection, limit: i64) -> Result<BTreeSet<Target>> 
         .bind::<BigInt, _>(limit)
         .load(&mut conn)
         .await?;
-        let targets = rows.iter().filter_map(|row| target(&row.kind, &row.id));
+        let targets = rows.iter();
+        let targets = targets.filter_map(|row| Target::parse(&row.kind, &row.id));
         let targets: BTreeSet<Target> = targets.collect();
         if !targets.is_empty() {
             return Ok(targets);

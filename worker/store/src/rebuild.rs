@@ -85,11 +85,9 @@ struct Found {
 
 impl Found {
     fn subject(self) -> Subject {
-        let id = self.id;
         match self.kind.as_str() {
-            "invoice" => Subject::Object(ObjectId::Invoice(id.into())),
-            "session" => Subject::Object(ObjectId::CheckoutSession(id.into())),
-            _ => Subject::Account(id.into()),
+            "account" => Subject::Account(self.id.into()),
+            kind => Subject::Object(booking_claim::object(kind, self.id)),
         }
     }
 }

@@ -6,10 +6,10 @@ use diesel_async::SimpleAsyncConnection;
 use domain::main_app::{Obstacle, ObstacleReason};
 use futures_util::try_join;
 
-use crate::{Connection, Error, Result};
-
-/// The longest text of Postgres that is kept, in bytes.
-const MAX_DETAIL: usize = 500;
+use crate::{
+    Connection, Error, Result,
+    session::{LOCK_TIMEOUT, STATEMENT_TIMEOUT},
+};
 
 /// How long statements may wait, as Postgres writes times.
 #[derive(Clone, Copy, Debug)]
@@ -20,18 +20,13 @@ pub(crate) struct Limits {
     statement: &'static str,
 }
 
-/// Limits of reading.
-pub(crate) const READ: Limits = Limits {
-    lock: "50ms",
-    statement: "1s",
-};
-/// Limits of writing many rows at once.
-pub(crate) const WRITE: Limits = Limits {
+/// Limits of reading or writing the rows of a batch at once.
+pub(crate) const MANY_ROWS: Limits = Limits {
     lock: "50ms",
     statement: "1s",
 };
 /// Limits of writing one row of many.
-pub(crate) const WRITE_ONE: Limits = Limits {
+pub(crate) const ONE_ROW: Limits = Limits {
     lock: "10ms",
     statement: "250ms",
 };
@@ -62,9 +57,12 @@ pub(crate) async fn within<T>(
     };
     // Constraints that the main app has deferred would refuse the commit, and with it
     // everything: they are checked here.
-    let end = "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT main_app; \
-         SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '30s'";
-    match conn.batch_execute(end).await {
+    let end = format!(
+        "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT main_app; \
+         SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
+         SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"
+    );
+    match conn.batch_execute(&end).await {
         Ok(()) => Ok(Ok(done)),
         Err(error) => undo(conn, error.into()).await.map(Err),
     }
@@ -125,20 +123,4 @@ pub(crate) fn obstacle(error: Error) -> Result<Obstacle> {
         constraint,
         ..Obstacle::new(reason, &detail)
     })
-}
-
-/// An obstacle whose text fits.
-trait New {
-    fn new(reason: ObstacleReason, said: &str) -> Self;
-}
-
-impl New for Obstacle {
-    fn new(reason: ObstacleReason, said: &str) -> Self {
-        let end = said.floor_char_boundary(MAX_DETAIL);
-        Self {
-            reason,
-            constraint: None,
-            detail: said[..end].replace('\0', ""),
-        }
-    }
 }

@@ -10,6 +10,11 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use crate::{Connection, Result, row_security};
 
+/// How long a statement waits for a lock, as Postgres writes times.
+pub(crate) const LOCK_TIMEOUT: &str = "500ms";
+/// How long a statement takes at most.
+pub(crate) const STATEMENT_TIMEOUT: &str = "30s";
+
 /// Settings and their values, as `current_setting` gives them.
 ///
 /// - A snapshot of repeatable read is taken before the writers' lock is had, so that an
@@ -20,8 +25,8 @@ use crate::{Connection, Result, row_security};
 const SETTINGS: [(&str, &str); 6] = [
     ("default_transaction_isolation", "read committed"),
     ("TimeZone", "UTC"),
-    ("lock_timeout", "500ms"),
-    ("statement_timeout", "30s"),
+    ("lock_timeout", LOCK_TIMEOUT),
+    ("statement_timeout", STATEMENT_TIMEOUT),
     ("idle_in_transaction_session_timeout", "10s"),
     ("standard_conforming_strings", "on"),
 ];

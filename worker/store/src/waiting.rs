@@ -14,10 +14,7 @@ use diesel_async::RunQueryDsl;
 use domain::ids::{BookingId, ObjectId};
 use futures_util::try_join;
 
-use crate::{
-    Connection, Result,
-    main_app::booking::{self, Bookings},
-};
+use crate::{Connection, Result, main_app::booking};
 
 /// How many of the main app's newest bookings are looked at each time: more than it makes
 /// within a second.
@@ -167,12 +164,7 @@ async fn owners_unknown(mut conn: &Connection, after: &str, limit: i64) -> Resul
 async fn there(conn: &Connection, has_bookings: bool, rows: Vec<Row>) -> Result<Vec<Waiting>> {
     let bookings: BTreeSet<i32> = rows.iter().filter_map(|row| row.booking).collect();
     let bookings: Vec<i32> = bookings.into_iter().collect();
-    let how = Bookings {
-        are_here: has_bookings,
-        owner_query: None,
-        are_blocked: false,
-    };
-    let there = booking::existing(conn, how, &bookings).await?;
+    let there = booking::existing(conn, has_bookings, &bookings).await?;
     let is_there = |row: &Row| row.booking.is_some_and(|id| there.contains(&BookingId(id)));
     let rows = rows.into_iter().filter(is_there);
     Ok(rows.map(has_booking).collect())

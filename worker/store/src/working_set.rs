@@ -34,11 +34,8 @@ impl<'c> Tables<'c> {
     pub fn new(conn: &'c Connection, bookings: Bookings<'c>) -> Self {
         let obstacle = OnceLock::new();
         if bookings.are_blocked {
-            obstacle.get_or_init(|| Obstacle {
-                reason: ObstacleReason::NotTried,
-                constraint: None,
-                detail: "the main app's tables were locked a moment ago".to_owned(),
-            });
+            let said = "the main app's tables were locked a moment ago";
+            obstacle.get_or_init(|| Obstacle::new(ObstacleReason::NotTried, said));
         }
         Self {
             conn,

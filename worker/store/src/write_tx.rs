@@ -5,7 +5,7 @@ use std::ops::Deref;
 use diesel::result::Error as DieselError;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection, TransactionManager};
 
-use crate::{Connection, Error};
+use crate::{Connection, Error, session::LOCK_TIMEOUT};
 
 /// All writers of the schema `stripe` and of the main app's tables take this lock; the
 /// end of the transaction frees it. So what a transaction has read stays true until it
@@ -49,7 +49,7 @@ impl<'c> Transaction<'c> {
         // From left to right: no timeout for this lock, the lock, the session's timeout.
         let lock = format!(
             "SELECT set_config('lock_timeout', '0', true), pg_advisory_xact_lock({WRITERS}), \
-             set_config('lock_timeout', '500ms', true)"
+             set_config('lock_timeout', '{LOCK_TIMEOUT}', true)"
         );
         let mut conn = self.0;
         conn.batch_execute(&lock).await?;

@@ -10,7 +10,7 @@ use harness::test_servers::{
 };
 use store::{
     Database,
-    main_app::booking::{self, Bookings},
+    main_app::booking,
     row_security::{self, HiddenTable},
     session,
 };
@@ -145,12 +145,7 @@ async fn a_table_whose_rows_are_hidden_is_an_error_and_not_empty() {
         .await
         .unwrap();
     let query = r#"SELECT "id"::text FROM "Booking" WHERE "id" = $1"#;
-    let bookings = Bookings {
-        are_here: true,
-        owner_query: Some(query),
-        are_blocked: false,
-    };
-    let error = booking::owners(&connection, bookings, &[7]).await;
+    let error = booking::owners(&connection, Some(query), &[7]).await;
     let line = shared::telemetry::report(&error.unwrap_err());
     assert!(line.contains("row-level security"), "{line}");
 }

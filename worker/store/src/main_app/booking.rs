@@ -15,7 +15,7 @@ use domain::{
 use crate::{Connection, Result, statement::lookup};
 
 /// How the deployment tells whether a booking is there and whose it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Bookings<'a> {
     /// Whether the table is in this database; else every booking counts as there.
     pub are_here: bool,
@@ -50,13 +50,13 @@ lookup! {
     "SELECT id FROM \"Booking\" WHERE id = ANY(" ")"
 }
 
-/// Which of the bookings are there.
+/// Which of the bookings are there: all of them, where the table is not in this database.
 pub(crate) async fn existing(
     mut conn: &Connection,
-    bookings: Bookings<'_>,
+    are_here: bool,
     ids: &[i32],
 ) -> Result<BTreeSet<BookingId>> {
-    if !bookings.are_here || ids.is_empty() {
+    if !are_here || ids.is_empty() {
         return Ok(ids.iter().copied().map(BookingId).collect());
     }
     let rows: Vec<Id> = Existing(ids).load(&mut conn).await?;
@@ -94,10 +94,10 @@ pub(crate) fn batched(query: &str) -> String {
 /// the platform; a booking without a row is not known yet.
 pub async fn owners(
     mut conn: &Connection,
-    bookings: Bookings<'_>,
+    query: Option<&str>,
     ids: &[i32],
 ) -> Result<BTreeMap<BookingId, Owner>> {
-    let Some(query) = bookings.owner_query else {
+    let Some(query) = query else {
         return Ok(BTreeMap::new());
     };
     let rows: Vec<OwnerRow> = diesel::sql_query(batched(query))

@@ -13,7 +13,8 @@ use domain::rows::HostRow;
 
 use crate::{
     Connection, Result, WriteTx,
-    statement::{Upsert, lookup, record},
+    record::{Upsert, record},
+    statement::lookup,
 };
 
 record! {

@@ -15,7 +15,8 @@ use domain::{
 
 use crate::{
     Connection, Result, WriteTx,
-    statement::{Insert, Select, Update, filter, lookup, record},
+    record::{Insert, Select, Update, filter, record},
+    statement::lookup,
 };
 
 record! {

@@ -36,11 +36,11 @@ pub(crate) async fn bookings(
     let reads = async || {
         try_join!(
             invoice::load(conn, &keys),
-            booking::existing(conn, how, &keys),
-            booking::owners(conn, how, &keys),
+            booking::existing(conn, how.are_here, &keys),
+            booking::owners(conn, how.owner_query, &keys),
         )
     };
-    let read = savepoint::within(conn, savepoint::READ, reads).await?;
+    let read = savepoint::within(conn, savepoint::MANY_ROWS, reads).await?;
     Ok(read.map(|(mut rows, existing, mut owners)| {
         let booking = |id: &BookingId| {
             let owner = |_| owners.remove(id).unwrap_or(Owner::Unknown);

@@ -94,7 +94,7 @@ pub(crate) async fn write(
     let is_pending = rows.iter().any(|row| was_pending.contains(&row.target()));
     let together = match is_pending {
         true => None,
-        false => Some(attempt(tx, &rows, savepoint::WRITE, now).await?),
+        false => Some(attempt(tx, &rows, savepoint::MANY_ROWS, now).await?),
     };
     match together {
         Some(Ok(())) => Ok(NotWritten::default()),
@@ -123,27 +123,23 @@ async fn separate(tx: &WriteTx<'_>, rows: Vec<Row<'_>>, now: DateTime<Utc>) -> R
         }
     };
     let (rows, locked): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| free(row));
-    let is_locked = Obstacle {
-        reason: ObstacleReason::Locked,
-        constraint: None,
-        detail: "another transaction has locked the row".to_owned(),
-    };
+    let is_locked = Obstacle::new(
+        ObstacleReason::Locked,
+        "another transaction has locked the row",
+    );
     let locked = locked.iter().map(|row| row.failed(is_locked.clone()));
     not_written.failed = locked.collect();
-    if attempt(tx, &rows, savepoint::WRITE, now).await?.is_ok() {
+    if attempt(tx, &rows, savepoint::MANY_ROWS, now).await?.is_ok() {
         return Ok(not_written);
     }
     let started = Instant::now();
     for row in rows {
         let tried = match started.elapsed() < ONE_BY_ONE {
-            true => attempt(tx, &[row], savepoint::WRITE_ONE, now).await?,
+            true => attempt(tx, &[row], savepoint::ONE_ROW, now).await?,
             false => {
                 not_written.is_blocked = true;
-                Err(Obstacle {
-                    reason: ObstacleReason::NotTried,
-                    constraint: None,
-                    detail: "other rows took the time of the transaction".to_owned(),
-                })
+                let said = "other rows took the time of the transaction";
+                Err(Obstacle::new(ObstacleReason::NotTried, said))
             }
         };
         not_written
@@ -175,7 +171,7 @@ async fn free(
             host::locked(tx, &accounts),
         )
     };
-    let found = savepoint::within(tx, savepoint::WRITE, look).await?;
+    let found = savepoint::within(tx, savepoint::MANY_ROWS, look).await?;
     Ok(found.map(|(free, locked_hosts)| {
         move |row: &Row<'_>| match row {
             Row::Insert(_) => true,
