@@ -158,7 +158,7 @@ async fn dial<T>(
 
 /// Makes ring the process's provider of cryptography, once. rustls demands a
 /// choice as soon as two crates in the tree could make different ones.
-fn install_crypto() {
+pub fn install_crypto() {
     let _already_chosen = rustls::crypto::ring::default_provider().install_default();
 }
 

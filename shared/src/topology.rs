@@ -1,7 +1,9 @@
 //! The exchanges and queues that both services declare.
 //!
 //! `stripe.events` (direct) -> `stripe.events.worker` -> (dead letters)
-//! `stripe.dead` (fanout) -> `stripe.dead`. Declaring is idempotent. Bindings
+//! `stripe.dead` (fanout) -> `stripe.dead`. The main app's commands:
+//! `stripe.commands` (topic) -> `stripe.commands` -> (those that waited too long)
+//! `stripe.commands.expired`. Declaring is idempotent. Bindings
 //! of types that an older release handled cannot be listed over AMQP and
 //! stay; the worker ignores what they bring.
 
@@ -32,6 +34,10 @@ pub struct Names {
     pub dead_exchange: ShortString,
     /// The queue of dead letters.
     pub dead_queue: ShortString,
+    /// The topic exchange and the queue of the main app's commands.
+    pub commands: ShortString,
+    /// The queue of commands that waited too long.
+    pub expired_commands: ShortString,
 }
 
 /// How a service uses the topology. One that may not declare it looks only at what
@@ -42,6 +48,8 @@ pub enum Role {
     Publisher,
     /// It consumes events and dead letters.
     Consumer,
+    /// It consumes the main app's commands.
+    Commands,
 }
 
 impl Names {
@@ -63,6 +71,8 @@ impl Names {
             worker: name("stripe.events.worker"),
             dead_exchange: name("stripe.dead"),
             dead_queue: name("stripe.dead"),
+            commands: name("stripe.commands"),
+            expired_commands: name("stripe.commands.expired"),
         })
     }
 

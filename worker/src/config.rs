@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use domain::rules::Rules;
-use event::Mode;
 use shared::{
     amqp::AmqpUrl,
     config::{ConfigError, Env, Held},
@@ -11,12 +10,13 @@ use shared::{
 };
 
 use store::{Database, archive_page::ArchivePolicy};
-use url::{Host, Url};
 
-use crate::stripe::client::{ApiConfig, DEFAULT_BASE};
+use crate::{commands::settings::CommandSettings, stripe::config::ApiConfig};
 
 /// The metadata key that names the booking, where nothing else is said.
 const DEFAULT_BOOKING_KEY: &str = "dialoomBookingId";
+/// The broker that commands come by, where it is not that of the events.
+const COMMANDS_AMQP_URL: &str = "COMMANDS_AMQP_URL";
 /// Stripe allows metadata keys of 40 characters.
 const MAX_BOOKING_KEY: usize = 40;
 
@@ -46,6 +46,10 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// Stripe's API, where a key is configured.
     pub api: Option<ApiConfig>,
+    /// The broker that commands come by.
+    pub commands_amqp: AmqpUrl,
+    /// What the deployment sets for commands.
+    pub commands: CommandSettings,
     /// How long rows are kept that nobody waits for.
     pub retention: Retention,
 }
@@ -115,7 +119,12 @@ impl Config {
         let mode = shared::config::mode(env)?;
         Ok(Self {
             database: DatabaseConfig::from_env(env)?.database,
+            commands_amqp: match env.optional(COMMANDS_AMQP_URL)? {
+                Some(_) => AmqpUrl::from_variable(env, COMMANDS_AMQP_URL)?,
+                None => AmqpUrl::from_env(env)?,
+            },
             amqp: AmqpUrl::from_env(env)?,
+            commands: CommandSettings::from_env(env)?,
             names: Names::from_env(env)?,
             amqp_prefix: amqp_prefix(env)?,
             rules: Rules {
@@ -126,7 +135,7 @@ impl Config {
             },
             owner_query: owner_query(env)?,
             admin_listen: admin_listen(env)?,
-            api: api(env, mode)?,
+            api: ApiConfig::from_env(env, mode)?,
             retention: Retention::from_env(env)?,
         })
     }
@@ -188,56 +197,4 @@ fn owner_query(env: &Env) -> Result<Option<String>, ConfigError> {
         let query = value.trim().trim_end_matches(';');
         (query.contains("$1") && !query.contains(';')).then(|| query.to_owned())
     })
-}
-
-/// The key goes there, so it is either encrypted or stays on this machine.
-fn is_api_base(value: &str) -> bool {
-    let Ok(url) = Url::parse(value) else {
-        return false;
-    };
-    let without_user = url.username().is_empty() && url.password().is_none();
-    let reached = match (url.scheme(), url.host()) {
-        ("https", host) => host.is_some(),
-        ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
-        _ => false,
-    };
-    without_user && reached
-}
-
-fn api(env: &Env, mode: Mode) -> Result<Option<ApiConfig>, ConfigError> {
-    const KEY: &str = "STRIPE_API_KEY";
-    const BASE: &str = "STRIPE_API_BASE";
-    const EXPECTED_BASE: &str =
-        "a URL such as https://api.stripe.com/, without a user, or http:// on 127.0.0.1";
-    let base = env.optional(BASE)?.map(|value| match is_api_base(value) {
-        true => Ok(value.to_owned()),
-        // It might hold a password.
-        false => Err(ConfigError::new(BASE, Held::secret(value), EXPECTED_BASE)),
-    });
-    let base = base.transpose()?;
-    let Some(key) = env.optional(KEY)? else {
-        return Ok(None);
-    };
-    let of_other_mode = match mode {
-        Mode::Live => "_test_",
-        Mode::Test => "_live_",
-    };
-    // An account has one id in both modes: its state in the other one would be written
-    // to the row of ours.
-    if key
-        .get(2..)
-        .is_some_and(|rest| rest.starts_with(of_other_mode))
-    {
-        let expected = format!("a key of the mode that STRIPE_MODE names, {mode}");
-        return Err(ConfigError::new(KEY, Held::secret(key), expected));
-    }
-    let plain = key.bytes().all(|byte| byte.is_ascii_graphic());
-    if !plain || !(key.starts_with("sk_") || key.starts_with("rk_")) {
-        let expected = "a secret or restricted key, sk_... or rk_...";
-        return Err(ConfigError::new(KEY, Held::secret(key), expected));
-    }
-    Ok(Some(ApiConfig {
-        key: key.to_owned(),
-        base: base.unwrap_or_else(|| DEFAULT_BASE.to_owned()),
-    }))
 }

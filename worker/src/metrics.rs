@@ -19,7 +19,7 @@ use domain::outcome::Decision;
 use shared::clock;
 
 use self::gauges::{BacklogGauges, QueueGauges};
-use crate::health::Health;
+use crate::{commands::metrics::CommandMetrics, health::Health, stripe::metrics::ApiMetrics};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -50,6 +50,10 @@ pub struct Metrics {
     pub jobs: JobMetrics,
     /// What waits in the tables.
     pub backlog: BacklogGauges,
+    /// What is counted of commands.
+    pub commands: CommandMetrics,
+    /// What is counted of requests to Stripe.
+    pub stripe: ApiMetrics,
 }
 
 impl Default for Metrics {
@@ -65,6 +69,8 @@ impl Default for Metrics {
             accounts_read: Counter::default(),
             jobs: JobMetrics::default(),
             backlog: BacklogGauges::default(),
+            commands: CommandMetrics::default(),
+            stripe: ApiMetrics::default(),
         }
     }
 }
@@ -96,6 +102,8 @@ impl Metrics {
         }
         self.jobs.register(registry);
         self.backlog.register(registry);
+        self.commands.register(registry);
+        self.stripe.register(registry);
         registry.register_collector(Box::new(QueueGauges(health.clone())));
         registry.register("events", "Deliveries by outcome", self.events.clone());
         registry.register("dead_letters", "Dead letters by reason", self.dead.clone());

@@ -12,7 +12,7 @@ use shared::{
     admin::Admin,
     config::{ConfigError, Held},
     telemetry::report,
-    topology::TopologyError,
+    topology::{Role, TopologyError},
 };
 use store::{Pool, main_app::booking};
 use tokio::{net::TcpListener, time::Instant};
@@ -23,6 +23,10 @@ use self::prepare::prepare;
 pub use self::prepare::{PrepareError, migrate};
 use crate::{
     amqp::consumer::Queue,
+    commands::{
+        consumer::{self as commands, CommandConsumer},
+        service::CommandService,
+    },
     config::Config,
     dead_letters::recorder::{self, DeadLetterRecorder},
     health::Health,
@@ -123,7 +127,8 @@ async fn work(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
-    let client = client(&config)?;
+    let command_pool = config.database.pool_of(commands::CONNECTIONS);
+    let client = client(&config, &metrics, &command_pool)?;
     if !prepare(&config, migrate, stop).await? {
         return Ok(());
     }
@@ -155,10 +160,10 @@ async fn work(
         names: config.names.clone(),
         health: health.clone(),
     });
-    if let Some(client) = client {
+    if let Some(client) = &client {
         run.job(ReadAccounts::new(
             pool.clone(),
-            client,
+            client.clone(),
             metrics.accounts_read.clone(),
         ));
     }
@@ -168,7 +173,29 @@ async fn work(
         name,
         connection,
         prefetch,
+        role: Role::Consumer,
     };
+    let commands = CommandConsumer {
+        queue: Queue {
+            amqp: config.commands_amqp.clone(),
+            role: Role::Commands,
+            ..queue(
+                config.names.commands.clone(),
+                "dialoom-worker-commands",
+                commands::PREFETCH,
+            )
+        },
+        service: CommandService {
+            pool: command_pool,
+            client,
+            settings: config.commands.clone(),
+        },
+        metrics: metrics.commands.clone(),
+    };
+    spawn.task({
+        let stop = stop.clone();
+        async move { commands.run(&stop).await }
+    });
     let dead_queue = config.names.dead_queue.clone();
     let recorder = DeadLetterRecorder {
         queue: queue(
@@ -200,15 +227,14 @@ async fn work(
     Ok(consumer.run(stop).await?)
 }
 
-fn client(config: &Config) -> Result<Option<Client>, ConfigError> {
-    let Some(api) = &config.api else {
-        return Ok(None);
-    };
-    let client = Client::new(api).map_err(|_| {
-        let expected = "a URL such as https://api.stripe.com/";
-        ConfigError::new("STRIPE_API_BASE", Held::value(&api.base), expected)
-    })?;
-    Ok(Some(client))
+fn client(config: &Config, metrics: &Metrics, pool: &Pool) -> Result<Option<Client>, ConfigError> {
+    let client = config.api.clone().map(|api| {
+        Client::new(api, metrics.stripe.clone(), Some(pool.clone())).map_err(|error| {
+            let held = Held::secret("");
+            ConfigError::new("STRIPE_API_KEY", held, error.to_string())
+        })
+    });
+    client.transpose()
 }
 
 /// Starts jobs.

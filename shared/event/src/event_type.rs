@@ -63,6 +63,17 @@ event_types! {
     InvoiceSent = "invoice.sent" of Invoice,
     InvoiceUpdated = "invoice.updated" of Invoice,
     InvoiceVoided = "invoice.voided" of Invoice,
+    V2AccountClosed = "v2.core.account.closed" of Account,
+    V2AccountCreated = "v2.core.account.created" of Account,
+    V2AccountDefaultsUpdated = "v2.core.account[defaults].updated" of Account,
+    V2AccountFutureRequirementsUpdated = "v2.core.account[future_requirements].updated" of Account,
+    V2AccountIdentityUpdated = "v2.core.account[identity].updated" of Account,
+    V2AccountMerchantCapabilityStatusUpdated = "v2.core.account[configuration.merchant].capability_status_updated" of Account,
+    V2AccountMerchantUpdated = "v2.core.account[configuration.merchant].updated" of Account,
+    V2AccountRecipientCapabilityStatusUpdated = "v2.core.account[configuration.recipient].capability_status_updated" of Account,
+    V2AccountRecipientUpdated = "v2.core.account[configuration.recipient].updated" of Account,
+    V2AccountRequirementsUpdated = "v2.core.account[requirements].updated" of Account,
+    V2AccountUpdated = "v2.core.account.updated" of Account,
 }
 
 /// The kinds of object that handled events are about.

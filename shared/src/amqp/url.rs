@@ -41,10 +41,17 @@ impl AmqpUrl {
     /// # Errors
     /// As [`AmqpUrl::parse`], or the variable is missing.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        const NAME: &str = "AMQP_URL";
-        let value = env.required(NAME, EXPECTED)?;
+        Self::from_variable(env, "AMQP_URL")
+    }
+
+    /// As [`AmqpUrl::from_env`], from another variable.
+    ///
+    /// # Errors
+    /// As [`AmqpUrl::from_env`].
+    pub fn from_variable(env: &Env, name: &'static str) -> Result<Self, ConfigError> {
+        let value = env.required(name, EXPECTED)?;
         Self::parse(value).map_err(|why| {
-            ConfigError::new(NAME, Held::secret(value), format!("{EXPECTED}; {why}"))
+            ConfigError::new(name, Held::secret(value), format!("{EXPECTED}; {why}"))
         })
     }
 

@@ -70,8 +70,15 @@ impl Declared {
     }
 }
 
-/// Declares all exchanges, queues and bindings. Where the broker's user may not,
-/// it only sees that those that the role uses are there.
+/// The most commands that wait; the broker refuses more.
+const MOST_COMMANDS: i32 = 10_000;
+
+/// How long a command waits at most, in milliseconds: whoever sent it has given up by then.
+const COMMAND_TTL: i32 = 60_000;
+
+/// Declares the exchanges, queues and bindings of events and dead letters, or those of
+/// commands for [`Role::Commands`]. Where the broker's user may not, it only sees that
+/// those that the role uses are there.
 ///
 /// # Errors
 /// See [`TopologyError`]. What was declared before the error stays.
@@ -80,7 +87,11 @@ pub async fn declare(
     names: &Names,
     role: Role,
 ) -> Result<Declared, TopologyError> {
-    match make(connection, names).await {
+    let made = match role {
+        Role::Publisher | Role::Consumer => make(connection, names).await,
+        Role::Commands => make_commands(connection, names).await,
+    };
+    match made {
         Err(error) if error.is_refusal() => {
             look::find(connection, names, role).await?;
             Ok(Declared::ByName)
@@ -101,6 +112,35 @@ async fn make(connection: &Connection, names: &Names) -> Result<Vec<OtherLimit>,
     let handled: Vec<&str> = EventType::ALL.iter().map(|one| one.as_str()).collect();
     bind(connection, &names.worker, &names.events, &handled).await?;
     Ok(dead.into_iter().chain(worker).collect())
+}
+
+async fn make_commands(
+    connection: &Connection,
+    names: &Names,
+) -> Result<Vec<OtherLimit>, TopologyError> {
+    let quorum = || {
+        vec![
+            ("x-queue-type", text("quorum")),
+            ("x-overflow", text("reject-publish")),
+            ("x-max-length", AMQPValue::LongInt(MOST_COMMANDS)),
+        ]
+    };
+    let expired = queue_of_any_limit(connection, &names.expired_commands, quorum()).await?;
+    exchange(connection, &names.commands, ExchangeKind::Topic).await?;
+    let mut arguments = quorum();
+    arguments.extend([
+        ("x-message-ttl", AMQPValue::LongInt(COMMAND_TTL)),
+        ("x-dead-letter-exchange", text("")),
+        (
+            "x-dead-letter-routing-key",
+            text(names.expired_commands.as_str()),
+        ),
+        ("x-dead-letter-strategy", text("at-least-once")),
+    ]);
+    let commands = queue_of_any_limit(connection, &names.commands, arguments).await?;
+    // A name that is no command's gets an answer that says so.
+    bind(connection, &names.commands, &names.commands, &["#"]).await?;
+    Ok(expired.into_iter().chain(commands).collect())
 }
 
 fn worker_arguments(names: &Names) -> Arguments {

@@ -33,6 +33,10 @@ fn used(names: &Names, role: Role) -> (Vec<&ShortString>, Vec<&ShortString>) {
             vec![&names.dead_exchange, &names.events],
             vec![&names.dead_queue, &names.worker],
         ),
+        Role::Commands => (
+            vec![&names.commands],
+            vec![&names.expired_commands, &names.commands],
+        ),
     }
 }
 

@@ -60,6 +60,17 @@ pub struct Account {
     pub connections: Connections,
     /// The oldest event taken in, in Unix seconds.
     pub first_event: Option<i64>,
+    /// The newest thin event, which says that the account changed and not how.
+    pub changed: Option<Changed>,
+}
+
+/// The newest thin event of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Its `created`, in Unix seconds.
+    pub created: i64,
+    /// Whether the API was asked since.
+    pub is_read: bool,
 }
 
 /// What one event changed of an account.
@@ -69,8 +80,10 @@ pub enum AccountChange {
     Deauthorized(Option<String>),
     /// The host has connected by this application, where the event names it.
     Authorized(Option<String>),
-    /// The account has changed.
+    /// The account has changed to what the event shows.
     Updated(Box<Candidate>),
+    /// The account has changed, and only the API tells to what.
+    Changed,
 }
 
 /// What one event says of which account.
@@ -102,6 +115,7 @@ impl Account {
             AccountChange::Updated(candidate) => {
                 return merged.or(self.merge_snapshot(created, event_id, candidate));
             }
+            AccountChange::Changed => return merged.or(self.merge_changed(created)),
             AccountChange::Authorized(application) => (
                 application,
                 Connection {
@@ -135,6 +149,20 @@ impl Account {
         }
     }
 
+    fn merge_changed(&mut self, created: i64) -> Change {
+        let changed = Changed {
+            created,
+            is_read: false,
+        };
+        match self.changed {
+            Some(known) if known.created > created || known == changed => Change::Unchanged,
+            _ => {
+                self.changed = Some(changed);
+                Change::Changed
+            }
+        }
+    }
+
     /// Takes in what the API said of an account that needed it, if all that is known is
     /// still what was known when the API was asked (`asked`): then its answer is newer
     /// than all of it, and no event was taken in between.
@@ -142,9 +170,15 @@ impl Account {
         if self != asked || !self.needs_api() {
             return Change::Unchanged;
         }
-        if !self.has_current_snapshot() {
-            self.latest = self.last_event().map(|created| LatestSnapshots {
-                created,
+        if let Some(changed) = &mut self.changed {
+            changed.is_read = true;
+        }
+        // Where there was no event at all the account was just made, and every event of it
+        // is as new as its beginning.
+        let newest = self.last_event().or(snapshot.created).unwrap_or_default();
+        if !self.has_current_snapshot() || self.latest_created() < Some(newest) {
+            self.latest = Some(LatestSnapshots {
+                created: newest,
                 candidates: BTreeMap::new(),
                 api_snapshot: None,
             });
@@ -162,8 +196,17 @@ impl Account {
 
     /// Whether the host has cut the connection; see [`Connections::are_cut`].
     pub fn is_disconnected(&self) -> bool {
-        let snapshot = self.latest.as_ref().map(|latest| latest.created);
-        self.connections.are_cut(snapshot)
+        self.connections.are_cut(self.newest_sign())
+    }
+
+    fn latest_created(&self) -> Option<i64> {
+        self.latest.as_ref().map(|latest| latest.created)
+    }
+
+    /// The newest event that shows the account or says that it changed: it is connected then.
+    fn newest_sign(&self) -> Option<i64> {
+        let changed = self.changed.map(|changed| changed.created);
+        self.latest_created().max(changed)
     }
 
     /// Whether the latest snapshot tells of the account as it is connected now; see
@@ -177,13 +220,16 @@ impl Account {
     /// tells nothing.
     pub fn needs_api(&self) -> bool {
         let is_tied = self.winner().is_some_and(|winner| winner.is_tied);
-        !self.is_disconnected() && (is_tied || !self.has_current_snapshot())
+        let is_behind = self.changed.is_some_and(|changed| {
+            // A snapshot of a later second shows what the thin event was about.
+            !changed.is_read && self.latest_created() <= Some(changed.created)
+        });
+        !self.is_disconnected() && (is_tied || is_behind || !self.has_current_snapshot())
     }
 
     /// The newest sign of connection, in Unix seconds.
     pub fn connected(&self) -> Option<i64> {
-        let snapshot = self.latest.as_ref().map(|latest| latest.created);
-        self.connections.newest_authorized().max(snapshot)
+        self.connections.newest_authorized().max(self.newest_sign())
     }
 
     /// The newest event taken in, in Unix seconds.
@@ -248,7 +294,30 @@ fn keep_oldest(register: &mut Option<i64>, at: i64) -> Change {
     Change::Changed
 }
 
-/// Decodes the object of an event of type `account.*`.
+/// Decodes a thin event of an account of version 2: it names the account alone. Its `context`
+/// is left aside, since an event for "your account" has none, or the platform's.
+///
+/// # Errors
+/// A [`Rejection`] where it names no account.
+fn decode_thin(body: &[u8]) -> Result<AccountData, Rejection> {
+    #[derive(Deserialize)]
+    struct Thin {
+        related_object: Related,
+    }
+    #[derive(Deserialize)]
+    struct Related {
+        id: String,
+    }
+    let thin: Thin = serde_json::from_slice(body).map_err(|error| Rejection::UnreadableObject {
+        column: error.column(),
+    })?;
+    Ok(AccountData {
+        id: decode::id(thin.related_object.id, "related_object.id")?.into(),
+        change: AccountChange::Changed,
+    })
+}
+
+/// Decodes the object of an event of type `account.*`, or a thin one of `v2.core.account*`.
 ///
 /// # Errors
 /// A [`Rejection`] where the object cannot be read or kept, or is of another
@@ -261,7 +330,9 @@ pub fn decode(
     let connection: Option<fn(Option<String>) -> AccountChange> = match event_type {
         EventType::AccountApplicationDeauthorized => Some(AccountChange::Deauthorized),
         EventType::AccountApplicationAuthorized => Some(AccountChange::Authorized),
-        _ => None,
+        EventType::AccountUpdated => None,
+        // All others of this object are thin.
+        _ => return decode_thin(body),
     };
     if let Some(connection) = connection {
         // The object is the application, so the account stands in the event.

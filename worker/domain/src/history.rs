@@ -42,7 +42,8 @@ pub struct AccountTransition {
 }
 
 impl AccountTransition {
-    /// The transition that an event makes; `None` for an event of no account.
+    /// The transition that an event makes; `None` for an event of no account, and for a thin
+    /// one, which does not say how the account is.
     pub fn of(event: &Event) -> Option<Self> {
         let EventData::Account(data) = &event.data else {
             return None;
@@ -58,6 +59,7 @@ impl AccountTransition {
             deadline: None,
         };
         match &data.change {
+            AccountChange::Changed => return None,
             AccountChange::Authorized(_) => {}
             AccountChange::Deauthorized(_) => {
                 transition.change = ChangeKind::Deauthorized;

@@ -37,6 +37,8 @@ pub struct Queue {
     pub connection: &'static str,
     /// The most deliveries that are not acked.
     pub prefetch: u16,
+    /// Which of the exchanges and queues are declared.
+    pub role: Role,
 }
 
 /// A consumer of the queue, on a connection of its own.
@@ -117,26 +119,34 @@ impl Queue {
     /// [`SessionError`].
     pub async fn open(&self) -> Result<Session, SessionError> {
         let connection = amqp::connect(&self.amqp, self.connection).await?;
-        let declared = topology::declare(&connection, &self.names, Role::Consumer).await?;
+        let declared = topology::declare(&connection, &self.names, self.role).await?;
         declared.warn();
         let channel = connection.create_channel().await?;
         channel
             .basic_qos(self.prefetch, BasicQosOptions::default())
             .await?;
-        let messages = channel
-            .basic_consume(
-                self.name.clone(),
-                ShortString::default(),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            )
-            .await?;
+        let messages = consume(&channel, &self.name).await?;
         Ok(Session {
             connection,
             channel,
             messages,
         })
     }
+}
+
+/// Consumes a queue on a channel.
+///
+/// # Errors
+/// The broker refuses it or is away.
+pub async fn consume(channel: &Channel, queue: &ShortString) -> Result<Messages, lapin::Error> {
+    channel
+        .basic_consume(
+            queue.clone(),
+            ShortString::default(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await
 }
 
 impl Session {

@@ -24,7 +24,7 @@ use tracing::info;
 
 use crate::{
     jobs::{Job, JobError},
-    stripe::client::{Client, ClientError},
+    stripe::{accounts::ReadError as ApiReadError, client::Client},
 };
 
 /// The pause before Stripe is asked once more about an account that it refused.
@@ -62,7 +62,7 @@ pub enum ReadError {
     Database(#[from] Error),
     /// Stripe.
     #[error("Stripe's API")]
-    Client(#[from] ClientError),
+    Client(#[from] ApiReadError),
 }
 
 impl Job for ReadAccounts {
@@ -110,7 +110,7 @@ impl ReadAccounts {
                     refused.insert(id, retry);
                     continue;
                 }
-                match self.read(&id).await {
+                match read(&self.pool, &self.client, &id).await {
                     Ok(()) => {
                         self.read.inc();
                         info!(account = id.as_str(), "it was read from Stripe's API");
@@ -123,24 +123,42 @@ impl ReadAccounts {
             }
         }
     }
+}
 
-    async fn read(&self, id: &AccountId) -> Result<(), ReadError> {
-        let mut conn = self.pool.get().await.map_err(Error::from)?;
-        let asked = load(&conn, id).await?;
-        let asked: Account = asked.accounts.get(id).cloned().unwrap_or_default();
-        let snapshot = self.client.account(id).await?;
-        store::write(&mut conn, async |tx| {
-            let mut set = load(tx, id).await?;
-            let _ = set.keep_api_snapshot(id, &asked, snapshot);
-            let now = clock::now_utc();
-            let projection = set.project();
-            let changes = set.changes(&projection, &BTreeSet::new());
-            working_set::save(tx, &changes).await?;
-            working_set::project(tx, &changes, now).await
-        })
-        .await?;
-        Ok(())
-    }
+/// Reads an account from Stripe's API and keeps what it says, where it is needed.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn read(pool: &Pool, client: &Client, id: &AccountId) -> Result<(), ReadError> {
+    // No connection is held while Stripe is asked.
+    let asked = {
+        let conn = pool.get().await.map_err(Error::from)?;
+        load(&conn, id).await?.0
+    };
+    let snapshot = client.account(id).await?;
+    let mut conn = pool.get().await.map_err(Error::from)?;
+    store::write(&mut conn, async |tx| {
+        let (_, mut set) = load(tx, id).await?;
+        let _ = set.keep_api_snapshot(id, &asked, snapshot);
+        let now = clock::now_utc();
+        let projection = set.project();
+        let changes = set.changes(&projection, &BTreeSet::new());
+        working_set::save(tx, &changes).await?;
+        working_set::project(tx, &changes, now).await
+    })
+    .await?;
+    Ok(())
+}
+
+/// All that is known of an account, and the working set of it alone.
+///
+/// # Errors
+/// The database.
+pub async fn load(conn: &Connection, id: &AccountId) -> store::Result<(Account, WorkingSet)> {
+    let mut set = WorkingSet::for_account(id);
+    set.load(&Tables::new(conn, Bookings::default())).await?;
+    let account = set.accounts.get(id).cloned().unwrap_or_default();
+    Ok((account, set))
 }
 
 impl Retry {
@@ -152,10 +170,4 @@ impl Retry {
             until: Instant::now() + pause,
         }
     }
-}
-
-async fn load(conn: &Connection, id: &AccountId) -> store::Result<WorkingSet> {
-    let mut set = WorkingSet::for_account(id);
-    set.load(&Tables::new(conn, Bookings::default())).await?;
-    Ok(set)
 }

@@ -1,96 +1,259 @@
-//! The client of Stripe's API.
+//! The client of Stripe's API: one pool of connections for both versions.
+//!
+//! async-stripe's own client opens a connection for each request, pauses without jitter
+//! and knows no version 2, so this one sends what async-stripe's core encodes.
 
-use std::{fmt, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use ::stripe::{Client as ApiClient, ClientBuilder, StripeError};
-use domain::{
-    account_snapshot::{AccountPatch, AccountSnapshot},
-    ids::AccountId,
-    rejection::Rejection,
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    HeaderMap, Request, Response,
+    body::Incoming,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT},
 };
-use stripe_client_core::{RequestBuilder, RequestStrategy, StripeMethod};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client as HyperClient, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use store::{Pool, api_read};
+use tracing::{debug, warn};
 
-/// Stripe itself.
-pub const DEFAULT_BASE: &str = "https://api.stripe.com/";
-/// How long one attempt may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// Attempts at one answer.
-const ATTEMPTS: u32 = 2;
+use super::{
+    call::{ApiFamily, Call},
+    config::{API_VERSION, ApiConfig},
+    error::{ApiError, RateLimit, Refusal},
+    limits::Limits,
+    metrics::ApiMetrics,
+    retry::{self, Ended},
+};
 
-/// How the API is reached.
-#[derive(Clone)]
-pub struct ApiConfig {
-    /// The secret or restricted key.
-    pub key: String,
-    /// The URL that paths are put behind.
-    pub base: String,
-}
-
-impl fmt::Debug for ApiConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiConfig")
-            .field("base", &self.base)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why an account could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// Stripe did not answer, or refused.
-    #[error("Stripe's API did not give the account")]
-    Stripe(#[from] StripeError),
-    /// The answer is not an account.
-    #[error("Stripe's API gave no account")]
-    NoAccount,
-    /// The account cannot be kept.
-    #[error("the account cannot be kept: {0}")]
-    Rejected(Rejection),
-}
+/// The largest answer that is read. A page of a hundred accounts has some 600 KB.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
+/// Connections that are kept open between requests.
+const IDLE_CONNECTIONS: usize = 16;
+/// Stripe closes a connection that was idle for about a minute.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client of Stripe's API.
-#[derive(Clone)]
-pub struct Client {
-    api: ApiClient,
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    config: ApiConfig,
+    authorization: HeaderValue,
+    limits: Limits,
+    metrics: ApiMetrics,
+    /// Where reads are counted.
+    pool: Option<Pool>,
 }
 
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").finish_non_exhaustive()
-    }
-}
+/// Why there is no client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key holds what no header can")]
+pub struct KeyError;
 
 impl Client {
-    /// A client; nothing is sent yet.
+    /// A client; nothing is sent yet. Reads are counted in `pool`'s database.
     ///
     /// # Errors
-    /// The base is no URL.
-    pub fn new(config: &ApiConfig) -> Result<Self, StripeError> {
-        let api = ClientBuilder::new(&config.key)
-            .url(&config.base)
-            .request_strategy(RequestStrategy::Retry(ATTEMPTS))
-            .timeout(TIMEOUT)
-            .build()?;
-        Ok(Self { api })
+    /// The key holds what no header can.
+    pub fn new(
+        config: ApiConfig,
+        metrics: ApiMetrics,
+        pool: Option<Pool>,
+    ) -> Result<Self, KeyError> {
+        shared::amqp::install_crypto();
+        let mut tcp = HttpConnector::new();
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            // The configuration takes `http` for this machine alone.
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let http = HyperClient::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .build(connector);
+        let bearer = format!("Bearer {}", config.key.expose_secret());
+        let mut authorization = HeaderValue::try_from(bearer).map_err(|_| KeyError)?;
+        authorization.set_sensitive(true);
+        Ok(Self(Arc::new(Inner {
+            http,
+            limits: Limits::new(&config),
+            config,
+            authorization,
+            metrics,
+            pool,
+        })))
     }
 
-    /// The account as it is at Stripe now.
+    /// Sends a request, several times where it may help, and gives back what Stripe
+    /// answered. A write has one effect at most: its tries share an idempotency key.
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub async fn account(&self, id: &AccountId) -> Result<AccountSnapshot, ClientError> {
-        // The library's own type refuses accounts of other API versions, so
-        // the answer is read like an event's object.
-        let answer = RequestBuilder::new(StripeMethod::Get, format!("/accounts/{id}"))
-            .customize::<miniserde::json::Value>()
-            .send(&self.api)
-            .await?;
-        let json = miniserde::json::to_string(&answer);
-        let patch: AccountPatch =
-            serde_json::from_str(&json).map_err(|_| ClientError::NoAccount)?;
-        if patch.id.as_deref() != Some(id.as_str()) {
-            return Err(ClientError::NoAccount);
+    /// [`ApiError`].
+    pub async fn send(&self, call: &Call) -> Result<Value, ApiError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            self.0.limits.wait(call.endpoint).await;
+            let (ended, error) = match self.attempt(call).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            let Some(pause) = retry::after(&ended, tries, self.0.config.pause) else {
+                return Err(error);
+            };
+            tokio::time::sleep(pause.at(fastrand::f64())).await;
         }
-        patch.into_snapshot().map_err(ClientError::Rejected)
     }
+
+    async fn attempt(&self, call: &Call) -> Result<Value, (Ended, ApiError)> {
+        if call.is_read() {
+            self.count_read().await;
+        }
+        let silent = |why| (Ended::default(), ApiError::NoAnswer(why));
+        let answer = tokio::time::timeout(self.0.config.timeout, self.exchange(call)).await;
+        let answer = match answer {
+            Ok(answer) => answer.map_err(silent),
+            Err(_elapsed) => Err(silent("it took too long")),
+        };
+        let (status, headers, body) = answer.inspect_err(|(_, error)| {
+            self.0.metrics.answered(call.endpoint, None);
+            warn!(endpoint = call.endpoint, %error, "a request to Stripe had no answer");
+        })?;
+        self.0.metrics.answered(call.endpoint, Some(status));
+        let request = text(&headers, "request-id").map(str::to_owned);
+        let request_id = request.as_deref().unwrap_or("-");
+        if (200..300).contains(&status) {
+            debug!(
+                endpoint = call.endpoint,
+                status, request_id, "Stripe answered"
+            );
+            let unreadable = ApiError::Unreadable("it is no JSON");
+            return serde_json::from_slice(&body).map_err(|_| (refused(status), unreadable));
+        }
+        let (ended, error) = failure(status, &headers, &body, request.clone());
+        warn!(endpoint = call.endpoint, status, request_id, %error, "Stripe refused or failed");
+        if let Some(limit) = ended.limit {
+            self.0.metrics.limited(limit);
+        }
+        Err((ended, error))
+    }
+
+    /// One exchange, without a bound on its time.
+    async fn exchange(&self, call: &Call) -> Result<(u16, HeaderMap, Bytes), &'static str> {
+        let request = self
+            .request(call)
+            .ok_or("the request has a path that is no URL")?;
+        let sent = self.0.http.request(request).await;
+        let response: Response<Incoming> = sent.map_err(|error| match error.is_connect() {
+            true => "there is no connection",
+            false => "the connection was lost",
+        })?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = body.map_err(|_| "the answer broke off or is too long")?;
+        Ok((head.status.as_u16(), head.headers, body.to_bytes()))
+    }
+
+    fn request(&self, call: &Call) -> Option<Request<Full<Bytes>>> {
+        const STRIPE_VERSION: HeaderName = HeaderName::from_static("stripe-version");
+        const STRIPE_ACCOUNT: HeaderName = HeaderName::from_static("stripe-account");
+        const STRIPE_CONTEXT: HeaderName = HeaderName::from_static("stripe-context");
+        const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+        let (family, of_account, content) = match call.family {
+            ApiFamily::V1 => ("v1", STRIPE_ACCOUNT, "application/x-www-form-urlencoded"),
+            ApiFamily::V2 => ("v2", STRIPE_CONTEXT, "application/json"),
+        };
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(format!("{}{family}{}", self.0.config.base, call.path))
+            .header(AUTHORIZATION, self.0.authorization.clone())
+            .header(
+                USER_AGENT,
+                concat!("dialoom-worker/", env!("CARGO_PKG_VERSION")),
+            )
+            .header(STRIPE_VERSION, API_VERSION);
+        if let Some(account) = &call.account {
+            request = request.header(of_account, account.as_str());
+        }
+        if let Some(key) = &call.key {
+            request = request.header(IDEMPOTENCY_KEY, key.0.as_str());
+        }
+        if call.body.is_some() {
+            request = request.header(CONTENT_TYPE, content);
+        }
+        let body = call.body.clone().unwrap_or_default();
+        request.body(Full::from(body)).ok()
+    }
+
+    /// Counts a read, for Stripe's allowance. Where the database is away the read goes on.
+    async fn count_read(&self) {
+        let Some(pool) = &self.0.pool else {
+            return;
+        };
+        let counted = match pool.get().await {
+            Ok(conn) => api_read::count(&conn).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = counted {
+            warn!(%error, "a read from Stripe was not counted");
+        }
+    }
+}
+
+fn refused(status: u16) -> Ended {
+    Ended {
+        status: Some(status),
+        should_retry: Some(false),
+        ..Ended::default()
+    }
+}
+
+/// How a try ended that Stripe answered with an error, and the error.
+fn failure(
+    status: u16,
+    headers: &HeaderMap,
+    body: &[u8],
+    request: Option<String>,
+) -> (Ended, ApiError) {
+    let limit = (status == 429).then(|| {
+        let reason = text(headers, "stripe-rate-limited-reason");
+        match reason {
+            // A reason that is new to us is a rate.
+            Some(reason) => RateLimit::parse(reason).unwrap_or(RateLimit::GlobalRate),
+            None => RateLimit::LockTimeout,
+        }
+    });
+    let seconds = text(headers, RETRY_AFTER.as_str()).and_then(|value| value.parse().ok());
+    let flag = |name| text(headers, name).and_then(|value| value.parse().ok());
+    let ended = Ended {
+        status: Some(status),
+        should_retry: flag("stripe-should-retry"),
+        retry_after: seconds.map(Duration::from_secs),
+        limit,
+        is_replayed: flag("idempotent-replayed").unwrap_or(false),
+    };
+    let error = match (limit, status) {
+        (Some(limit), _) => ApiError::RateLimited(limit),
+        (None, 500..) => ApiError::Failed { status },
+        (None, _) => ApiError::Refused(Refusal::read(status, body, request)),
+    };
+    (ended, error)
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
 }

@@ -1,3 +1,13 @@
-//! Stripe's API, which is asked only where events cannot tell.
+//! Stripe's API: one client for both of its versions, and one file for each family of
+//! endpoints.
 
+pub mod accounts;
+pub mod call;
 pub mod client;
+pub mod config;
+pub mod error;
+mod limits;
+pub mod links;
+pub mod metrics;
+mod retry;
+pub mod tax;

@@ -9,7 +9,7 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use domain::{
-    account::{Account, LatestSnapshots},
+    account::{Account, Changed, LatestSnapshots},
     connections::Connections,
     decode::moment,
     ids::AccountId,
@@ -36,6 +36,9 @@ record! {
         deauthorized: Option<DateTime<Utc>> => Nullable<Timestamptz> = "deauthorized_at",
         connected: Option<DateTime<Utc>> => Nullable<Timestamptz> = "connected_at",
         first_event: Option<DateTime<Utc>> => Nullable<Timestamptz> = "first_event_at",
+        host_id: Option<String> => Nullable<Text> = "host_id",
+        changed: Option<DateTime<Utc>> => Nullable<Timestamptz> = "changed_at",
+        is_changed_read: bool => Bool = "changed_read",
     }
     on update "updated_at = now()"
 }
@@ -44,6 +47,9 @@ impl Row {
     fn new(id: &AccountId, account: &Account) -> Self {
         let winner = account.winner();
         let latest = account.latest.as_ref();
+        let host_id = winner
+            .as_ref()
+            .and_then(|winner| winner.snapshot.host_id.as_deref());
         Self {
             id: id.to_string(),
             latest: latest.and_then(|latest| serde_json::to_value(latest).ok()),
@@ -58,6 +64,9 @@ impl Row {
             deauthorized: account.connections.newest_deauthorized().map(moment),
             connected: account.connected().map(moment),
             first_event: account.first_event.map(moment),
+            host_id: host_id.map(str::to_owned),
+            changed: account.changed.map(|changed| moment(changed.created)),
+            is_changed_read: account.changed.is_some_and(|changed| changed.is_read),
         }
     }
 
@@ -69,6 +78,10 @@ impl Row {
             latest: latest.transpose()?,
             connections: connections.transpose()?.unwrap_or_default(),
             first_event: seconds(self.first_event),
+            changed: seconds(self.changed).map(|created| Changed {
+                created,
+                is_read: self.is_changed_read,
+            }),
         })
     }
 }
@@ -98,6 +111,18 @@ pub async fn needing_api(mut conn: &Connection, after: &str, limit: i64) -> Resu
     let ids: Vec<String> = account::table
         .filter(account::api_needed)
         .filter(account::id.gt(after))
+        .order(account::id)
+        .limit(limit)
+        .select(account::id)
+        .load(&mut conn)
+        .await?;
+    Ok(ids.into_iter().map(AccountId::from).collect())
+}
+
+/// The accounts whose latest snapshot names this host, by id and at most `limit`.
+pub async fn of_host(mut conn: &Connection, host: &str, limit: i64) -> Result<Vec<AccountId>> {
+    let ids: Vec<String> = account::table
+        .filter(account::host_id.eq(host))
         .order(account::id)
         .limit(limit)
         .select(account::id)

@@ -151,6 +151,11 @@ impl Database {
     /// A pool of connections for the worker's loops, opened when they are first
     /// needed.
     pub fn pool(&self) -> Pool {
+        self.pool_of(POOL_SIZE)
+    }
+
+    /// As [`Database::pool`], of at most `size` connections.
+    pub fn pool_of(&self, size: u32) -> Pool {
         let mut manager = ManagerConfig::default();
         let database = self.clone();
         manager.custom_setup = Box::new(move |_| {
@@ -184,7 +189,7 @@ impl Database {
         }));
         let manager = AsyncDieselConnectionManager::new_with_config(&self.url, manager);
         Pool::builder()
-            .max_size(POOL_SIZE)
+            .max_size(size)
             // The connection that was used last has its statements planned.
             .queue_strategy(QueueStrategy::Lifo)
             .connection_timeout(POOL_TIMEOUT)

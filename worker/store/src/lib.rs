@@ -10,11 +10,13 @@
 
 pub mod account;
 pub mod account_transition;
+pub mod api_read;
 pub mod archive;
 pub mod archive_page;
 pub mod backlog;
 mod booking_claim;
 mod checkout_session;
+pub mod command;
 pub mod crash_note;
 pub mod database;
 mod database_url;

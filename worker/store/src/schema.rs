@@ -28,10 +28,12 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// The columns by which accounts that the API has to be asked about are found.
+    /// The columns by which accounts are found: those that the API has to be asked about,
+    /// and those of a host.
     stripe.account (id) {
         id -> Text,
         api_needed -> Bool,
+        host_id -> Nullable<Text>,
     }
 }
 

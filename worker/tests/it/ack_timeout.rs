@@ -18,7 +18,10 @@ use lapin::{
     Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeleteOptions},
 };
-use shared::{amqp::AmqpUrl, topology::Names};
+use shared::{
+    amqp::AmqpUrl,
+    topology::{Names, Role},
+};
 use worker::amqp::consumer::{Queue, SessionError};
 
 /// A node that waits a second for an ack, and looks twice a second who is late.
@@ -82,6 +85,7 @@ async fn a_cancelled_consumer_ends_its_session() {
         names,
         connection: "test",
         prefetch: 1,
+        role: Role::Consumer,
     };
     let mut session = queue.open().await.unwrap();
     delete(&broker, &broker.worker_queue()).await;

@@ -1,11 +1,15 @@
 //! Accounts of which the events cannot tell how they are, are read from Stripe's API.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use crate::support::Lab;
+use event::Mode;
 use harness::stripe::{Account, Event};
 use serde_json::Value;
 use tokio::{
@@ -15,7 +19,7 @@ use tokio::{
 use worker::{
     jobs::read_accounts::ReadAccounts,
     metrics::Metrics,
-    stripe::client::{ApiConfig, Client},
+    stripe::{client::Client, config::ApiConfig, metrics::ApiMetrics},
 };
 
 /// A double of Stripe's API that always gives the same answer.
@@ -41,10 +45,11 @@ async fn stripe(status: u16, body: Value) -> (Client, Arc<AtomicUsize>) {
         }
     });
     let config = ApiConfig {
-        key: "sk_test_double".into(),
-        base,
+        pause: Duration::from_millis(1),
+        ..ApiConfig::new("sk_test_double".into(), base, Mode::Test)
     };
-    (Client::new(&config).unwrap(), asked)
+    let client = Client::new(config, ApiMetrics::default(), None).unwrap();
+    (client, asked)
 }
 
 /// The job on the lab's database.

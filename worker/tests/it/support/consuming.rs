@@ -8,7 +8,10 @@ use harness::{
     test_servers::TestBroker,
     wait::{self, Seen},
 };
-use shared::{amqp::AmqpUrl, topology::Names};
+use shared::{
+    amqp::AmqpUrl,
+    topology::{Names, Role},
+};
 use store::{Database, archive_page::ArchivePolicy};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +59,7 @@ impl Worker {
                 names,
                 connection: "test",
                 prefetch: consumer::PREFETCH,
+                role: Role::Consumer,
             },
             decoder: Decoder {
                 rules: rules(),

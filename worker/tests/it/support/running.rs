@@ -99,6 +99,7 @@ impl Running {
             name,
             connection: "test",
             prefetch,
+            role: Role::Consumer,
         };
         let recorder = DeadLetterRecorder {
             queue: queue(names.dead_queue.clone(), recorder::PREFETCH),

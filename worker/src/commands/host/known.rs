@@ -1,0 +1,136 @@
+//! The account that a host has.
+
+use domain::{account::Account, ids::AccountId, rows::HostRow};
+use store::{
+    account,
+    command::{self, Record, State},
+};
+
+use crate::{
+    commands::{error::CommandError, service::CommandService},
+    jobs::read_accounts,
+    stripe::{call::ApiFamily, client::Client},
+};
+
+/// The most accounts of one host that are looked at.
+const MOST: i64 = 10;
+
+/// The account that a host has.
+#[derive(Debug)]
+pub struct Known {
+    /// Its id.
+    pub id: AccountId,
+    /// The API that it was made by.
+    pub family: ApiFamily,
+    /// The hash of the command that made it; `None` where no command did.
+    pub payload_hash: Option<Vec<u8>>,
+    /// All that is known of it.
+    pub account: Account,
+}
+
+impl Known {
+    /// The row that the main app reads of it.
+    pub fn row(&self) -> HostRow {
+        HostRow::new(&self.id, &self.account)
+    }
+}
+
+/// The key under which a host's account is made.
+pub(super) fn key(host: &str) -> String {
+    format!("host.onboard:{host}")
+}
+
+pub(super) fn family(record: &Record) -> ApiFamily {
+    match record.api.as_str() {
+        "v1" => ApiFamily::V1,
+        _ => ApiFamily::V2,
+    }
+}
+
+impl CommandService {
+    /// The account of a host that has one and did not cut the connection. One that a command
+    /// made is the host's beyond doubt; else the accounts say whose they are by their
+    /// metadata, and there must be one.
+    ///
+    /// # Errors
+    /// The host has several accounts that no command made, or the database is away.
+    pub(super) async fn known(&self, host: &str) -> Result<Option<Known>, CommandError> {
+        let conn = self.connection().await?;
+        let record = command::find(&conn, &key(host)).await?;
+        if let Some(record) = &record
+            && let Some(id) = &record.object_id
+        {
+            let id = AccountId::from(id.clone());
+            let account = read_accounts::load(&conn, &id).await?.0;
+            let known = Known {
+                id,
+                family: family(record),
+                payload_hash: Some(record.payload_hash.clone()),
+                account,
+            };
+            return Ok((!known.account.is_disconnected()).then_some(known));
+        }
+        let mut found = Vec::new();
+        for id in account::of_host(&conn, host, MOST).await? {
+            let account = read_accounts::load(&conn, &id).await?.0;
+            if !account.is_disconnected() {
+                found.push((id, account));
+            }
+        }
+        if found.len() > 1 {
+            return Err(CommandError::new(
+                "several_accounts",
+                "several connected accounts name this host in their metadata (hostId); let one \
+                 of them do so",
+            )
+            .at("hostId"));
+        }
+        let Some((id, account)) = found.pop() else {
+            return Ok(None);
+        };
+        // The event of an account can come before Stripe's answer to whoever makes it.
+        let making = record.filter(|record| record.state() == State::InProgress);
+        if let Some(record) = &making {
+            command::finish(&conn, &key(host), record.attempt, id.as_str()).await?;
+        }
+        Ok(Some(Known {
+            id,
+            family: making.as_ref().map_or(ApiFamily::V1, family),
+            payload_hash: making.map(|record| record.payload_hash),
+            account,
+        }))
+    }
+
+    /// The account of a host that must have one.
+    ///
+    /// # Errors
+    /// There is none, or as [`CommandService::known`].
+    pub(super) async fn existing(&self, host: &str) -> Result<Known, CommandError> {
+        self.known(host).await?.ok_or_else(|| {
+            CommandError::new(
+                "host_unknown",
+                "the host has no connected account; host.onboard makes one",
+            )
+            .at("hostId")
+        })
+    }
+
+    /// Has an account of which nothing is known read from Stripe, so that the main app has a
+    /// row of it.
+    ///
+    /// # Errors
+    /// Stripe or the database is away.
+    pub(super) async fn read_new(
+        &self,
+        client: &Client,
+        mut known: Known,
+    ) -> Result<Known, CommandError> {
+        if !known.account.has_current_snapshot() {
+            let read = read_accounts::read(&self.pool, client, &known.id).await;
+            read.map_err(CommandError::from)?;
+            let conn = self.connection().await?;
+            known.account = read_accounts::load(&conn, &known.id).await?.0;
+        }
+        Ok(known)
+    }
+}

@@ -1,0 +1,25 @@
+//! The main app's commands: it sends one as a message, and gets an answer as a message.
+//!
+//! | module | does |
+//! | --- | --- |
+//! | [`consumer`] | takes commands from their queue and sends the answers |
+//! | [`wire`] | the forms in which commands come and answers go |
+//! | [`command`] | the commands, read strictly from what was sent |
+//! | [`input`] | reads fields one by one, and names all that are wrong |
+//! | [`service`] | does a command |
+//! | [`host`] | the commands about hosts |
+//! | [`settings`] | what the deployment sets for them |
+//! | [`error`] | why a command was not done, as the app reads it |
+//!
+//! Commands run beside the events: they have a consumer, a channel and connections to the
+//! database of their own, and hold no lock while Stripe is asked.
+
+pub mod command;
+pub mod consumer;
+pub mod error;
+pub mod host;
+pub mod input;
+pub mod metrics;
+pub mod service;
+pub mod settings;
+pub mod wire;

@@ -1,0 +1,152 @@
+//! `stripe.command`: what commands of the main app have Stripe make, each noted before Stripe
+//! is asked.
+//!
+//! No lock is held while Stripe is asked. Whoever finds an attempt in progress may ask Stripe
+//! once more under its idempotency key, which has no second effect; a new attempt begins by a
+//! compare-and-set from the one before.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    OptionalExtension, QueryableByName,
+    sql_types::{Binary, Integer, Jsonb, Nullable, Text, Timestamptz},
+};
+use diesel_async::RunQueryDsl;
+use domain::text_enum;
+use serde_json::Value;
+
+use crate::{Connection, Result};
+
+text_enum! {
+    /// How far an attempt is.
+    pub enum State {
+        /// Stripe is or was being asked, and its answer is not noted yet.
+        InProgress = "in_progress",
+        /// It exists.
+        Done = "done",
+        /// Stripe refused it, and nothing exists.
+        Failed = "failed",
+    }
+}
+
+/// What an attempt asks Stripe for.
+#[derive(Clone, Debug)]
+pub struct Attempt<'a> {
+    /// What is made and for whom, such as `host.onboard:42`.
+    pub key: &'a str,
+    /// A new idempotency key.
+    pub idempotency_key: &'a str,
+    /// The hash of what the command asks for.
+    pub payload_hash: &'a [u8],
+    /// `v1` or `v2`.
+    pub api: &'a str,
+    /// The request.
+    pub request: &'a Value,
+}
+
+/// What is known of a key.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Record {
+    /// The number of the attempt, 1 for the first.
+    #[diesel(sql_type = Integer)]
+    pub attempt: i32,
+    #[diesel(sql_type = Text)]
+    state: String,
+    /// The attempt's idempotency key.
+    #[diesel(sql_type = Text)]
+    pub idempotency_key: String,
+    /// The hash of what was asked for.
+    #[diesel(sql_type = Binary)]
+    pub payload_hash: Vec<u8>,
+    /// `v1` or `v2`.
+    #[diesel(sql_type = Text)]
+    pub api: String,
+    /// The request of an attempt in progress.
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    pub request: Option<Value>,
+    /// What Stripe made.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub object_id: Option<String>,
+    /// When the attempt began.
+    #[diesel(sql_type = Timestamptz)]
+    pub attempted_at: DateTime<Utc>,
+}
+
+impl Record {
+    /// How far the attempt is.
+    pub fn state(&self) -> State {
+        // The table's CHECK lets no other value in.
+        State::parse(&self.state).unwrap_or(State::InProgress)
+    }
+}
+
+/// What is known of a key; `None` where nothing was ever asked.
+pub async fn find(mut conn: &Connection, key: &str) -> Result<Option<Record>> {
+    let query = "SELECT attempt, state, idempotency_key, payload_hash, api, request, object_id, \
+                    attempted_at FROM stripe.command WHERE key = $1";
+    let record = diesel::sql_query(query).bind::<Text, _>(key);
+    Ok(record.get_result(&mut conn).await.optional()?)
+}
+
+/// Begins the first attempt at a key. Where there is one already nothing changes.
+pub async fn begin(mut conn: &Connection, attempt: &Attempt<'_>) -> Result<()> {
+    diesel::sql_query(
+        "INSERT INTO stripe.command (key, idempotency_key, payload_hash, api, request) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (key) DO NOTHING",
+    )
+    .bind::<Text, _>(attempt.key)
+    .bind::<Text, _>(attempt.idempotency_key)
+    .bind::<Binary, _>(attempt.payload_hash)
+    .bind::<Text, _>(attempt.api)
+    .bind::<Jsonb, _>(attempt.request)
+    .execute(&mut conn)
+    .await?;
+    Ok(())
+}
+
+/// Begins another attempt behind the one numbered `after`, which has ended. Where somebody
+/// else did so before, nothing changes.
+pub async fn begin_again(mut conn: &Connection, after: i32, attempt: &Attempt<'_>) -> Result<()> {
+    diesel::sql_query(
+        "UPDATE stripe.command SET attempt = attempt + 1, state = 'in_progress', \
+            idempotency_key = $3, payload_hash = $4, api = $5, request = $6, object_id = NULL, \
+            error = NULL, attempted_at = now(), finished_at = NULL \
+         WHERE key = $1 AND attempt = $2 AND state <> 'in_progress'",
+    )
+    .bind::<Text, _>(attempt.key)
+    .bind::<Integer, _>(after)
+    .bind::<Text, _>(attempt.idempotency_key)
+    .bind::<Binary, _>(attempt.payload_hash)
+    .bind::<Text, _>(attempt.api)
+    .bind::<Jsonb, _>(attempt.request)
+    .execute(&mut conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes what an attempt in progress made.
+pub async fn finish(mut conn: &Connection, key: &str, attempt: i32, object: &str) -> Result<()> {
+    diesel::sql_query(
+        "UPDATE stripe.command SET state = 'done', object_id = $3, request = NULL, \
+            finished_at = now() WHERE key = $1 AND attempt = $2 AND state = 'in_progress'",
+    )
+    .bind::<Text, _>(key)
+    .bind::<Integer, _>(attempt)
+    .bind::<Text, _>(object)
+    .execute(&mut conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that an attempt in progress made nothing.
+pub async fn fail(mut conn: &Connection, key: &str, attempt: i32, error: &str) -> Result<()> {
+    diesel::sql_query(
+        "UPDATE stripe.command SET state = 'failed', error = $3, request = NULL, \
+            finished_at = now() WHERE key = $1 AND attempt = $2 AND state = 'in_progress'",
+    )
+    .bind::<Text, _>(key)
+    .bind::<Integer, _>(attempt)
+    .bind::<Text, _>(error)
+    .execute(&mut conn)
+    .await?;
+    Ok(())
+}
