@@ -7,6 +7,7 @@
 //! | [`services`] | the `ingest` and `worker` binaries as processes |
 //! | [`test_servers`] | a database and a broker prefix of its own for every test |
 //! | [`stripe`] | signed sample events after Stripe's shapes |
+//! | [`stripe_api`] | a stand-in for Stripe's API, with webhook deliveries of its own |
 //! | [`leaks`] | looks through the services' logs for what must not stand there |
 //! | [`reference`](mod@reference) | the rules that the rows must follow, as plain folds over events |
 //! | [`private`] | folders that go with their process, and all that runs in them |
@@ -42,6 +43,7 @@ pub mod schedules;
 pub mod servers;
 pub mod services;
 pub mod stripe;
+pub mod stripe_api;
 pub mod test_servers;
 pub mod wait;
 

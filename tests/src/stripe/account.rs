@@ -146,6 +146,9 @@ impl Account {
                 "type": "application",
             });
         }
+        if self.version >= ApiVersion::V2026_10_28Endive {
+            set_what_is_new(&mut account);
+        }
         account
     }
 
@@ -173,6 +176,32 @@ impl Account {
             json!([])
         };
         list(&format!("/v1/accounts/{id}/external_accounts"), &banks)
+    }
+}
+
+/// Sets the fields that the newest type definitions have, and takes out what they
+/// do not have.
+fn set_what_is_new(account: &mut Value) {
+    if let Some(account) = account.as_object_mut() {
+        account.remove("login_links");
+    }
+    account["groups"] = json!({ "payments_pricing": null });
+    let profile = &mut account["business_profile"];
+    for name in [
+        "annual_revenue",
+        "estimated_worker_count",
+        "minority_owned_business_designation",
+        "specified_commercial_transactions_act_url",
+    ] {
+        profile[name] = Value::Null;
+    }
+    let settings = &mut account["settings"];
+    settings["card_issuing"] = json!({ "tos_acceptance": { "date": null, "ip": null } });
+    settings["invoices"] =
+        json!({ "default_account_tax_ids": null, "hosted_payment_method_save": "offer" });
+    for group in ["card_payments", "payments"] {
+        settings[group]["statement_descriptor_prefix_kana"] = Value::Null;
+        settings[group]["statement_descriptor_prefix_kanji"] = Value::Null;
     }
 }
 

@@ -136,7 +136,9 @@ impl CheckoutSession {
             ApiVersion::V2022_11_15 | ApiVersion::V2024_06_20 => {
                 session["shipping_details"] = Value::Null;
             }
-            ApiVersion::V2025_03_31Basil | ApiVersion::V2025_09_30Clover => {
+            ApiVersion::V2025_03_31Basil
+            | ApiVersion::V2025_09_30Clover
+            | ApiVersion::V2026_10_28Endive => {
                 session["collected_information"] = Value::Null;
                 session["adaptive_pricing"] = json!({ "enabled": true });
                 session["permissions"] = Value::Null;

@@ -18,18 +18,24 @@ pub enum ApiVersion {
     V2025_03_31Basil,
     /// A later one.
     V2025_09_30Clover,
+    /// The one of the newest type definitions.
+    V2026_10_28Endive,
 }
 
 impl ApiVersion {
     /// All of them, oldest first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::V2019_12_03,
         Self::V2020_08_27,
         Self::V2022_11_15,
         Self::V2024_06_20,
         Self::V2025_03_31Basil,
         Self::V2025_09_30Clover,
+        Self::V2026_10_28Endive,
     ];
+
+    /// The newest one.
+    pub const NEWEST: Self = Self::ALL[Self::ALL.len() - 1];
 
     /// Its name at Stripe.
     #[must_use]
@@ -41,6 +47,7 @@ impl ApiVersion {
             Self::V2024_06_20 => "2024-06-20",
             Self::V2025_03_31Basil => "2025-03-31.basil",
             Self::V2025_09_30Clover => "2025-09-30.clover",
+            Self::V2026_10_28Endive => "2026-10-28.endive",
         }
     }
 }

@@ -1,0 +1,382 @@
+//! From a request to its answer: rights, parameters, idempotency, faults, effect.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Response, StatusCode, body::Incoming};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::{
+    call::Call,
+    errors::{ApiError, INVALID_REQUEST},
+    faults::{self, Fault, Kind, RateLimit},
+    idempotency::{Kept, Key},
+    options::Options,
+    routes::{self, Route, Work},
+    state::{PLATFORM, State},
+    versions,
+};
+use crate::stripe::ApiVersion;
+
+/// What the server and the test share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) options: Options,
+    state: Mutex<State>,
+    /// Told of each request that arrived and of each answer.
+    pub(super) changed: Notify,
+}
+
+impl Shared {
+    pub(super) fn new(options: Options) -> Self {
+        Self {
+            state: Mutex::new(State::new(options.clone())),
+            options,
+            changed: Notify::new(),
+        }
+    }
+
+    /// The state. A test that panicked with it in hand has failed already.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connection is closed without an answer.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the stand-in closes the connection")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// What is answered.
+struct Answer {
+    status: StatusCode,
+    body: Value,
+    replayed: Option<String>,
+    limit: Option<RateLimit>,
+}
+
+impl Answer {
+    fn plain(status: StatusCode, body: Value) -> Self {
+        Self {
+            status,
+            body,
+            replayed: None,
+            limit: None,
+        }
+    }
+
+    fn refused(error: &ApiError, call: &Call) -> Self {
+        Self::plain(error.status, error.body(call.v2, &call.request_id))
+    }
+}
+
+/// A request that was found right.
+struct Ready {
+    route: &'static Route,
+    id: String,
+    scope: String,
+    params: Value,
+    key: Option<Key>,
+}
+
+/// Answers a request.
+pub(super) async fn answer(
+    shared: Arc<Shared>,
+    request: hyper::Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Closed> {
+    let request_id = shared.state().new_id("req");
+    let call = Call::read(request, request_id).await.map_err(|_| Closed)?;
+    let fault = {
+        let mut state = shared.state();
+        state.requests.push(call.record());
+        faults::take(&mut state.faults, &call.method, &call.path)
+    };
+    shared.changed.notify_waiters();
+    let answer = carry_out(&shared, &call, fault.as_ref()).await;
+    if let Some(answer) = &answer {
+        shared.state().note(&call.request_id, |recorded| {
+            recorded.status = Some(answer.status.as_u16());
+            recorded.replayed = answer.replayed.is_some();
+        });
+    }
+    shared.changed.notify_waiters();
+    let retry = fault.and_then(|fault| fault.should_retry);
+    answer
+        .map(|answer| response(&call, answer, retry))
+        .ok_or(Closed)
+}
+
+/// The answer; none where the connection is to be closed.
+async fn carry_out(shared: &Shared, call: &Call, fault: Option<&Fault>) -> Option<Answer> {
+    let kind = fault.map_or(&Kind::Plain, |fault| &fault.kind);
+    match kind {
+        Kind::RateLimited(limit) => return Some(rate_limited(call, *limit)),
+        Kind::Conflict409 => return Some(Answer::refused(&locked(StatusCode::CONFLICT), call)),
+        Kind::Drop { took_effect: false } => return None,
+        _ => {}
+    }
+    let ready = match begin(shared, call) {
+        Ok(Begun::New(ready)) => ready,
+        Ok(Begun::Before(kept)) => {
+            return Some(Answer {
+                replayed: Some(kept.request_id),
+                ..Answer::plain(kept.status, kept.body)
+            });
+        }
+        Err(error) => return Some(Answer::refused(&error, call)),
+    };
+    match kind {
+        Kind::Slow(time) => tokio::time::sleep(*time).await,
+        Kind::HeldBefore(gate) => gate.wait().await,
+        _ => {}
+    }
+    let failed = internal(call);
+    let answer = match kind {
+        Kind::Status500 { took_effect: false } => {
+            end(shared, call, &ready, (!call.v2).then_some(&failed));
+            return Some(failed);
+        }
+        _ => effect(shared, call, &ready),
+    };
+    if let Kind::Status500 { .. } = kind {
+        // The second version gives the state of what was done when the request comes
+        // again; the first one gives the error again.
+        let kept = if call.v2 { &answer.0 } else { &failed };
+        end(shared, call, &ready, Some(kept));
+        return Some(failed);
+    }
+    let stored = answer.1.then_some(&answer.0);
+    match kind {
+        Kind::SlowAfter(time) => tokio::time::sleep(*time).await,
+        Kind::HeldAfter(gate) => gate.wait().await,
+        _ => {}
+    }
+    end(shared, call, &ready, stored);
+    (!matches!(kind, Kind::Drop { .. })).then_some(answer.0)
+}
+
+enum Begun {
+    New(Ready),
+    Before(Kept),
+}
+
+/// Checks a request, and notes under its key that it runs.
+fn begin(shared: &Shared, call: &Call) -> Result<Begun, ApiError> {
+    let (route, id) = {
+        authenticate(&shared.options, call)?;
+        let found = routes::find(call.method.as_str(), &call.path)?;
+        allow(&shared.options, call, found.0)?;
+        found
+    };
+    if call.v2 && call.stripe_version.is_none() {
+        let message = "Please provide an API version in the Stripe-Version header.";
+        return Err(ApiError::invalid(message).code("missing_stripe_version"));
+    }
+    let mut state = shared.state();
+    let scope = scope(&state, call, route)?;
+    let params = call.params(route.name)?;
+    state.note(&call.request_id, |recorded| {
+        recorded.params = params.clone()
+    });
+    let key = call.idempotency_key.clone().filter(|_| call.is_post());
+    let account = call.account().unwrap_or(PLATFORM).to_owned();
+    let key = key.map(|key| (account, call.v2, key));
+    if let Some(key) = &key {
+        let request = format!("{} {} {params}", call.method, call.path);
+        if let Some(kept) = state.keys.begin(key, &request)? {
+            return Ok(Begun::Before(kept));
+        }
+    }
+    Ok(Begun::New(Ready {
+        route,
+        id,
+        scope,
+        params,
+        key,
+    }))
+}
+
+fn authenticate(options: &Options, call: &Call) -> Result<(), ApiError> {
+    let refuse = |message: String| {
+        Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            INVALID_REQUEST,
+            message,
+        ))
+    };
+    let Some(secret) = &call.secret else {
+        return refuse("You did not provide an API key.".to_owned());
+    };
+    let known = *secret == options.secret_key
+        || options.restricted_keys.iter().any(|one| one.key == *secret);
+    if known {
+        return Ok(());
+    }
+    let end = secret
+        .get(secret.len().saturating_sub(4)..)
+        .unwrap_or_default();
+    refuse(format!("Invalid API Key provided: sk_test_****{end}"))
+}
+
+/// Whether a restricted key may do this.
+fn allow(options: &Options, call: &Call, route: &Route) -> Result<(), ApiError> {
+    let mut keys = options.restricted_keys.iter();
+    let Some(key) = keys.find(|one| Some(&one.key) == call.secret.as_ref()) else {
+        return Ok(());
+    };
+    if key.may(route.resource, call.method != Method::GET) {
+        return Ok(());
+    }
+    let message = format!(
+        "The provided key does not have the required permissions for this endpoint. Having the \
+         permission for {} would allow this request to continue.",
+        route.resource
+    );
+    Err(ApiError::forbidden(message).code("more_permissions_required"))
+}
+
+/// The account whose objects a request is about.
+fn scope(state: &State, call: &Call, route: &Route) -> Result<String, ApiError> {
+    let Some(account) = call.account() else {
+        return Ok(PLATFORM.to_owned());
+    };
+    if state.account(account).is_none() || state.gone.contains(account) {
+        let message = format!(
+            "The provided key does not have access to account '{account}' (or that account does \
+             not exist). Application access may have been revoked."
+        );
+        return Err(ApiError::forbidden(message).code("account_invalid"));
+    }
+    if !route.scoped && call.is_post() {
+        let message = "Only the platform itself may do this: leave the account's header out.";
+        return Err(ApiError::invalid(message));
+    }
+    Ok(if route.scoped { account } else { PLATFORM }.to_owned())
+}
+
+/// Carries the request out. The flag says whether its key keeps the answer.
+fn effect(shared: &Shared, call: &Call, ready: &Ready) -> (Answer, bool) {
+    let mut state = shared.state();
+    state.cause = Some((call.request_id.clone(), call.idempotency_key.clone()));
+    let mut work = Work {
+        state: &mut state,
+        scope: ready.scope.clone(),
+        id: ready.id.clone(),
+        params: ready.params.clone(),
+        path: &call.path,
+    };
+    let done = (ready.route.handler)(&mut work);
+    state.cause = None;
+    match done {
+        Ok(mut body) => {
+            let paths = ready.params["expand"].as_array().cloned();
+            for path in paths.unwrap_or_default() {
+                state.expand(&ready.scope, &mut body, path.as_str().unwrap_or_default());
+            }
+            if !call.v2 {
+                body = versions::in_version(&body, version(call));
+            }
+            (Answer::plain(StatusCode::OK, body), true)
+        }
+        Err(error) => (Answer::refused(&error, call), error.begun && !call.v2),
+    }
+}
+
+fn end(shared: &Shared, call: &Call, ready: &Ready, answer: Option<&Answer>) {
+    let Some(key) = &ready.key else {
+        return;
+    };
+    let kept = answer.map(|answer| Kept {
+        status: answer.status,
+        body: answer.body.clone(),
+        request_id: call.request_id.clone(),
+    });
+    shared.state().keys.end(key, kept);
+}
+
+/// The version that the request asks for, where it is one whose shape is known.
+fn version(call: &Call) -> ApiVersion {
+    let wanted = call.stripe_version.as_deref();
+    let known = ApiVersion::ALL
+        .into_iter()
+        .find(|one| Some(one.name()) == wanted);
+    known.unwrap_or(ApiVersion::NEWEST)
+}
+
+fn internal(call: &Call) -> Answer {
+    let message = "An unknown error occurred. You can safely retry this request with the same key.";
+    let error = ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "api_error", message);
+    Answer::refused(&error, call)
+}
+
+fn locked(status: StatusCode) -> ApiError {
+    let message = "This object cannot be accessed right now because another API request or Stripe \
+                   process is currently accessing it.";
+    ApiError::new(status, INVALID_REQUEST, message).code("lock_timeout")
+}
+
+fn rate_limited(call: &Call, limit: RateLimit) -> Answer {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    let error = match limit {
+        RateLimit::LockTimeout => locked(status),
+        _ => {
+            let kind = if call.v2 {
+                "rate_limit"
+            } else {
+                INVALID_REQUEST
+            };
+            ApiError::new(status, kind, "Request rate limit exceeded.").code("rate_limit")
+        }
+    };
+    Answer {
+        limit: Some(limit),
+        ..Answer::refused(&error, call)
+    }
+}
+
+fn response(call: &Call, answer: Answer, retry: Option<bool>) -> Response<Full<Bytes>> {
+    let newest = ApiVersion::NEWEST.name();
+    let mut response = Response::builder()
+        .status(answer.status)
+        .header("content-type", "application/json")
+        .header("request-id", &call.request_id)
+        .header(
+            "stripe-version",
+            call.stripe_version.as_deref().unwrap_or(newest),
+        );
+    if let Some(account) = call.account() {
+        response = response.header("stripe-account", account);
+    }
+    if let Some(key) = &call.idempotency_key {
+        response = response.header("idempotency-key", key);
+    }
+    if let Some(original) = answer.replayed {
+        response = response.header("idempotent-replayed", "true");
+        response = response.header("original-request", original);
+    }
+    if let Some(reason) = answer.limit.and_then(RateLimit::reason) {
+        response = response.header("stripe-rate-limited-reason", reason);
+    }
+    if let Some(retry) = retry {
+        response = response.header("stripe-should-retry", retry.to_string());
+    }
+    let body = Full::new(Bytes::from(format!("{:#}", answer.body)));
+    response
+        .body(body)
+        .expect("the headers came in with a request")
+}
+
+/// How long the server waits after a failed accept.
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
