@@ -82,6 +82,12 @@ impl TestBroker {
         format!("{}stripe.dead", self.prefix)
     }
 
+    /// The exchange and the queue of commands, which have the same name.
+    #[must_use]
+    pub fn commands(&self) -> String {
+        format!("{}stripe.commands", self.prefix)
+    }
+
     /// How many messages wait in a queue; those that a consumer holds unacked are
     /// not counted.
     ///
@@ -226,12 +232,14 @@ impl TestBroker {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         // Deleting what is not there is no error to RabbitMQ.
-        for queue in spies.into_iter().chain([self.worker_queue(), self.dead()]) {
+        let own = [self.worker_queue(), self.dead(), self.commands()];
+        let expired = format!("{}.expired", self.commands());
+        for queue in spies.into_iter().chain(own).chain([expired]) {
             channel
                 .queue_delete(queue.into(), QueueDeleteOptions::default())
                 .await?;
         }
-        for exchange in [self.events_exchange(), self.dead()] {
+        for exchange in [self.events_exchange(), self.dead(), self.commands()] {
             channel
                 .exchange_delete(exchange.into(), ExchangeDeleteOptions::default())
                 .await?;

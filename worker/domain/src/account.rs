@@ -189,6 +189,11 @@ impl Account {
         Change::Changed
     }
 
+    /// Whether anything is known of it, from an event or from the API.
+    pub fn is_known(&self) -> bool {
+        self.first_event.is_some() || self.latest.is_some()
+    }
+
     /// The latest snapshot, where there is one.
     pub fn winner(&self) -> Option<Winner<'_>> {
         self.latest.as_ref().and_then(LatestSnapshots::winner)

@@ -91,7 +91,7 @@ impl WorkingSet {
         let changed: BTreeSet<&AccountId> = changed.iter().map(|(id, _)| *id).collect();
         for (id, account) in self.accounts.iter() {
             let target = Target::Host(id.clone());
-            let is_known = account.first_event.is_some();
+            let is_known = account.is_known();
             let is_wanted = changed.contains(id) || self.is_target_rechecked(&target);
             match self.pending(&target) {
                 // Its job writes the row as it is then.

@@ -5,12 +5,12 @@
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt, future::ready, stream};
 use lapin::{
-    BasicProperties, Channel, Confirmation,
+    BasicProperties, Channel, Confirmation, Connection,
     message::Delivery,
-    options::{BasicAckOptions, BasicPublishOptions, ConfirmSelectOptions},
-    types::{AMQPValue, ShortString},
+    options::{BasicAckOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 use serde_json::Value;
 use shared::{telemetry::report, topology::TopologyError};
@@ -32,6 +32,8 @@ pub const PREFETCH: u16 = 200;
 pub const CONNECTIONS: u32 = 6;
 /// How long a command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(50);
+/// How the name of a caller begins that takes its answers without a queue.
+const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to.";
 /// So many deliveries of a command ended with a worker that stopped: it is given up.
 const MOST_DELIVERIES: i64 = 5;
 
@@ -50,6 +52,7 @@ pub struct CommandConsumer {
 struct Tasks {
     service: CommandService,
     metrics: CommandMetrics,
+    connection: Connection,
     /// The channel of the answers.
     answers: Channel,
     /// Queues of this deployment, which no answer may be sent to.
@@ -72,8 +75,8 @@ impl CommandConsumer {
         consumer::serve(self, stop).await
     }
 
-    async fn tasks(&self, session: &Session) -> Result<Arc<Tasks>, SessionError> {
-        let answers = session.connection.create_channel().await?;
+    async fn tasks(&self, connection: Connection) -> Result<Arc<Tasks>, SessionError> {
+        let answers = connection.create_channel().await?;
         answers
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
@@ -81,6 +84,7 @@ impl CommandConsumer {
         Ok(Arc::new(Tasks {
             service: self.service.clone(),
             metrics: self.metrics.clone(),
+            connection,
             answers,
             own: vec![
                 names.worker.clone(),
@@ -94,22 +98,27 @@ impl CommandConsumer {
 
 impl Serve for CommandConsumer {
     async fn session(&self, stop: &CancellationToken) -> Result<(), SessionError> {
-        let mut session = self.queue.open().await?;
+        let Session {
+            connection,
+            channel,
+            messages,
+        } = self.queue.open().await?;
         let expired = &self.queue.names.expired_commands;
-        let mut expired = consumer::consume(&session.channel, expired).await?;
-        let tasks = self.tasks(&session).await?;
+        let expired = consumer::consume(&channel, expired).await?;
+        let tasks = self.tasks(connection).await?;
+        // Where one queue's consumer ends, so does the session.
+        let mut commands = stream::select(
+            ending(messages.map(|message| (message, Came::InTime))),
+            ending(expired.map(|message| (message, Came::TooLate))),
+        );
         info!("taking commands");
         let mut in_hand = JoinSet::new();
         let ended = loop {
             let (message, came) = tokio::select! {
                 () = stop.cancelled() => break Ok(()),
-                message = session.next() => match message {
-                    Ok(message) => (message, Came::InTime),
-                    Err(error) => break Err(error),
-                },
-                message = expired.next() => match message {
-                    Some(Ok(message)) => (message, Came::TooLate),
-                    Some(Err(error)) => break Err(error.into()),
+                next = commands.next() => match next.flatten() {
+                    Some((Ok(message), came)) => (message, came),
+                    Some((Err(error), _)) => break Err(error.into()),
                     None => break Err(SessionError::Ended),
                 },
                 Some(done) = in_hand.join_next() => match done {
@@ -124,7 +133,7 @@ impl Serve for CommandConsumer {
         if ended.is_ok() {
             // What is in hand is finished; what is not comes again.
             while in_hand.join_next().await.is_some() {}
-            consumer::close(&session.channel).await;
+            consumer::close(&channel).await;
         }
         self.metrics.in_hand.set(0);
         ended
@@ -153,8 +162,9 @@ impl Tasks {
             Ok(request) => {
                 let (name, id) = (Name::read(&request.name), request.id.clone());
                 let result = match (&name, came) {
+                    // The routing key, which may be its name, is no longer the sender's.
+                    (_, Came::TooLate) => Err(CommandError::expired()),
                     (Err(error), _) => Err(error.clone()),
-                    (Ok(_), Came::TooLate) => Err(CommandError::expired()),
                     (Ok(_), _) if deliveries(message) >= MOST_DELIVERIES => {
                         Err(CommandError::interrupted())
                     }
@@ -209,16 +219,44 @@ impl Tasks {
                 properties,
             )
             .await?;
-        match published.await? {
-            Confirmation::Ack(None) => {}
-            // The caller has gone, or its queue is full.
-            Confirmation::Ack(Some(_)) | Confirmation::Nack(_) => {
-                self.metrics.callers_gone.inc();
-            }
-            Confirmation::NotRequested => {}
+        let is_gone = match published.await? {
+            Confirmation::Ack(None) | Confirmation::NotRequested => false,
+            Confirmation::Ack(Some(_)) => self.is_gone(reply_to).await?,
+            // Its queue is full.
+            Confirmation::Nack(_) => true,
+        };
+        if is_gone {
+            self.metrics.callers_gone.inc();
         }
         Ok(())
     }
+
+    /// Whether an answer that came back had nobody to take it. RabbitMQ up to 4.1 gives back
+    /// every answer to a caller that uses its direct reply-to, also one that it delivered;
+    /// such a caller is there as long as its name can be looked at.
+    async fn is_gone(&self, reply_to: &ShortString) -> Result<bool, lapin::Error> {
+        if !reply_to.as_str().starts_with(DIRECT_REPLY_TO) {
+            return Ok(true);
+        }
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        // A channel of its own, which the broker closes where there is nobody.
+        let channel = self.connection.create_channel().await?;
+        let looked = channel
+            .queue_declare(reply_to.clone(), options, FieldTable::default())
+            .await;
+        if looked.is_ok() {
+            consumer::close(&channel).await;
+        }
+        Ok(looked.is_err())
+    }
+}
+
+/// A stream that says where it ends.
+fn ending<T>(items: impl Stream<Item = T>) -> impl Stream<Item = Option<T>> {
+    items.map(Some).chain(stream::once(ready(None)))
 }
 
 /// Does a command within its time. A panic is its answer, so that it harms no other.

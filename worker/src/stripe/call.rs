@@ -70,8 +70,10 @@ impl Call {
     /// A write. Parameters that are null are left out.
     pub fn post(family: ApiFamily, endpoint: &'static str, path: &str, parameters: Value) -> Self {
         let parameters = without_nulls(parameters);
+        let is_empty = parameters.as_object().is_none_or(Map::is_empty);
         let body = match family {
-            // async-stripe's own encoding of forms.
+            // What encodes forms makes `=` of nothing.
+            ApiFamily::V1 if is_empty => None,
             ApiFamily::V1 => {
                 RequestBuilder::new(StripeMethod::Post, path)
                     .form(&parameters)
@@ -144,6 +146,8 @@ mod tests {
         let sent: Value = serde_json::from_str(&json.body.unwrap()).unwrap();
         assert_eq!(sent["components"]["payments"]["enabled"], true);
         assert_eq!(sent.get("type"), None);
+        let nothing = Call::post(ApiFamily::V1, "e", "/e", json!({}));
+        assert_eq!(nothing.body.unwrap(), "");
     }
 
     #[test]

@@ -130,10 +130,8 @@ mod tests {
         };
         assert_eq!(most(&limited(RateLimit::GlobalRate), 1), 4 * FIRST);
         assert_eq!(most(&limited(RateLimit::LockTimeout), 1), FIRST);
-        assert_eq!(
-            most(&limited(RateLimit::EndpointRate), 2),
-            4 * FIRST.min(LONGEST)
-        );
+        assert_eq!(most(&limited(RateLimit::EndpointRate), 2), 8 * FIRST);
+        assert_eq!(most(&status(409), 2).max(LONGEST), LONGEST);
         let asked = Ended {
             retry_after: Some(Duration::from_secs(7)),
             ..status(429)

@@ -17,6 +17,8 @@ mod accounts;
 mod ack_timeout;
 mod batches;
 mod claims;
+mod command_queue;
+mod commands;
 mod config;
 mod connections;
 mod crashes;

@@ -4,6 +4,8 @@
 pub mod attack;
 pub mod claims;
 pub mod consuming;
+pub mod desk;
+pub mod desk_queue;
 pub mod dying;
 pub mod histories;
 pub mod invoices;

@@ -1,0 +1,123 @@
+//! The commands on a database of their own, with a stand-in for Stripe.
+
+use std::time::Duration;
+
+use event::Mode;
+use harness::stripe_api::{Options, Recorded, StandIn};
+use serde_json::{Value, json};
+use store::Database;
+use worker::{
+    commands::{
+        command::Name,
+        consumer::CONNECTIONS,
+        error::CommandError,
+        service::CommandService,
+        settings::{CommandSettings, Origins},
+    },
+    stripe::{client::Client, config::ApiConfig, metrics::ApiMetrics},
+};
+
+use super::Lab;
+
+/// The commands, their database and Stripe.
+pub struct Desk {
+    pub lab: Lab,
+    pub api: StandIn,
+    pub service: CommandService,
+}
+
+impl Desk {
+    pub async fn new() -> Self {
+        Self::with(Options::default(), |_| {}).await
+    }
+
+    /// With a stand-in and settings of one's own.
+    pub async fn with(options: Options, set: impl FnOnce(&mut CommandSettings)) -> Self {
+        let lab = Lab::new().await;
+        let api = StandIn::start(options).await.unwrap();
+        let mut settings = settings();
+        set(&mut settings);
+        let pool = Database::parse(lab.worker_url())
+            .unwrap()
+            .pool_of(CONNECTIONS);
+        let client = client(&api, "sk_test_standin", Some(pool.clone()));
+        let service = CommandService {
+            pool,
+            client: Some(client),
+            settings,
+        };
+        Self { lab, api, service }
+    }
+
+    /// Does a command.
+    pub async fn run(&self, name: Name, data: Value) -> Result<Value, CommandError> {
+        Box::pin(self.service.run(name, data)).await
+    }
+
+    /// Onboards a host in the usual way.
+    pub async fn onboard(&self, host: &str) -> Result<Value, CommandError> {
+        self.run(Name::HostOnboard, onboard(host)).await
+    }
+
+    /// The worker takes all events that Stripe has made since.
+    pub async fn take_events(&self) {
+        let events: Vec<Vec<u8>> = self
+            .api
+            .take_events()
+            .iter()
+            .map(harness::stripe_api::QueuedEvent::bytes)
+            .collect();
+        self.lab.take_bytes(&events).await;
+    }
+
+    /// The requests to paths that begin so.
+    pub fn requests(&self, path: &str) -> Vec<Recorded> {
+        let requests = self.api.requests().into_iter();
+        requests.filter(|one| one.path.starts_with(path)).collect()
+    }
+
+    /// The rows of `"HostOnboarding"`, shortly.
+    pub async fn hosts(&self) -> Vec<String> {
+        self.lab
+            .rows(
+                r#"SELECT concat_ws(' ', "hostId", "status", "canSell") FROM "HostOnboarding" ORDER BY 1"#,
+            )
+            .await
+    }
+
+    /// What is noted of commands, shortly.
+    pub async fn records(&self) -> Vec<String> {
+        self.lab
+            .rows(
+                "SELECT concat_ws(' ', key, attempt, state, error, request IS NULL) \
+                 FROM stripe.command ORDER BY key",
+            )
+            .await
+    }
+}
+
+/// A client of the stand-in that hardly pauses.
+pub fn client(api: &StandIn, key: &str, pool: Option<store::Pool>) -> Client {
+    let config = ApiConfig {
+        pause: Duration::from_millis(2),
+        timeout: Duration::from_secs(10),
+        ..ApiConfig::new(key.into(), api.base_url().into(), Mode::Test)
+    };
+    Client::new(config, ApiMetrics::default(), pool).unwrap()
+}
+
+/// The settings of a deployment whose app is at one address.
+pub fn settings() -> CommandSettings {
+    CommandSettings {
+        origins: Origins::parse("https://app.example.com").unwrap(),
+        ..CommandSettings::default()
+    }
+}
+
+/// The usual command for a host.
+pub fn onboard(host: &str) -> Value {
+    json!({
+        "hostId": host, "email": "anna@example.org", "country": "ES",
+        "refreshUrl": "https://app.example.com/again", "returnUrl": "https://app.example.com/done",
+    })
+}
