@@ -12,6 +12,7 @@
 //! | [`reference`](mod@reference) | the rules that the rows must follow, as plain folds over events |
 //! | [`private`] | folders that go with their process, and all that runs in them |
 //! | [`certificates`] | a private authority, for servers that speak TLS |
+//! | [`nest`] | a NestJS app of the document's code, with npm's packages |
 //! | [`http`], [`client`] | post an event to `ingest` over loopback: simply, and fast |
 //! | [`faults`] | breaks everything while events flow, and checks that nothing is lost |
 //! | [`schedules`] | every schedule of a few tasks on one thread |
@@ -33,6 +34,7 @@ pub mod client;
 pub mod faults;
 pub mod http;
 pub mod leaks;
+pub mod nest;
 pub mod ports;
 pub mod private;
 pub mod process;

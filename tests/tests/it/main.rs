@@ -18,6 +18,7 @@ mod faults;
 mod kill;
 mod layering;
 mod leaks;
+mod nest;
 mod read_only;
 mod rights;
 mod samples;

@@ -1,0 +1,259 @@
+//! A NestJS app: the code of docs/MAIN_APP.md, with the packages of npm.
+//!
+//! Its folder lies beside what Cargo builds, and is made once. Where the machine's Node.js
+//! is older than NestJS needs, a newer one is installed into that folder.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    sync::OnceCell,
+};
+
+/// The oldest Node.js that NestJS runs on.
+const OLDEST_NODE: u32 = 20;
+/// What is installed where there is none or an older one.
+const NODE: &str = "node@22";
+
+const PACKAGE: &str = include_str!("../nest/package.json");
+const LOCK: &str = include_str!("../nest/package-lock.json");
+const TSCONFIG: &str = include_str!("../nest/tsconfig.json");
+const MAIN_APP: &str = include_str!("../../docs/MAIN_APP.md");
+const SOURCES: [(&str, &str); 3] = [
+    ("src/driver.ts", include_str!("../nest/src/driver.ts")),
+    ("src/golevelup.ts", include_str!("../nest/src/golevelup.ts")),
+    ("src/no-assert.ts", include_str!("../nest/src/no-assert.ts")),
+];
+
+/// The app's folder, compiled.
+#[derive(Clone, Debug)]
+pub struct NestProject {
+    folder: PathBuf,
+    node: PathBuf,
+}
+
+/// The app as a process that does what it is asked.
+#[derive(Debug)]
+pub struct NestApp {
+    child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    asked: u64,
+}
+
+impl NestProject {
+    /// The app of this process, which is made at the first call.
+    ///
+    /// # Errors
+    /// Node.js or npm is missing, a package cannot be installed, or the document's code does
+    /// not compile.
+    pub async fn get() -> Result<&'static Self> {
+        static PROJECT: OnceCell<NestProject> = OnceCell::const_new();
+        PROJECT.get_or_try_init(Self::make).await
+    }
+
+    async fn make() -> Result<Self> {
+        let folder = beside_binaries()?.join("nest");
+        fs::create_dir_all(folder.join("src"))?;
+        fs::write(folder.join("package.json"), PACKAGE)?;
+        fs::write(folder.join("package-lock.json"), LOCK)?;
+        fs::write(folder.join("tsconfig.json"), TSCONFIG)?;
+        let documented = code_of(MAIN_APP);
+        ensure!(!documented.is_empty(), "docs/MAIN_APP.md has no code");
+        let sources = SOURCES.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        for (name, text) in sources.into_iter().chain(documented) {
+            fs::write(folder.join(name), text)?;
+        }
+        let stamp = folder.join("installed");
+        let wanted = format!("{:x?}", Sha256::digest(LOCK));
+        if fs::read_to_string(&stamp).ok().as_deref() != Some(&wanted) {
+            npm(
+                &folder,
+                &["ci", "--no-audit", "--no-fund", "--loglevel=error"],
+            )
+            .await?;
+            fs::write(&stamp, wanted)?;
+        }
+        let node = node(&folder).await?;
+        let project = Self { folder, node };
+        let tsc = project
+            .script("node_modules/typescript/bin/tsc")
+            .output()
+            .await?;
+        let said = String::from_utf8_lossy(&tsc.stdout).into_owned();
+        ensure!(tsc.status.success(), "the code does not compile:\n{said}");
+        Ok(project)
+    }
+
+    /// A script of the folder, to be run by Node.js.
+    #[must_use]
+    pub fn script(&self, path: &str) -> Command {
+        let mut command = Command::new(&self.node);
+        command
+            .arg(path)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Starts the app with these variables.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(&self, variables: &[(&str, &str)]) -> Result<NestApp> {
+        let mut child = self
+            .script("dist/driver.js")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let input = child.stdin.take().context("no input")?;
+        let output = child.stdout.take().context("no output")?;
+        Ok(NestApp {
+            child,
+            input,
+            output: BufReader::new(output).lines(),
+            asked: 0,
+        })
+    }
+}
+
+impl NestApp {
+    /// Calls a method of a service: `Ok` holds what it resolves to, `Err` what it rejects
+    /// with.
+    ///
+    /// # Errors
+    /// The app has ended.
+    pub async fn call(
+        &mut self,
+        service: &str,
+        method: &str,
+        arguments: &[Value],
+    ) -> Result<Result<Value, Value>> {
+        self.asked += 1;
+        let call = json!({
+            "id": self.asked, "service": service, "method": method, "args": arguments,
+        });
+        self.input.write_all(format!("{call}\n").as_bytes()).await?;
+        loop {
+            let line = self.output.next_line().await?;
+            let line = line.context("the app has ended; its errors are above")?;
+            // NestJS's own log lines are no JSON.
+            let Ok(answer) = serde_json::from_str::<Value>(&line) else {
+                continue;
+            };
+            if answer["id"] == self.asked {
+                return Ok(match answer.get("ok") {
+                    Some(ok) => Ok(ok.clone()),
+                    None => Err(answer["err"].clone()),
+                });
+            }
+        }
+    }
+
+    /// Ends the app.
+    ///
+    /// # Errors
+    /// It does not end well.
+    pub async fn stop(mut self) -> Result<()> {
+        drop(self.input);
+        let status = self.child.wait().await?;
+        ensure!(status.success(), "the app ended with {status}");
+        Ok(())
+    }
+}
+
+/// The files that a document shows: blocks of `ts` whose first line is a comment with the
+/// file's name.
+fn code_of(document: &str) -> BTreeMap<String, String> {
+    let blocks = document.split("\n```ts\n").skip(1);
+    let blocks = blocks.filter_map(|block| block.split_once("\n```").map(|(code, _)| code));
+    blocks
+        .filter_map(|code| {
+            let (first, _) = code.split_once('\n')?;
+            let name = first.strip_prefix("// ")?;
+            let fits = name.starts_with("src/") && !name.contains("..");
+            fits.then(|| (name.to_owned(), code.to_owned()))
+        })
+        .collect()
+}
+
+/// The folder that Cargo builds into: this program lies in `<it>/debug/deps`.
+fn beside_binaries() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let profile = program
+        .ancestors()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"));
+    let target = profile.and_then(Path::parent);
+    target
+        .map(Path::to_owned)
+        .context("this program lies nowhere")
+}
+
+async fn node(folder: &Path) -> Result<PathBuf> {
+    if version("node")
+        .await
+        .is_some_and(|major| major >= OLDEST_NODE)
+    {
+        return Ok("node".into());
+    }
+    let own = folder.join("newer");
+    let program = own.join("node_modules/.bin/node");
+    if !program.exists() {
+        fs::create_dir_all(&own)?;
+        fs::write(own.join("package.json"), "{\"private\": true}")?;
+        npm(&own, &["install", "--no-audit", "--no-fund", NODE]).await?;
+    }
+    Ok(program)
+}
+
+async fn version(program: &str) -> Option<u32> {
+    let output = Command::new(program).arg("--version").output().await.ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.trim()
+        .strip_prefix('v')?
+        .split('.')
+        .next()?
+        .parse()
+        .ok()
+}
+
+async fn npm(folder: &Path, arguments: &[&str]) -> Result<()> {
+    let run = Command::new("npm")
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .context("npm is missing: install Node.js and npm (Debian: nodejs npm)")?;
+    if !run.status.success() {
+        let said = String::from_utf8_lossy(&run.stderr);
+        bail!("npm {} failed:\n{said}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_a_document_is_named_in_its_first_line() {
+        let document = "a\n```ts\n// src/a.ts\nlet a;\n```\nb\n```ts\nlet b;\n```\n\
+                        ```ts\n// src/../b.ts\n\n```\n";
+        let code = code_of(document);
+        assert_eq!(code.len(), 1);
+        assert_eq!(code["src/a.ts"], "// src/a.ts\nlet a;");
+    }
+}

@@ -1,0 +1,198 @@
+//! A user becomes a host, as a NestJS app sees it: the code of docs/MAIN_APP.md, npm's
+//! packages, both services as processes, and a stand-in for Stripe.
+
+use harness::{
+    nest::{NestApp, NestProject},
+    services::{Service, ServiceOptions},
+    stripe_api::{Options, Order, StandIn},
+    wait::{self, Seen},
+};
+use serde_json::{Value, json};
+
+use crate::support::{BOUND, Deployment, SECRET};
+
+/// A worker that does commands against the stand-in.
+async fn worker(dialoom: &Deployment, api: &StandIn) -> Service {
+    let options = ServiceOptions::worker(dialoom.folder.path())
+        .unwrap()
+        .env("AMQP_URL", dialoom.broker.url())
+        .env("AMQP_PREFIX", dialoom.broker.prefix())
+        .env("DATABASE_URL", dialoom.database.url())
+        .env("STRIPE_MODE", "test")
+        .env("STRIPE_API_KEY", "sk_test_standin")
+        .env("STRIPE_API_BASE", api.base_url())
+        .env("REDIRECT_ORIGINS", "https://app.example.com")
+        .env("AUTOMATIC_TAX", "yes");
+    let worker = Service::start(options).await.unwrap();
+    dialoom.until_commands().await;
+    worker
+}
+
+impl Deployment {
+    async fn until_commands(&self) {
+        wait::until("the queue of commands", BOUND, async || {
+            match self.broker.depth(&self.broker.commands()).await {
+                Ok(_) => Seen::Reached(()),
+                Err(error) => Seen::NotYet(format!("{error:#}")),
+            }
+        })
+        .await
+        .unwrap();
+    }
+
+    async fn app(&self) -> NestApp {
+        let project = NestProject::get().await.unwrap();
+        let variables = [
+            ("AMQP_URL", self.broker.url()),
+            ("AMQP_PREFIX", self.broker.prefix()),
+            ("APP_URL", "https://app.example.com"),
+        ];
+        project.start(&variables).unwrap()
+    }
+}
+
+async fn ask(app: &mut NestApp, method: &str, argument: Value) -> Result<Value, Value> {
+    let arguments = [argument];
+    let called = app.call("hosts", method, &arguments);
+    tokio::time::timeout(BOUND, called)
+        .await
+        .expect("no answer")
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_of_a_host() {
+    let dialoom = Deployment::start("nest").await;
+    let api = StandIn::start(Options::default()).await.unwrap();
+    let worker = worker(&dialoom, &api).await;
+    let mut app = dialoom.app().await;
+
+    // Nobody has heard of her yet.
+    let unknown = ask(&mut app, "status", json!(7)).await.unwrap_err();
+    assert_eq!(
+        (&unknown["code"], &unknown["field"]),
+        (&json!("host_unknown"), &json!("hostId"))
+    );
+
+    // She wants to sell, and is sent to Stripe's form.
+    let ada = json!({ "id": 7, "email": "ada@example.org", "country": "ES" });
+    let answer = ask(&mut app, "onboard", ada.clone()).await.unwrap();
+    let account = answer["stripeAccountId"].as_str().unwrap().to_owned();
+    assert_eq!(answer["status"], "INCOMPLETE");
+    let first = answer["url"].as_str().unwrap().to_owned();
+    let row = r#"SELECT concat_ws(' ', "hostId", "status", "canSell") FROM "HostOnboarding""#;
+    assert_eq!(dialoom.read(row).await, "7 INCOMPLETE f");
+
+    // Her link is used up: she gets another, for the same account.
+    let again = ask(&mut app, "onboard", ada.clone()).await.unwrap();
+    assert_eq!(again["stripeAccountId"], *account);
+    assert_ne!(again["url"], *first);
+
+    // She fills the form in. Stripe tells of it in any order, twice, by both kinds of event.
+    api.finish_onboarding(&account);
+    api.deliver(&dialoom.ingest.url(), SECRET, Order::ShuffledTwice(7))
+        .await
+        .unwrap();
+    dialoom.until(row, "7 ENABLED t").await;
+    let status = ask(&mut app, "status", json!(7)).await.unwrap();
+    assert_eq!(
+        (&status["status"], &status["canSell"]),
+        (&json!("ENABLED"), &json!(true))
+    );
+    assert_eq!(status["words"][0], "The host may sell.");
+    let done = ask(&mut app, "onboard", ada).await.unwrap();
+    assert_eq!(
+        (&done["status"], &done["url"]),
+        (&json!("ENABLED"), &Value::Null)
+    );
+
+    // Her invoices would have no tax.
+    api.set_head_office(&account, Some("ES"));
+    let invoicing = ask(&mut app, "invoicing", json!(7)).await.unwrap();
+    assert_eq!(invoicing["ready"], false);
+    let missing = invoicing["missing"].as_array().unwrap();
+    assert!(
+        missing
+            .iter()
+            .any(|one| one["field"] == "tax.registrations"),
+        "{invoicing}"
+    );
+
+    let session = app
+        .call("hosts", "session", &[json!(7), json!(["payments"])])
+        .await;
+    assert!(session.unwrap().unwrap()["clientSecret"].is_string());
+    let dashboard = ask(&mut app, "dashboard", json!(7)).await.unwrap();
+    let login = dashboard["url"].as_str().unwrap().to_owned();
+    assert!(login.starts_with("https://"));
+    assert_eq!(api.accounts().len(), 1);
+    app.stop().await.unwrap();
+
+    let log = worker.log();
+    for secret in ["sk_test", "ada@", &login, &first, "Bearer"] {
+        assert!(!log.contains(secret), "{secret} in the log:\n{log}");
+    }
+}
+
+/// NestJS makes a queue of its own where it is not told otherwise: the broker refuses that,
+/// the developer sees why, and the queue goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_asserts_the_queue_is_refused_and_does_no_harm() {
+    let dialoom = Deployment::start("assert").await;
+    let api = StandIn::start(Options::default()).await.unwrap();
+    let _worker = worker(&dialoom, &api).await;
+    let project = NestProject::get().await.unwrap();
+    let run = project
+        .script("dist/no-assert.js")
+        .env("AMQP_URL", dialoom.broker.url())
+        .env("AMQP_PREFIX", dialoom.broker.prefix())
+        .output();
+    let run = tokio::time::timeout(BOUND, run)
+        .await
+        .expect("it hangs")
+        .unwrap();
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr)
+    );
+    println!("{said}");
+    assert!(said.contains("PRECONDITION_FAILED"), "{said}");
+    let mut app = dialoom.app().await;
+    let unknown = ask(&mut app, "status", json!(7)).await.unwrap_err();
+    assert_eq!(unknown["code"], "host_unknown");
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn golevelups_client_is_answered_by_exchange_and_routing_key() {
+    let dialoom = Deployment::start("golevelup").await;
+    let api = StandIn::start(Options::default()).await.unwrap();
+    let _worker = worker(&dialoom, &api).await;
+    let project = NestProject::get().await.unwrap();
+    let run = project
+        .script("dist/golevelup.js")
+        .arg("7")
+        .env("AMQP_URL", dialoom.broker.url())
+        .env("AMQP_PREFIX", dialoom.broker.prefix())
+        .output();
+    let run = tokio::time::timeout(BOUND, run)
+        .await
+        .expect("it hangs")
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    let last = said.lines().last().unwrap_or_default();
+    let answer: Value = serde_json::from_str(last).expect(&said);
+    assert_eq!(answer["err"]["code"], "host_unknown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_the_app_hears_that_commands_are_off() {
+    let dialoom = Deployment::start("keyless").await;
+    let _worker = dialoom.worker(dialoom.broker.url()).await;
+    dialoom.until_commands().await;
+    let mut app = dialoom.app().await;
+    let error = ask(&mut app, "status", json!(7)).await.unwrap_err();
+    assert_eq!(error["code"], "not_configured");
+    app.stop().await.unwrap();
+}
