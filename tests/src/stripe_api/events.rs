@@ -50,7 +50,8 @@ impl State {
     ) {
         let version = self.options.webhook_version;
         let id = self.new_id("evt");
-        let mut event = Event::new(&id, kind, versions::in_version(object, version)).at(self.now());
+        let mut event =
+            Event::new(&id, kind, versions::in_version(object, version, false)).at(self.now());
         event.version = version;
         event.livemode = self.options.livemode;
         event.previous_attributes = previous;

@@ -282,11 +282,14 @@ fn effect(shared: &Shared, call: &Call, ready: &Ready) -> (Answer, bool) {
     match done {
         Ok(mut body) => {
             let paths = ready.params["expand"].as_array().cloned();
-            for path in paths.unwrap_or_default() {
-                state.expand(&ready.scope, &mut body, path.as_str().unwrap_or_default());
+            let paths = paths.unwrap_or_default();
+            let paths: Vec<&str> = paths.iter().filter_map(Value::as_str).collect();
+            for path in &paths {
+                state.expand(&ready.scope, &mut body, path);
             }
             if !call.v2 {
-                body = versions::in_version(&body, version(call));
+                let payments = paths.iter().any(|path| path.ends_with("payments"));
+                body = versions::in_version(&body, version(call), payments);
             }
             (Answer::plain(StatusCode::OK, body), true)
         }

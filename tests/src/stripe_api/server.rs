@@ -125,6 +125,7 @@ impl StandIn {
     pub fn advance(&self, time: Duration) {
         let mut state = self.shared.state();
         state.skew += i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        state.expire_what_is_over();
     }
 
     /// Takes the events that were not delivered, in the order in which they were made.

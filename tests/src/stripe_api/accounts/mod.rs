@@ -5,6 +5,7 @@ mod life;
 pub(super) mod v1;
 pub(super) mod v2;
 
+pub(super) use self::changes::difference;
 use super::errors::ApiError;
 
 /// Countries in which nobody can be a host: a few of those that Stripe refuses.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod breaking;
+mod checkout;
 
 use hyper::Method;
 use serde_json::{Value, json};
