@@ -188,7 +188,7 @@ fn begin(shared: &Shared, call: &Call) -> Result<Begun, ApiError> {
     let scope = scope(&state, call, route)?;
     let params = call.params(route.name)?;
     state.note(&call.request_id, |recorded| {
-        recorded.params = params.clone()
+        recorded.params = params.clone();
     });
     let key = call.idempotency_key.clone().filter(|_| call.is_post());
     let account = call.account().unwrap_or(PLATFORM).to_owned();

@@ -26,5 +26,6 @@ mod servers;
 mod services;
 mod stack;
 mod story;
+mod stripe_types;
 mod support;
 mod test_servers;
