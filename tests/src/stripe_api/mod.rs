@@ -38,6 +38,8 @@ mod pages;
 mod parameters;
 mod payments;
 mod recorded;
+mod respond;
+mod rights;
 mod routes;
 mod server;
 mod state;

@@ -286,10 +286,11 @@ async fn sales(api: &StandIn, account: &str, objects: &mut Objects) {
 /// Events of every type that was made so far.
 async fn events(api: &StandIn, objects: &mut Objects) {
     let mut seen = std::collections::BTreeSet::new();
-    for mut event in api.take_events() {
+    for event in api.take_events() {
         // The types say that nested objects are whole here. Stripe sends the fields
         // that have changed.
-        if let Some(Value::Object(data)) = event.value.get_mut("data") {
+        let mut value = event.value();
+        if let Some(Value::Object(data)) = value.get_mut("data") {
             data.remove("previous_attributes");
         }
         if !seen.insert(event.kind.clone()) {
@@ -302,7 +303,7 @@ async fn events(api: &StandIn, objects: &mut Objects) {
         };
         objects.add(
             &format!("Extract<{base}, {{ type: '{}' }}>", event.kind),
-            &event.value,
+            &value,
         );
         if event.thin {
             let whole = get(api, &format!("/v2/core/events/{}", event.id), "").await;

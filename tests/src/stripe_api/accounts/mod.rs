@@ -4,6 +4,7 @@ mod changes;
 mod life;
 pub(super) mod v1;
 pub(super) mod v2;
+mod v2_view;
 
 pub(super) use self::changes::difference;
 use super::errors::ApiError;

@@ -85,13 +85,18 @@ impl State {
         session
     }
 
+    /// Whether a session is open and its time is over.
+    fn is_over(&self, session: &Value) -> bool {
+        let expires_at = session["expires_at"].as_i64().unwrap_or(0);
+        session["status"] == "open" && expires_at <= self.now()
+    }
+
     /// Expires the open sessions whose time is over.
     pub(super) fn expire_what_is_over(&mut self) {
-        let now = self.now();
         for scope in self.scopes(SESSION) {
-            let over = self.newest_first(&scope, SESSION).filter(|session| {
-                session["status"] == "open" && session["expires_at"].as_i64().unwrap_or(0) <= now
-            });
+            let over = self
+                .newest_first(&scope, SESSION)
+                .filter(|session| self.is_over(session));
             let over: Vec<Value> = over.cloned().collect();
             for session in over.into_iter().rev() {
                 self.expire_session(&scope, session);

@@ -26,8 +26,10 @@ impl StandIn {
     /// When there is no such session, or it is not open.
     pub fn pay(&self, session: &str, payment: Payment) -> Result<Value> {
         let mut state = self.shared.state();
-        state.expire_what_is_over();
         let (scope, mut session) = found(&state, session)?;
+        if state.is_over(&session) {
+            session = state.expire_session(&scope, session);
+        }
         ensure!(
             session["status"] == "open",
             "the session is {}",

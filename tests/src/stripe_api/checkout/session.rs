@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::stripe_api::{errors::ApiError, payments::metadata_of, state::State};
+use crate::stripe_api::{
+    errors::ApiError,
+    payments::metadata_of,
+    state::{State, joined},
+};
 
 /// How long a session lives where the request does not say.
 const DEFAULT_LIFE: i64 = 86_400;
@@ -93,86 +97,111 @@ pub(super) fn new(
     let livemode = state.options.livemode;
     let id = state.new_id(if livemode { "cs_live" } else { "cs_test" });
     let now = state.now();
-    let or = |name: &str, default: Value| params.get(name).cloned().unwrap_or(default);
-    let or_null = |name: &str| or(name, Value::Null);
-    let taxed = params["automatic_tax"]["enabled"] == true;
     let country = state
         .account(scope)
         .map(|account| account["country"].clone());
-    json!({
+    let own = json!({
         "id": id,
         "object": "checkout.session",
-        "adaptive_pricing": { "enabled": params["adaptive_pricing"]["enabled"].as_bool().unwrap_or(true) },
-        "after_expiration": null,
-        "allow_promotion_codes": or_null("allow_promotion_codes"),
-        "allowed_payment_method_types": or_null("allowed_payment_method_types"),
         "amount_subtotal": subtotal,
         "amount_total": subtotal,
+        "created": now,
+        "currency": currency,
+        "customer_details": details(params),
+        "expires_at": params["expires_at"].as_i64().unwrap_or(now + DEFAULT_LIFE),
+        "invoice_creation": invoice_creation(params),
+        "livemode": livemode,
+        "metadata": metadata_of(params),
+        "payment_method_types": methods(country.as_ref()),
+        "payment_status": "unpaid",
+        "status": "open",
+        "total_details": { "amount_discount": 0, "amount_shipping": 0, "amount_tax": 0 },
+        "url": format!("https://checkout.stripe.com/c/pay/{id}"),
+    });
+    joined([empty(), settings(params), given(params), own])
+}
+
+/// Fields that stay as they are in every session of this stand-in.
+fn empty() -> Value {
+    let nulls = [
+        "after_expiration",
+        "client_secret",
+        "collected_information",
+        "consent",
+        "consent_collection",
+        "currency_conversion",
+        "customer_account",
+        "discounts",
+        "invoice",
+        "managed_payments",
+        "origin_context",
+        "payment_intent",
+        "payment_link",
+        "payment_method_configuration_details",
+        "permissions",
+        "recovered_from",
+        "saved_payment_method_options",
+        "setup_intent",
+        "shipping_address_collection",
+        "shipping_cost",
+        "subscription",
+        "wallet_options",
+    ];
+    let nulls = nulls.map(|name| (name.to_owned(), Value::Null));
+    let rest = json!({
+        "custom_fields": [],
+        "custom_text": {
+            "after_submit": null, "shipping_address": null, "submit": null,
+            "terms_of_service_acceptance": null,
+        },
+        "mode": "payment",
+        "payment_method_collection": "if_required",
+        "payment_method_options": { "card": { "request_three_d_secure": "automatic" } },
+        "shipping_options": [],
+    });
+    joined([Value::Object(nulls.into_iter().collect()), rest])
+}
+
+/// Settings with what they are where the request does not say.
+fn settings(params: &Value) -> Value {
+    let taxed = params["automatic_tax"]["enabled"] == true;
+    let adapted = params["adaptive_pricing"]["enabled"].as_bool();
+    let tax_ids = &params["tax_id_collection"];
+    json!({
+        "adaptive_pricing": { "enabled": adapted.unwrap_or(true) },
         "automatic_tax": {
             "enabled": taxed,
             "liability": taxed.then(|| json!({ "type": "self" })),
             "provider": taxed.then_some("stripe"),
             "status": taxed.then_some("requires_location_inputs"),
         },
-        "billing_address_collection": or_null("billing_address_collection"),
-        "cancel_url": or_null("cancel_url"),
-        "client_reference_id": or_null("client_reference_id"),
-        "client_secret": null,
-        "collected_information": null,
-        "consent": null,
-        "consent_collection": null,
-        "created": now,
-        "currency": currency,
-        "currency_conversion": null,
-        "custom_fields": [],
-        "custom_text": {
-            "after_submit": null, "shipping_address": null, "submit": null,
-            "terms_of_service_acceptance": null,
-        },
-        "customer": or_null("customer"),
-        "customer_account": null,
-        "customer_creation": or("customer_creation", "if_required".into()),
-        "customer_details": details(params),
-        "customer_email": or_null("customer_email"),
-        "discounts": null,
-        "expires_at": params["expires_at"].as_i64().unwrap_or(now + DEFAULT_LIFE),
-        "integration_identifier": or_null("integration_identifier"),
-        "invoice": null,
-        "invoice_creation": invoice_creation(params),
-        "livemode": livemode,
-        "locale": or_null("locale"),
-        "managed_payments": null,
-        "metadata": metadata_of(params),
-        "mode": "payment",
-        "origin_context": null,
-        "payment_intent": null,
-        "payment_link": null,
-        "payment_method_collection": "if_required",
-        "payment_method_configuration_details": null,
-        "payment_method_options": { "card": { "request_three_d_secure": "automatic" } },
-        "payment_method_types": methods(country.as_ref()),
-        "payment_status": "unpaid",
-        "permissions": null,
+        "customer_creation": params["customer_creation"].as_str().unwrap_or("if_required"),
         "phone_number_collection": { "enabled": params["phone_number_collection"]["enabled"] == true },
-        "recovered_from": null,
-        "saved_payment_method_options": null,
-        "setup_intent": null,
-        "shipping_address_collection": null,
-        "shipping_cost": null,
-        "shipping_options": [],
-        "status": "open",
-        "submit_type": or_null("submit_type"),
-        "subscription": null,
-        "success_url": or_null("success_url"),
         "tax_id_collection": {
-            "enabled": params["tax_id_collection"]["enabled"] == true,
-            "required": params["tax_id_collection"]["required"].as_str().unwrap_or("never"),
+            "enabled": tax_ids["enabled"] == true,
+            "required": tax_ids["required"].as_str().unwrap_or("never"),
         },
-        "total_details": { "amount_discount": 0, "amount_shipping": 0, "amount_tax": 0 },
-        "ui_mode": or("ui_mode", "hosted_page".into()),
-        "url": format!("https://checkout.stripe.com/c/pay/{id}"),
-        "wallet_options": null,
+        "ui_mode": params["ui_mode"].as_str().unwrap_or("hosted_page"),
     })
+}
+
+/// What the request says, or null.
+fn given(params: &Value) -> Value {
+    let names = [
+        "allow_promotion_codes",
+        "allowed_payment_method_types",
+        "billing_address_collection",
+        "cancel_url",
+        "client_reference_id",
+        "customer",
+        "customer_email",
+        "integration_identifier",
+        "locale",
+        "submit_type",
+        "success_url",
+    ];
+    let given = names.map(|name| (name.to_owned(), params[name].clone()));
+    Value::Object(given.into_iter().collect())
 }
 
 /// Card everywhere, and a delayed method where there is one.

@@ -172,7 +172,7 @@ fn shape(
     let (id, line) = (state.new_id("cn"), state.new_id("cnli"));
     let is_paid = invoice["status"] == "paid";
     let number = invoice["number"].as_str().unwrap_or_default();
-    let notes = state.newest_first(scope, CREDIT_NOTE).count();
+    let count = state.next_number(scope, CREDIT_NOTE);
     let refunds: Vec<Value> = refunded
         .iter()
         .map(|one| {
@@ -209,7 +209,7 @@ fn shape(
         "livemode": state.options.livemode,
         "memo": or_null("memo"),
         "metadata": metadata_of(params),
-        "number": format!("{number}-CN-{:02}", notes + 1),
+        "number": format!("{number}-CN-{count:02}"),
         "out_of_band_amount": or_null("out_of_band_amount"),
         "pdf": format!("https://pay.stripe.com/credit_notes/{id}/pdf"),
         "post_payment_amount": if is_paid { amount } else { 0 },

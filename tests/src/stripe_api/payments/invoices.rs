@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{APPLICATION, Parties, list as list_of, retrieve as retrieve_kind};
+use super::{Parties, invoice_shape, retrieve as retrieve_kind};
 use crate::stripe_api::{
     accounts::difference, errors::ApiError, pages, routes::Work, server::StandIn, state::State,
 };
@@ -39,7 +39,7 @@ pub(in crate::stripe_api) fn create(
     items: &[Value],
 ) -> Value {
     let id = state.new_id("in");
-    let invoice = draft(state, &id, parties, session, items);
+    let invoice = invoice_shape::draft(state, &id, parties, session, items);
     state.put(&parties.account, INVOICE, invoice.clone());
     state.emit(&parties.account, "invoice.created", &invoice);
     finalize(state, &parties.account, invoice)
@@ -62,10 +62,7 @@ fn finalize(state: &mut State, account: &str, mut invoice: Value) -> Value {
         state.emit(account, "invoice.finalization_failed", &invoice);
         return invoice;
     }
-    let count = state
-        .newest_first(account, INVOICE)
-        .filter(|one| !one["number"].is_null())
-        .count();
+    let number = state.next_number(account, INVOICE);
     let token = invoice["id"]
         .as_str()
         .unwrap_or_default()
@@ -74,7 +71,7 @@ fn finalize(state: &mut State, account: &str, mut invoice: Value) -> Value {
     let prefix = account
         .get(account.len().saturating_sub(6)..)
         .unwrap_or("SAMPLE");
-    invoice["number"] = format!("{}-{:04}", prefix.to_uppercase(), count + 1).into();
+    invoice["number"] = format!("{}-{number:04}", prefix.to_uppercase()).into();
     invoice["status"] = "open".into();
     invoice["auto_advance"] = false.into();
     invoice["automatically_finalizes_at"] = Value::Null;
@@ -165,173 +162,4 @@ impl StandIn {
         state.emit_update(&account, event, &after, Some(previous));
         Ok(after)
     }
-}
-
-fn draft(
-    state: &mut State,
-    id: &str,
-    parties: &Parties,
-    session: &Value,
-    items: &[Value],
-) -> Value {
-    let account = state.account(&parties.account).cloned().unwrap_or_default();
-    let data = &session["invoice_creation"]["invoice_data"];
-    let (subtotal, total) = (&session["amount_subtotal"], &session["amount_total"]);
-    let tax = session["total_details"]["amount_tax"].as_i64().unwrap_or(0);
-    let payment = payment(state, id, session);
-    let intent = session["payment_intent"].as_str().unwrap_or_default();
-    let intent = state.get(&parties.account, "payment_intent", intent);
-    // Versions before basil show it; the later ones do not.
-    let charge = intent.map(|intent| intent["latest_charge"].clone());
-    let now = state.now();
-    let lines: Vec<Value> = items.iter().map(|item| line(state, id, item)).collect();
-    let ids = &account["settings"]["invoices"]["default_account_tax_ids"];
-    let taxes = json!({
-        "amount": tax, "tax_behavior": "exclusive", "tax_rate_details": { "tax_rate": "txr_sample" },
-        "taxability_reason": "standard_rated", "taxable_amount": subtotal, "type": "tax_rate_details",
-    });
-    json!({
-        "id": id,
-        "object": "invoice",
-        "account_country": account["country"],
-        "account_name": account["business_profile"]["name"],
-        "account_tax_ids": if data["account_tax_ids"].is_null() { ids } else { &data["account_tax_ids"] },
-        "amount_due": total,
-        "amount_overpaid": 0,
-        "amount_paid": 0,
-        "amount_remaining": total,
-        "amount_shipping": 0,
-        "application": APPLICATION,
-        "attempt_count": 0,
-        "attempted": false,
-        "auto_advance": true,
-        "automatic_tax": {
-            "disabled_reason": null,
-            "enabled": session["automatic_tax"]["enabled"],
-            "liability": session["automatic_tax"]["liability"],
-            "provider": session["automatic_tax"]["provider"],
-            "status": session["automatic_tax"]["status"],
-        },
-        "automatically_finalizes_at": now + 3600,
-        "billing_reason": "manual",
-        "charge": charge,
-        "collection_method": "charge_automatically",
-        "created": now,
-        "currency": session["currency"],
-        "custom_fields": data["custom_fields"],
-        "customer": parties.customer,
-        "customer_account": null,
-        "customer_address": parties.details["address"],
-        "customer_email": parties.details["email"],
-        "customer_name": parties.details["name"],
-        "customer_phone": null,
-        "customer_shipping": null,
-        "customer_tax_exempt": "none",
-        "customer_tax_ids": [],
-        "default_payment_method": null,
-        "default_source": null,
-        "default_tax_rates": [],
-        "description": data["description"],
-        "discounts": [],
-        "due_date": null,
-        "effective_at": null,
-        "ending_balance": null,
-        "footer": data["footer"],
-        "from_invoice": null,
-        "hosted_invoice_url": null,
-        "invoice_pdf": null,
-        "issuer": { "type": "self" },
-        "last_finalization_error": null,
-        "latest_revision": null,
-        "lines": list_of(&format!("/v1/invoices/{id}/lines"), lines),
-        "livemode": state.options.livemode,
-        "metadata": data["metadata"],
-        "next_payment_attempt": null,
-        "number": null,
-        "on_behalf_of": null,
-        "parent": null,
-        "payment_settings": {
-            "default_mandate": null, "payment_method_options": null, "payment_method_types": null,
-        },
-        "payments": list_of("/v1/invoice_payments", vec![payment]),
-        "period_end": now,
-        "period_start": now,
-        "post_payment_credit_notes_amount": 0,
-        "pre_payment_credit_notes_amount": 0,
-        "receipt_number": null,
-        "rendering": null,
-        "shipping_cost": null,
-        "shipping_details": null,
-        "starting_balance": 0,
-        "statement_descriptor": null,
-        "status": "draft",
-        "status_transitions": {
-            "finalized_at": null, "marked_uncollectible_at": null, "paid_at": null, "voided_at": null,
-        },
-        "subtotal": subtotal,
-        "subtotal_excluding_tax": subtotal,
-        "test_clock": null,
-        "total": total,
-        "total_discount_amounts": [],
-        "total_excluding_tax": subtotal,
-        "total_pretax_credit_amounts": [],
-        "total_taxes": if tax > 0 { json!([taxes]) } else { json!([]) },
-        "webhooks_delivered_at": null,
-    })
-}
-
-fn payment(state: &mut State, invoice: &str, session: &Value) -> Value {
-    let id = state.new_id("inpay");
-    json!({
-        "id": id,
-        "object": "invoice_payment",
-        "amount_paid": null,
-        "amount_requested": session["amount_total"],
-        "created": state.now(),
-        "currency": session["currency"],
-        "invoice": invoice,
-        "is_default": true,
-        "livemode": state.options.livemode,
-        "payment": { "payment_intent": session["payment_intent"], "type": "payment_intent" },
-        "status": "open",
-        "status_transitions": { "canceled_at": null, "paid_at": null },
-    })
-}
-
-fn line(state: &mut State, invoice: &str, item: &Value) -> Value {
-    let (id, invoice_item) = (state.new_id("il"), state.new_id("ii"));
-    let now = state.now();
-    json!({
-        "id": id,
-        "object": "line_item",
-        "amount": item["amount_subtotal"],
-        "currency": item["currency"],
-        "description": item["description"],
-        "discount_amounts": [],
-        "discountable": true,
-        "discounts": [],
-        "invoice": invoice,
-        "livemode": state.options.livemode,
-        "metadata": {},
-        "parent": {
-            "invoice_item_details": {
-                "invoice_item": invoice_item, "proration": false,
-                "proration_details": { "credited_items": null }, "subscription": null,
-            },
-            "subscription_item_details": null,
-            "type": "invoice_item_details",
-        },
-        "period": { "end": now, "start": now },
-        "pretax_credit_amounts": [],
-        "pricing": {
-            "price_details": { "price": item["price"]["id"], "product": item["price"]["product"] },
-            "type": "price_details",
-            "unit_amount_decimal": item["price"]["unit_amount_decimal"],
-        },
-        "quantity": item["quantity"],
-        "quantity_decimal": item["quantity"].to_string(),
-        "subscription": null,
-        "subtotal": item["amount_subtotal"],
-        "taxes": [],
-    })
 }

@@ -1,6 +1,7 @@
 //! Payments: customers, payment intents, charges and the platform's fees.
 
 pub(super) mod credit_notes;
+mod invoice_shape;
 pub(super) mod invoices;
 pub(super) mod refunds;
 mod shapes;

@@ -221,7 +221,7 @@ async fn an_invoice_that_cannot_be_finalized_says_why() {
         .iter()
         .find(|one| one.kind == "invoice.finalization_failed")
         .unwrap();
-    let invoice = &failed.value["data"]["object"];
+    let invoice = &failed.value()["data"]["object"];
     assert_eq!(
         invoice["last_finalization_error"]["code"],
         "customer_tax_location_invalid"
@@ -245,7 +245,7 @@ async fn refunds_and_credit_notes_count_up() {
     api.refund(&session, Some(1000)).unwrap();
     let events = api.take_events();
     assert_eq!(kinds(&events), ["refund.created", "charge.refunded"]);
-    let charge = &events[1].value["data"];
+    let charge = &events[1].value()["data"];
     assert_eq!(charge["object"]["amount_refunded"], 1000);
     assert_eq!(
         charge["previous_attributes"],
@@ -307,8 +307,11 @@ async fn objects_come_in_the_version_that_is_asked_for() {
         let answer = send(&api, Method::GET, "/v1/invoices", &headers, "")
             .await
             .unwrap();
-        assert_eq!(event.value["api_version"], version.name());
-        for invoice in [&event.value["data"]["object"], &json_of(&answer)["data"][0]] {
+        assert_eq!(event.value()["api_version"], version.name());
+        for invoice in [
+            &event.value()["data"]["object"],
+            &json_of(&answer)["data"][0],
+        ] {
             assert_eq!(
                 invoice["payment_intent"].is_string(),
                 old,

@@ -3,6 +3,7 @@
 mod accounts;
 mod breaking;
 mod checkout;
+mod deliveries;
 
 use hyper::Method;
 use serde_json::{Value, json};
