@@ -1,7 +1,7 @@
 //! From a request to its answer: rights, parameters, idempotency, faults, effect.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -32,6 +32,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Told of each request that arrived and of each answer.
     pub(super) changed: Notify,
+    /// Whether events are under way that wait no more.
+    pub(super) delivering: AtomicBool,
 }
 
 impl Shared {
@@ -40,6 +42,7 @@ impl Shared {
             state: Mutex::new(State::new(options.clone())),
             options,
             changed: Notify::new(),
+            delivering: AtomicBool::new(false),
         }
     }
 
@@ -157,10 +160,7 @@ fn begin(shared: &Shared, call: &Call) -> Result<Begun, ApiError> {
     rights::authenticate(&shared.options, call)?;
     let (route, id) = routes::find(call.method.as_str(), &call.path)?;
     rights::allow(&shared.options, call, route)?;
-    if call.v2 && call.stripe_version.is_none() {
-        let message = "Please provide an API version in the Stripe-Version header.";
-        return Err(ApiError::invalid(message).code("missing_stripe_version"));
-    }
+    check_version(call)?;
     let mut state = shared.state();
     let scope = rights::scope(&state, call, route)?;
     let params = call.params(route.name)?;
@@ -183,6 +183,29 @@ fn begin(shared: &Shared, call: &Call) -> Result<Begun, ApiError> {
         params,
         key,
     }))
+}
+
+/// Refuses a version that is none. The second version of the API wants one.
+fn check_version(call: &Call) -> Result<(), ApiError> {
+    let Some(version) = call.stripe_version.as_deref() else {
+        if call.v2 {
+            let message = "Please provide an API version in the Stripe-Version header.";
+            return Err(ApiError::invalid(message).code("missing_stripe_version"));
+        }
+        return Ok(());
+    };
+    let date = version.split('.').next().unwrap_or_default().as_bytes();
+    let is_date = date.len() == 10
+        && date.iter().enumerate().all(|(at, byte)| match at {
+            4 | 7 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    if is_date {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "Invalid Stripe API version: {version}"
+    )))
 }
 
 /// Carries the request out. The flag says whether its key keeps the answer.

@@ -62,6 +62,11 @@ impl StandIn {
         })
     }
 
+    /// Runs a task that ends with the stand-in.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.ended.clone().run_until_cancelled_owned(task));
+    }
+
     /// Its address, with a slash at the end.
     #[must_use]
     pub fn base_url(&self) -> &str {

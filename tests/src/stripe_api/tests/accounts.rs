@@ -127,6 +127,12 @@ async fn keys_accounts_and_content_types_are_checked() {
             ("stripe-version", ""),
             400,
         ),
+        (
+            Method::GET,
+            "/v1/accounts",
+            ("stripe-version", "newest"),
+            400,
+        ),
     ] {
         let answer = send(&api, method, path, &[header], "").await.unwrap();
         assert_eq!(answer.status.as_u16(), expected, "{path} {header:?}");

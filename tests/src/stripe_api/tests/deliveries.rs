@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -82,4 +83,19 @@ async fn every_event_is_delivered_as_often_as_the_order_says() {
         assert_eq!(sent.len(), 3 * times as usize);
         assert!(api.take_events().is_empty());
     }
+}
+
+#[tokio::test]
+async fn events_are_delivered_soon_after_they_were_made() {
+    let api = start().await;
+    let seen = Seen::default();
+    let address = endpoint(1, Arc::clone(&seen)).await;
+    api.keep_delivering(&address, SECRET, Order::ShuffledTwice(5));
+    for host in 0..3 {
+        let _ = api.enabled_account("ES", &json!({ "hostId": format!("host-{host}") }));
+    }
+    api.until_delivered(Duration::from_secs(20)).await.unwrap();
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 3);
+    assert!(seen.values().all(|&count| count == 2), "{seen:?}");
 }
