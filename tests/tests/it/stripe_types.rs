@@ -1,11 +1,7 @@
 //! What the stand-in for Stripe answers, checked against the type definitions of
 //! Stripe's own package from npm.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
 
 use harness::{
     checkout, http,
@@ -14,16 +10,7 @@ use harness::{
 use hyper::Method;
 use serde_json::{Value, json};
 
-/// The files of the check, which is run in a folder of its own.
-const FILES: [&str; 7] = [
-    ".npmrc",
-    "check.mjs",
-    "package-lock.json",
-    "package.json",
-    "parameters.mjs",
-    "tsconfig.json",
-    "wire.ts",
-];
+use crate::stripe_npm::{install, run};
 
 /// Objects with the names of their types.
 #[derive(Default)]
@@ -69,46 +56,6 @@ fn the_stand_in_takes_the_parameters_of_stripes_types() {
         made == kept,
         "tests/src/stripe_api/parameters.json is old: run `npm ci && npm run parameters` in tests/types"
     );
-}
-
-/// Installs the packages that the lock names, where they are not installed yet.
-fn install() -> PathBuf {
-    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _one = ONE.lock();
-    let source = checkout::root().unwrap().join("tests/types");
-    let folder = checkout::dev_folder().unwrap().join("stripe-types");
-    checkout::make_folder(&folder).unwrap();
-    let lock = |folder: &Path| fs::read(folder.join("package-lock.json")).unwrap_or_default();
-    let installed = folder.join("installed");
-    let fresh = installed.exists() && lock(&folder) == lock(&source);
-    for file in FILES {
-        fs::copy(source.join(file), folder.join(file)).unwrap();
-    }
-    if !fresh {
-        let _ = fs::remove_file(&installed);
-        let (done, text) = run(&folder, "npm", &["ci"]);
-        assert!(
-            done,
-            "npm cannot install the packages of tests/types:\n{text}"
-        );
-        fs::write(&installed, "").unwrap();
-    }
-    folder
-}
-
-fn run(folder: &Path, program: &str, arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .output();
-    let output = output.unwrap_or_else(|error| {
-        panic!("{program} does not run ({error}): install Node.js 20 or later with npm, in Debian `apt-get install nodejs npm`")
-    });
-    let text = [output.stdout, output.stderr].concat();
-    (
-        output.status.success(),
-        String::from_utf8_lossy(&text).into_owned(),
-    )
 }
 
 async fn ask(api: &StandIn, method: Method, path: &str, account: &str, body: &str) -> Value {
