@@ -185,6 +185,9 @@ fn set_what_is_new(account: &mut Value) {
     if let Some(account) = account.as_object_mut() {
         account.remove("login_links");
     }
+    if let Some(banks) = account["external_accounts"].as_object_mut() {
+        banks.remove("total_count");
+    }
     account["groups"] = json!({ "payments_pricing": null });
     let profile = &mut account["business_profile"];
     for name in [

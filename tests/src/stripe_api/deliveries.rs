@@ -1,28 +1,35 @@
 //! Webhook deliveries of the stand-in's own.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use hyper::StatusCode;
 
-use super::{events::QueuedEvent, server::StandIn};
+use super::{events::QueuedEvent, handle::Shared, server::StandIn};
 use crate::{
     http,
     stripe::{now, sign},
+    wait::{self, STEP, Seen},
 };
 
 /// Pause before an event is sent again that `ingest` could not take.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How often an event is sent before the stand-in gives up: a broker that restarts
-/// is back in that time.
+/// How often an event is sent before the stand-in gives up: for more than a minute,
+/// in which a broker that restarts is back.
 const MOST: u32 = 1200;
+/// How many events are under way at once, where their order does not matter.
+const AT_ONCE: usize = 16;
 
 /// In which order events are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// As they were made.
+    /// As they were made, one after another.
     AsMade,
-    /// In any order, each twice. The seed gives the order.
+    /// In any order, each twice, some at once. The seed gives the order.
     ShuffledTwice(u64),
 }
 
@@ -37,11 +44,18 @@ impl Order {
             }
         }
     }
+
+    fn at_once(self) -> usize {
+        match self {
+            Self::AsMade => 1,
+            Self::ShuffledTwice(_) => AT_ONCE,
+        }
+    }
 }
 
 impl StandIn {
-    /// Signs all events that wait and posts them to `ingest`, one after another,
-    /// until each was answered with a status of success. Gives what was sent.
+    /// Signs all events that wait and posts them to `ingest`, until each was answered
+    /// with a status of success. Gives what was sent.
     ///
     /// # Errors
     /// When `ingest` refuses an event, or cannot take one for a minute.
@@ -52,11 +66,71 @@ impl StandIn {
         order: Order,
     ) -> Result<Vec<QueuedEvent>> {
         let events = order.apply(self.take_events());
-        for event in &events {
-            deliver(ingest, secret, event).await?;
-        }
+        deliver_all(ingest, secret, &events, order).await?;
         Ok(events)
     }
+
+    /// Delivers every event soon after it was made, from now on until the stand-in
+    /// ends. An event that `ingest` does not take is sent again, as Stripe does.
+    pub fn keep_delivering(&self, ingest: &str, secret: &str, order: Order) {
+        let (ingest, secret) = (ingest.to_owned(), secret.to_owned());
+        let shared = Arc::clone(&self.shared);
+        self.spawn(async move {
+            loop {
+                let events = take(&shared);
+                let sent = order.apply(events.clone());
+                if deliver_all(&ingest, &secret, &sent, order).await.is_err() {
+                    // Those that arrived come once more, which a receiver must bear.
+                    shared.state().queued.splice(0..0, events);
+                }
+                shared.delivering.store(false, Ordering::Relaxed);
+                tokio::time::sleep(STEP).await;
+            }
+        });
+    }
+
+    /// Waits until every event so far was delivered by
+    /// [`keep_delivering`](Self::keep_delivering).
+    ///
+    /// # Errors
+    /// When that takes longer than `bound`.
+    pub async fn until_delivered(&self, bound: Duration) -> Result<()> {
+        wait::until("all events to be delivered", bound, async || {
+            let state = self.shared.state();
+            match state.queued.len() {
+                0 if !self.shared.delivering.load(Ordering::Relaxed) => Seen::Reached(()),
+                count => Seen::NotYet(format!("{count} wait")),
+            }
+        })
+        .await
+    }
+}
+
+/// Takes the events that wait, and notes that they are under way.
+fn take(shared: &Shared) -> Vec<QueuedEvent> {
+    let mut state = shared.state();
+    let events = std::mem::take(&mut state.queued);
+    shared
+        .delivering
+        .store(!events.is_empty(), Ordering::Relaxed);
+    events
+}
+
+async fn deliver_all(
+    ingest: &str,
+    secret: &str,
+    events: &[QueuedEvent],
+    order: Order,
+) -> Result<()> {
+    let endpoint: (Arc<str>, Arc<str>) = (ingest.into(), secret.into());
+    stream::iter(events.to_vec())
+        .map(move |event| {
+            let (ingest, secret) = endpoint.clone();
+            async move { deliver(&ingest, &secret, &event).await }
+        })
+        .buffer_unordered(order.at_once())
+        .try_collect()
+        .await
 }
 
 async fn deliver(ingest: &str, secret: &str, event: &QueuedEvent) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Events: what changed, in the shape of the webhook endpoint's version.
 
+use std::{collections::VecDeque, sync::Arc};
+
 use serde_json::{Value, json};
 
 use super::{
@@ -10,6 +12,10 @@ use super::{
     versions,
 };
 use crate::stripe::Event;
+
+/// The most events that can be asked for: older ones are forgotten. Stripe forgets
+/// them after 30 days.
+const MOST: usize = 20_000;
 
 /// An event that waits for its delivery.
 #[derive(Clone, Debug)]
@@ -22,15 +28,55 @@ pub struct QueuedEvent {
     pub account: Option<String>,
     /// Whether it is a thin one, which does not hold its object.
     pub thin: bool,
-    /// The event as it is sent.
-    pub value: Value,
+    /// A run makes many events: they are kept as text, which takes less room.
+    body: Arc<str>,
 }
 
 impl QueuedEvent {
     /// The bytes of a delivery; Stripe indents them.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        format!("{:#}", self.value).into_bytes()
+        self.body.as_bytes().to_vec()
+    }
+
+    /// The event as it is sent.
+    ///
+    /// # Panics
+    /// Never: it was written as JSON.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        serde_json::from_str(&self.body).expect("an event is JSON")
+    }
+}
+
+/// The events that can be asked for, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct History(VecDeque<Past>);
+
+/// An event that can be asked for.
+#[derive(Debug)]
+struct Past {
+    scope: String,
+    id: String,
+    kind: String,
+    created: i64,
+    thin: bool,
+    body: Arc<str>,
+}
+
+impl History {
+    fn add(&mut self, past: Past) {
+        if self.0.len() == MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(past);
+    }
+
+    fn get(&self, scope: &str, id: &str, thin: bool) -> Option<Value> {
+        let mut newest_first = self.0.iter().rev();
+        let past =
+            newest_first.find(|one| one.id == id && one.scope == scope && one.thin == thin)?;
+        serde_json::from_str(&past.body).ok()
     }
 }
 
@@ -50,7 +96,8 @@ impl State {
     ) {
         let version = self.options.webhook_version;
         let id = self.new_id("evt");
-        let mut event = Event::new(&id, kind, versions::in_version(object, version)).at(self.now());
+        let mut event =
+            Event::new(&id, kind, versions::in_version(object, version, false)).at(self.now());
         event.version = version;
         event.livemode = self.options.livemode;
         event.previous_attributes = previous;
@@ -60,14 +107,21 @@ impl State {
         if scope != PLATFORM {
             event.account = Some(scope.to_owned());
         }
-        let value = event.value();
-        self.put(scope, "event", value.clone());
+        let body: Arc<str> = format!("{:#}", event.value()).into();
+        self.history.add(Past {
+            scope: scope.to_owned(),
+            id: id.clone(),
+            kind: kind.to_owned(),
+            created: event.created,
+            thin: false,
+            body: Arc::clone(&body),
+        });
         self.queued.push(QueuedEvent {
             id,
             kind: kind.to_owned(),
             account: event.account,
             thin: false,
-            value,
+            body,
         });
     }
 
@@ -101,13 +155,20 @@ impl State {
             // Only the event that is asked for holds it, not the one that is sent.
             whole["data"] = data;
         }
-        self.put(PLATFORM, "v2.core.event", whole);
+        self.history.add(Past {
+            scope: PLATFORM.to_owned(),
+            id: id.clone(),
+            kind: kind.to_owned(),
+            created: self.now(),
+            thin: true,
+            body: whole.to_string().into(),
+        });
         self.queued.push(QueuedEvent {
             id,
             kind: kind.to_owned(),
             account: Some(account.to_owned()),
             thin: true,
-            value,
+            body: format!("{value:#}").into(),
         });
     }
 }
@@ -115,19 +176,30 @@ impl State {
 /// `GET /v1/events`.
 pub(super) fn list(work: &mut Work<'_>) -> Result<Value, ApiError> {
     let types = work.params["types"].as_array().cloned();
-    let all = work.state.newest_first(&work.scope, "event");
-    let wanted = all.filter(|event| {
-        let kind = event["type"].as_str().unwrap_or_default();
-        pages::in_range(
-            work.params.get("created"),
-            event["created"].as_i64().unwrap_or(0),
-        ) && work.text("type").is_none_or(|pattern| is_of(kind, pattern))
+    let newest_first = work.state.history.0.iter().rev();
+    let wanted = newest_first.filter(|past| {
+        past.scope == work.scope
+            && !past.thin
+            && pages::in_range(work.params.get("created"), past.created)
+            && work
+                .text("type")
+                .is_none_or(|pattern| is_of(&past.kind, pattern))
             && types
                 .as_ref()
-                .is_none_or(|types| types.iter().any(|one| *one == kind))
+                .is_none_or(|types| types.iter().any(|one| *one == past.kind))
     });
-    let wanted = wanted.cloned().collect();
-    pages::v1(work, wanted)
+    let wanted = wanted.map(|past| json!({ "id": past.id })).collect();
+    let mut page = pages::v1(work, wanted)?;
+    // Only the events of the page are read.
+    for one in page["data"].as_array_mut().into_iter().flatten() {
+        let id = one["id"].as_str().unwrap_or_default();
+        *one = work
+            .state
+            .history
+            .get(&work.scope, id, false)
+            .unwrap_or_default();
+    }
+    Ok(page)
 }
 
 /// Whether a type is the one of the filter, which may end in a star.
@@ -139,14 +211,12 @@ fn is_of(kind: &str, pattern: &str) -> bool {
 
 /// `GET /v1/events/{id}`.
 pub(super) fn retrieve(work: &mut Work<'_>) -> Result<Value, ApiError> {
-    let event = work.state.get(&work.scope, "event", &work.id);
-    let event = event.cloned();
+    let event = work.state.history.get(&work.scope, &work.id, false);
     event.ok_or_else(|| ApiError::no_such("event", &work.id, "id"))
 }
 
 /// `GET /v2/core/events/{id}`.
 pub(super) fn retrieve_thin(work: &mut Work<'_>) -> Result<Value, ApiError> {
-    let event = work.state.get(PLATFORM, "v2.core.event", &work.id);
-    let event = event.cloned();
-    event.ok_or_else(|| ApiError::no_such("event", &work.id, "id"))
+    let event = work.state.history.get(PLATFORM, &work.id, true);
+    event.ok_or_else(|| ApiError::no_such("event", &work.id, "id").code("not_found"))
 }

@@ -1,22 +1,24 @@
 //! From a request to its answer: rights, parameters, idempotency, faults, effect.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Method, Response, StatusCode, body::Incoming};
+use hyper::{Response, StatusCode, body::Incoming};
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::{
     call::Call,
-    errors::{ApiError, INVALID_REQUEST},
-    faults::{self, Fault, Kind, RateLimit},
+    errors::ApiError,
+    faults::{self, Fault, Kind},
     idempotency::{Kept, Key},
     options::Options,
+    respond::{Answer, internal, locked, rate_limited, response},
+    rights,
     routes::{self, Route, Work},
     state::{PLATFORM, State},
     versions,
@@ -30,6 +32,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Told of each request that arrived and of each answer.
     pub(super) changed: Notify,
+    /// Whether events are under way that wait no more.
+    pub(super) delivering: AtomicBool,
 }
 
 impl Shared {
@@ -38,6 +42,7 @@ impl Shared {
             state: Mutex::new(State::new(options.clone())),
             options,
             changed: Notify::new(),
+            delivering: AtomicBool::new(false),
         }
     }
 
@@ -58,29 +63,6 @@ impl std::fmt::Display for Closed {
 }
 
 impl std::error::Error for Closed {}
-
-/// What is answered.
-struct Answer {
-    status: StatusCode,
-    body: Value,
-    replayed: Option<String>,
-    limit: Option<RateLimit>,
-}
-
-impl Answer {
-    fn plain(status: StatusCode, body: Value) -> Self {
-        Self {
-            status,
-            body,
-            replayed: None,
-            limit: None,
-        }
-    }
-
-    fn refused(error: &ApiError, call: &Call) -> Self {
-        Self::plain(error.status, error.body(call.v2, &call.request_id))
-    }
-}
 
 /// A request that was found right.
 struct Ready {
@@ -153,8 +135,9 @@ async fn carry_out(shared: &Shared, call: &Call, fault: Option<&Fault>) -> Optio
     if let Kind::Status500 { .. } = kind {
         // The second version gives the state of what was done when the request comes
         // again; the first one gives the error again.
-        let kept = if call.v2 { &answer.0 } else { &failed };
-        end(shared, call, &ready, Some(kept));
+        let done = answer.1.then_some(&answer.0);
+        let kept = if call.v2 { done } else { Some(&failed) };
+        end(shared, call, &ready, kept);
         return Some(failed);
     }
     let stored = answer.1.then_some(&answer.0);
@@ -174,21 +157,15 @@ enum Begun {
 
 /// Checks a request, and notes under its key that it runs.
 fn begin(shared: &Shared, call: &Call) -> Result<Begun, ApiError> {
-    let (route, id) = {
-        authenticate(&shared.options, call)?;
-        let found = routes::find(call.method.as_str(), &call.path)?;
-        allow(&shared.options, call, found.0)?;
-        found
-    };
-    if call.v2 && call.stripe_version.is_none() {
-        let message = "Please provide an API version in the Stripe-Version header.";
-        return Err(ApiError::invalid(message).code("missing_stripe_version"));
-    }
+    rights::authenticate(&shared.options, call)?;
+    let (route, id) = routes::find(call.method.as_str(), &call.path)?;
+    rights::allow(&shared.options, call, route)?;
+    check_version(call)?;
     let mut state = shared.state();
-    let scope = scope(&state, call, route)?;
+    let scope = rights::scope(&state, call, route)?;
     let params = call.params(route.name)?;
     state.note(&call.request_id, |recorded| {
-        recorded.params = params.clone()
+        recorded.params = params.clone();
     });
     let key = call.idempotency_key.clone().filter(|_| call.is_post());
     let account = call.account().unwrap_or(PLATFORM).to_owned();
@@ -208,62 +185,27 @@ fn begin(shared: &Shared, call: &Call) -> Result<Begun, ApiError> {
     }))
 }
 
-fn authenticate(options: &Options, call: &Call) -> Result<(), ApiError> {
-    let refuse = |message: String| {
-        Err(ApiError::new(
-            StatusCode::UNAUTHORIZED,
-            INVALID_REQUEST,
-            message,
-        ))
-    };
-    let Some(secret) = &call.secret else {
-        return refuse("You did not provide an API key.".to_owned());
-    };
-    let known = *secret == options.secret_key
-        || options.restricted_keys.iter().any(|one| one.key == *secret);
-    if known {
-        return Ok(());
-    }
-    let end = secret
-        .get(secret.len().saturating_sub(4)..)
-        .unwrap_or_default();
-    refuse(format!("Invalid API Key provided: sk_test_****{end}"))
-}
-
-/// Whether a restricted key may do this.
-fn allow(options: &Options, call: &Call, route: &Route) -> Result<(), ApiError> {
-    let mut keys = options.restricted_keys.iter();
-    let Some(key) = keys.find(|one| Some(&one.key) == call.secret.as_ref()) else {
+/// Refuses a version that is none. The second version of the API wants one.
+fn check_version(call: &Call) -> Result<(), ApiError> {
+    let Some(version) = call.stripe_version.as_deref() else {
+        if call.v2 {
+            let message = "Please provide an API version in the Stripe-Version header.";
+            return Err(ApiError::invalid(message).code("missing_stripe_version"));
+        }
         return Ok(());
     };
-    if key.may(route.resource, call.method != Method::GET) {
+    let date = version.split('.').next().unwrap_or_default().as_bytes();
+    let is_date = date.len() == 10
+        && date.iter().enumerate().all(|(at, byte)| match at {
+            4 | 7 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    if is_date {
         return Ok(());
     }
-    let message = format!(
-        "The provided key does not have the required permissions for this endpoint. Having the \
-         permission for {} would allow this request to continue.",
-        route.resource
-    );
-    Err(ApiError::forbidden(message).code("more_permissions_required"))
-}
-
-/// The account whose objects a request is about.
-fn scope(state: &State, call: &Call, route: &Route) -> Result<String, ApiError> {
-    let Some(account) = call.account() else {
-        return Ok(PLATFORM.to_owned());
-    };
-    if state.account(account).is_none() || state.gone.contains(account) {
-        let message = format!(
-            "The provided key does not have access to account '{account}' (or that account does \
-             not exist). Application access may have been revoked."
-        );
-        return Err(ApiError::forbidden(message).code("account_invalid"));
-    }
-    if !route.scoped && call.is_post() {
-        let message = "Only the platform itself may do this: leave the account's header out.";
-        return Err(ApiError::invalid(message));
-    }
-    Ok(if route.scoped { account } else { PLATFORM }.to_owned())
+    Err(ApiError::invalid(format!(
+        "Invalid Stripe API version: {version}"
+    )))
 }
 
 /// Carries the request out. The flag says whether its key keeps the answer.
@@ -282,11 +224,14 @@ fn effect(shared: &Shared, call: &Call, ready: &Ready) -> (Answer, bool) {
     match done {
         Ok(mut body) => {
             let paths = ready.params["expand"].as_array().cloned();
-            for path in paths.unwrap_or_default() {
-                state.expand(&ready.scope, &mut body, path.as_str().unwrap_or_default());
+            let paths = paths.unwrap_or_default();
+            let paths: Vec<&str> = paths.iter().filter_map(Value::as_str).collect();
+            for path in &paths {
+                state.expand(&ready.scope, &mut body, path);
             }
             if !call.v2 {
-                body = versions::in_version(&body, version(call));
+                let payments = paths.iter().any(|path| path.ends_with("payments"));
+                body = versions::in_version(&body, version(call), payments);
             }
             (Answer::plain(StatusCode::OK, body), true)
         }
@@ -313,69 +258,6 @@ fn version(call: &Call) -> ApiVersion {
         .into_iter()
         .find(|one| Some(one.name()) == wanted);
     known.unwrap_or(ApiVersion::NEWEST)
-}
-
-fn internal(call: &Call) -> Answer {
-    let message = "An unknown error occurred. You can safely retry this request with the same key.";
-    let error = ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "api_error", message);
-    Answer::refused(&error, call)
-}
-
-fn locked(status: StatusCode) -> ApiError {
-    let message = "This object cannot be accessed right now because another API request or Stripe \
-                   process is currently accessing it.";
-    ApiError::new(status, INVALID_REQUEST, message).code("lock_timeout")
-}
-
-fn rate_limited(call: &Call, limit: RateLimit) -> Answer {
-    let status = StatusCode::TOO_MANY_REQUESTS;
-    let error = match limit {
-        RateLimit::LockTimeout => locked(status),
-        _ => {
-            let kind = if call.v2 {
-                "rate_limit"
-            } else {
-                INVALID_REQUEST
-            };
-            ApiError::new(status, kind, "Request rate limit exceeded.").code("rate_limit")
-        }
-    };
-    Answer {
-        limit: Some(limit),
-        ..Answer::refused(&error, call)
-    }
-}
-
-fn response(call: &Call, answer: Answer, retry: Option<bool>) -> Response<Full<Bytes>> {
-    let newest = ApiVersion::NEWEST.name();
-    let mut response = Response::builder()
-        .status(answer.status)
-        .header("content-type", "application/json")
-        .header("request-id", &call.request_id)
-        .header(
-            "stripe-version",
-            call.stripe_version.as_deref().unwrap_or(newest),
-        );
-    if let Some(account) = call.account() {
-        response = response.header("stripe-account", account);
-    }
-    if let Some(key) = &call.idempotency_key {
-        response = response.header("idempotency-key", key);
-    }
-    if let Some(original) = answer.replayed {
-        response = response.header("idempotent-replayed", "true");
-        response = response.header("original-request", original);
-    }
-    if let Some(reason) = answer.limit.and_then(RateLimit::reason) {
-        response = response.header("stripe-rate-limited-reason", reason);
-    }
-    if let Some(retry) = retry {
-        response = response.header("stripe-should-retry", retry.to_string());
-    }
-    let body = Full::new(Bytes::from(format!("{:#}", answer.body)));
-    response
-        .body(body)
-        .expect("the headers came in with a request")
 }
 
 /// How long the server waits after a failed accept.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     accounts,
     errors::ApiError,
+    parameters,
     routes::Work,
     state::{State, text_time},
 };
@@ -14,90 +15,6 @@ use crate::random;
 const LINK_LIFE: i64 = 300;
 /// How long an account session can be used.
 const SESSION_LIFE: i64 = 3600;
-
-/// Components of an account session, with the features that each has.
-const COMPONENTS: [(&str, &[&str]); 25] = [
-    ("account_management", &[NO_LOGIN, BANKS]),
-    ("account_onboarding", &[NO_LOGIN, BANKS]),
-    ("balance_report", &[]),
-    (
-        "balances",
-        &[
-            NO_LOGIN,
-            "edit_payout_schedule",
-            BANKS,
-            INSTANT,
-            "standard_payouts",
-        ],
-    ),
-    ("disputes_list", PAYMENTS),
-    ("documents", &[]),
-    (
-        "financial_account",
-        &[NO_LOGIN, BANKS, "send_money", "transfer_balance"],
-    ),
-    (
-        "financial_account_transactions",
-        &["card_spend_dispute_management"],
-    ),
-    ("instant_payouts_promotion", &[NO_LOGIN, BANKS, INSTANT]),
-    (
-        "issuing_card",
-        &[
-            "card_management",
-            "card_spend_dispute_management",
-            "cardholder_management",
-            SPEND,
-        ],
-    ),
-    (
-        "issuing_cards_list",
-        &[
-            "card_management",
-            "card_spend_dispute_management",
-            "cardholder_management",
-            NO_LOGIN,
-            SPEND,
-        ],
-    ),
-    ("notification_banner", &[NO_LOGIN, BANKS]),
-    ("payment_details", PAYMENTS),
-    (
-        "payment_disputes",
-        &[OF_OTHERS, "dispute_management", "refund_management"],
-    ),
-    ("payment_method_settings", &[]),
-    ("payments", PAYMENTS),
-    ("payout_details", &[]),
-    ("payout_reconciliation_report", &[]),
-    (
-        "payouts",
-        &[
-            NO_LOGIN,
-            "edit_payout_schedule",
-            BANKS,
-            INSTANT,
-            "standard_payouts",
-        ],
-    ),
-    ("payouts_list", &[]),
-    ("reporting_chart", &[]),
-    ("tax_registrations", &[]),
-    ("tax_settings", &[]),
-    ("terminal_hardware_orders", &[]),
-    ("terminal_hardware_shop", &[]),
-];
-const NO_LOGIN: &str = "disable_stripe_user_authentication";
-const BANKS: &str = "external_account_collection";
-const INSTANT: &str = "instant_payouts";
-const SPEND: &str = "spend_control_management";
-const OF_OTHERS: &str = "destination_on_behalf_of_charge_management";
-const PAYMENTS: &[&str] = &[
-    "capture_payments",
-    OF_OTHERS,
-    "dispute_management",
-    "refund_management",
-];
 
 /// An account that a link can be made for.
 fn linkable(state: &State, id: &str, param: &str) -> Result<Value, ApiError> {
@@ -196,17 +113,17 @@ pub(super) fn session(work: &mut Work<'_>) -> Result<Value, ApiError> {
     if given.as_object().is_none_or(Map::is_empty) {
         return Err(ApiError::missing("components"));
     }
+    // The answer shows all components, each with all of its features.
     let mut components = Map::new();
-    for (name, features) in COMPONENTS {
-        let asked = &given[name];
-        let enabled = asked["enabled"] == true;
-        let has = |feature: &str| asked["features"][feature] == true;
+    for (name, kind) in parameters::fields_of("POST /v1/account_sessions", "components") {
+        let asked = &given[&name];
+        let has = |feature: &str| Value::from(asked["features"][feature] == true);
+        let features = kind["features"].as_object().into_iter().flatten();
         let features: Map<String, Value> = features
-            .iter()
-            .map(|&feature| (feature.to_owned(), has(feature).into()))
+            .map(|(feature, _)| (feature.clone(), has(feature)))
             .collect();
-        let component = json!({ "enabled": enabled, "features": features });
-        components.insert(name.to_owned(), component);
+        let enabled = asked["enabled"] == true;
+        components.insert(name, json!({ "enabled": enabled, "features": features }));
     }
     Ok(json!({
         "object": "account_session",

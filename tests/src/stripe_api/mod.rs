@@ -9,13 +9,14 @@
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
-//! use harness::stripe_api::{Fault, Kind, Options, Order, StandIn};
+//! use harness::stripe_api::{Fault, Kind, Options, Order, Payment, StandIn};
 //!
 //! let api = StandIn::start(Options::default()).await?;
 //! api.fault(Fault::post("/v1/accounts", Kind::Status500 { took_effect: true }));
 //! // ... the worker is given `api.base_url()`, and makes an account and a session ...
 //! let account = api.accounts()[0]["id"].as_str().unwrap().to_owned();
 //! api.finish_onboarding(&account);
+//! api.pay("cs_test_1", Payment::Card)?;
 //! api.deliver("http://127.0.0.1:8080", "whsec_secret", Order::ShuffledTwice(7)).await?;
 //! # Ok(())
 //! # }
@@ -23,6 +24,7 @@
 
 mod accounts;
 mod call;
+mod checkout;
 mod deliveries;
 mod errors;
 mod events;
@@ -34,7 +36,10 @@ mod links;
 mod options;
 mod pages;
 mod parameters;
+mod payments;
 mod recorded;
+mod respond;
+mod rights;
 mod routes;
 mod server;
 mod state;
@@ -45,6 +50,7 @@ mod versions;
 mod tests;
 
 pub use self::{
+    checkout::Payment,
     deliveries::Order,
     events::QueuedEvent,
     faults::{Fault, Gate, Kind, RateLimit},

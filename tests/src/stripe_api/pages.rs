@@ -21,14 +21,14 @@ pub(super) fn v1(work: &Work<'_>, objects: Vec<Value>) -> Result<Value, ApiError
         at.map(Some)
             .ok_or_else(|| ApiError::no_such_param("object", id, name))
     };
-    let (mut from, mut to) = (0, objects.len());
-    let has_more = if let Some(before) = place("ending_before")? {
-        (from, to) = (before.saturating_sub(limit), before);
-        from > 0
+    let all = objects.len();
+    let (from, to, has_more) = if let Some(before) = place("ending_before")? {
+        let from = before.saturating_sub(limit);
+        (from, before, from > 0)
     } else {
-        from = place("starting_after")?.map_or(0, |after| after + 1);
-        to = to.min(from + limit);
-        to < objects.len()
+        let from = place("starting_after")?.map_or(0, |after| after + 1);
+        let to = all.min(from + limit);
+        (from, to, to < all)
     };
     let data = &objects[from..to];
     Ok(json!({ "object": "list", "data": data, "has_more": has_more, "url": work.path }))

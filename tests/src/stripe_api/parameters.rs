@@ -55,6 +55,14 @@ pub(super) fn check(request: &str, wire: Wire, given: &Value) -> Result<Value, A
     fields(&mut at, types, given).map(Value::Object)
 }
 
+/// The fields that a parameter of a request has, with their types.
+pub(super) fn fields_of(request: &str, parameter: &str) -> Map<String, Value> {
+    let types = &TYPES[request];
+    let required = format!("{parameter}!");
+    let kind = types.get(parameter).or_else(|| types.get(&required));
+    kind.and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
 fn fields<'a>(
     at: &mut At<'a>,
     types: &Map<String, Value>,

@@ -4,9 +4,9 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use super::{
-    accounts,
+    accounts, checkout,
     errors::{ApiError, INVALID_REQUEST},
-    events, links,
+    events, links, payments,
     state::State,
     tax,
 };
@@ -92,6 +92,68 @@ pub(super) const ROUTES: &[Route] = &[
     scoped("GET /v1/events", "events", events::list),
     scoped("GET /v1/events/{id}", "events", events::retrieve),
     platform("GET /v2/core/events/{id}", "events", events::retrieve_thin),
+    scoped(
+        "POST /v1/checkout/sessions",
+        "checkout_sessions",
+        checkout::create,
+    ),
+    scoped(
+        "GET /v1/checkout/sessions",
+        "checkout_sessions",
+        checkout::list,
+    ),
+    scoped(
+        "GET /v1/checkout/sessions/{id}",
+        "checkout_sessions",
+        checkout::retrieve,
+    ),
+    scoped(
+        "POST /v1/checkout/sessions/{id}/expire",
+        "checkout_sessions",
+        checkout::expire,
+    ),
+    scoped("GET /v1/invoices", "invoices", payments::invoices::list),
+    scoped(
+        "GET /v1/invoices/{id}",
+        "invoices",
+        payments::invoices::retrieve,
+    ),
+    scoped(
+        "GET /v1/payment_intents/{id}",
+        "payments",
+        payments::retrieve_intent,
+    ),
+    scoped(
+        "GET /v1/charges/{id}",
+        "payments",
+        payments::retrieve_charge,
+    ),
+    scoped("POST /v1/refunds", "refunds", payments::refunds::create),
+    scoped(
+        "GET /v1/refunds/{id}",
+        "refunds",
+        payments::refunds::retrieve,
+    ),
+    scoped(
+        "POST /v1/credit_notes",
+        "credit_notes",
+        payments::credit_notes::create,
+    ),
+    scoped(
+        "GET /v1/credit_notes",
+        "credit_notes",
+        payments::credit_notes::list,
+    ),
+    scoped(
+        "GET /v1/credit_notes/{id}",
+        "credit_notes",
+        payments::credit_notes::retrieve,
+    ),
+    scoped(
+        "POST /v1/credit_notes/{id}/void",
+        "credit_notes",
+        payments::credit_notes::void,
+    ),
 ];
 
 /// The kind of a request, with the id in its path.

@@ -62,6 +62,11 @@ impl StandIn {
         })
     }
 
+    /// Runs a task that ends with the stand-in.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.ended.clone().run_until_cancelled_owned(task));
+    }
+
     /// Its address, with a slash at the end.
     #[must_use]
     pub fn base_url(&self) -> &str {
@@ -125,6 +130,7 @@ impl StandIn {
     pub fn advance(&self, time: Duration) {
         let mut state = self.shared.state();
         state.skew += i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        state.expire_what_is_over();
     }
 
     /// Takes the events that were not delivered, in the order in which they were made.

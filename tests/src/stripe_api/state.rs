@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::{Value, json};
 
 use super::{
-    events::QueuedEvent, faults::Fault, idempotency::Keys, options::Options, recorded::Recorded,
+    events::{History, QueuedEvent},
+    faults::Fault,
+    idempotency::Keys,
+    options::Options,
+    recorded::Recorded,
 };
 use crate::{random, stripe};
 
@@ -34,6 +38,9 @@ pub(super) struct State {
     pub(super) requests: Vec<Recorded>,
     /// Events that were not delivered yet.
     pub(super) queued: Vec<QueuedEvent>,
+    pub(super) history: History,
+    /// How many invoices and credit notes an account has numbered.
+    numbers: HashMap<(String, &'static str), u32>,
     /// The request that changes something now: its id and its idempotency key.
     pub(super) cause: Option<(String, Option<String>)>,
     serial: u64,
@@ -55,6 +62,8 @@ impl State {
             faults: Vec::new(),
             requests: Vec::new(),
             queued: Vec::new(),
+            history: History::default(),
+            numbers: HashMap::new(),
             cause: None,
             serial: 0,
             run: random::hex(4),
@@ -71,6 +80,13 @@ impl State {
     pub(super) fn new_id(&mut self, prefix: &str) -> String {
         self.serial += 1;
         format!("{prefix}_1{}{:09}", self.run, self.serial)
+    }
+
+    /// The next number of a kind of document in an account.
+    pub(super) fn next_number(&mut self, scope: &str, kind: &'static str) -> u32 {
+        let number = self.numbers.entry((scope.to_owned(), kind)).or_default();
+        *number += 1;
+        *number
     }
 
     /// Keeps a new object, or a new state of it.
@@ -156,6 +172,17 @@ impl State {
 /// A list as it stands in an object.
 pub(super) fn list(url: &str, data: Vec<Value>) -> Value {
     json!({ "object": "list", "data": data, "has_more": false, "url": url })
+}
+
+/// One object of several: the literal of a large one is written in parts.
+pub(super) fn joined(parts: impl IntoIterator<Item = Value>) -> Value {
+    let mut whole = serde_json::Map::new();
+    for part in parts {
+        if let Value::Object(part) = part {
+            whole.extend(part);
+        }
+    }
+    whole.into()
 }
 
 /// A text of the second version's times, such as `2026-10-28T10:00:00.000Z`.

@@ -115,7 +115,7 @@ impl StandIn {
             "customer": null,
             "customer_account": null,
             "livemode": state.options.livemode,
-            "owner": { "type": "self" },
+            "owner": { "customer_account": null, "type": "self" },
             "type": kind,
             "value": value,
             "verification": null,

@@ -4,21 +4,34 @@ use serde_json::{Value, json};
 
 use crate::stripe::ApiVersion;
 
-/// The object as it is in this version. Lists are gone through.
-pub(super) fn in_version(object: &Value, version: ApiVersion) -> Value {
+/// The object as it is in this version, with those that it holds. An invoice shows
+/// its payments only where they are asked for.
+pub(super) fn in_version(object: &Value, version: ApiVersion, payments: bool) -> Value {
     let mut object = object.clone();
-    match object["object"].as_str() {
-        Some("list") => {
-            for one in object["data"].as_array_mut().into_iter().flatten() {
-                *one = in_version(one, version);
+    convert(&mut object, version, payments);
+    object
+}
+
+fn convert(value: &mut Value, version: ApiVersion, payments: bool) {
+    match value {
+        Value::Array(items) => {
+            for item in items {
+                convert(item, version, payments);
             }
         }
-        Some("account") => account(&mut object, version),
-        Some("invoice") => invoice(&mut object, version),
-        Some("checkout.session") => session(&mut object, version),
+        Value::Object(fields) => {
+            for inner in fields.values_mut() {
+                convert(inner, version, payments);
+            }
+        }
+        _ => return,
+    }
+    match value.get("object").and_then(Value::as_str) {
+        Some("account") => account(value, version),
+        Some("invoice") => invoice(value, version, payments),
+        Some("checkout.session") => session(value, version),
         _ => {}
     }
-    object
 }
 
 fn account(account: &mut Value, version: ApiVersion) {
@@ -33,14 +46,17 @@ fn account(account: &mut Value, version: ApiVersion) {
     remove(&mut account["requirements"], &["alternatives"]);
 }
 
-fn invoice(invoice: &mut Value, version: ApiVersion) {
+fn invoice(invoice: &mut Value, version: ApiVersion, payments: bool) {
     if version >= ApiVersion::V2025_03_31Basil {
+        remove(invoice, &["charge"]);
+        if !payments {
+            remove(invoice, &["payments"]);
+        }
         return;
     }
     let payment = invoice["payments"]["data"][0]["payment"].clone();
     let paid = invoice["status"] == "paid";
     for (name, value) in [
-        ("charge", payment["charge"].clone()),
         ("discount", Value::Null),
         ("paid", paid.into()),
         ("paid_out_of_band", false.into()),

@@ -27,5 +27,7 @@ mod servers;
 mod services;
 mod stack;
 mod story;
+mod stripe_npm;
+mod stripe_types;
 mod support;
 mod test_servers;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::v2;
+use super::v2_view::{PARTS, view};
 use crate::stripe_api::state::{PLATFORM, State};
 
 impl State {
@@ -16,8 +16,8 @@ impl State {
         let Some(before) = self.account(id).cloned() else {
             return;
         };
-        let all: Vec<String> = v2::PARTS.map(str::to_owned).to_vec();
-        let seen_before = v2::view(self, id, &all).unwrap_or_default();
+        let all: Vec<String> = PARTS.map(str::to_owned).to_vec();
+        let seen_before = view(self, id, &all).unwrap_or_default();
         let mut after = before.clone();
         change(&mut after);
         if after == before {
@@ -29,7 +29,7 @@ impl State {
             self.emit_update(id, "account.updated", &after, Some(previous));
         }
         if self.v2.get(id).is_some_and(|extras| extras["made"] == true) {
-            let seen = v2::view(self, id, &all).unwrap_or_default();
+            let seen = view(self, id, &all).unwrap_or_default();
             self.tell_thinly(id, &seen_before, &seen);
         }
     }

@@ -4,7 +4,9 @@ mod changes;
 mod life;
 pub(super) mod v1;
 pub(super) mod v2;
+mod v2_view;
 
+pub(super) use self::changes::difference;
 use super::errors::ApiError;
 
 /// Countries in which nobody can be a host: a few of those that Stripe refuses.

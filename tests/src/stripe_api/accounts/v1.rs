@@ -191,7 +191,7 @@ pub(in crate::stripe_api) fn update(work: &mut Work<'_>) -> Result<Value, ApiErr
     retrieve(work)?;
     let (id, params) = (work.id.clone(), work.params.clone());
     work.state.change_account(&id, |account| {
-        *account = with_params(account.clone(), &params)
+        *account = with_params(account.clone(), &params);
     });
     retrieve(work)
 }

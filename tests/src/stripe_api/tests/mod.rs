@@ -2,6 +2,8 @@
 
 mod accounts;
 mod breaking;
+mod checkout;
+mod deliveries;
 
 use hyper::Method;
 use serde_json::{Value, json};
