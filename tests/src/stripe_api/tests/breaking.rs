@@ -188,3 +188,36 @@ async fn one_of_two_accounts_may_have_the_same_key() {
     assert_eq!(account["metadata"], json!({ "hostId": "host-2" }));
     assert_eq!(api.accounts().len(), 2);
 }
+
+#[tokio::test]
+async fn a_client_that_goes_away_does_not_undo_its_request() {
+    let api = std::sync::Arc::new(start().await);
+    let gate = Gate::new();
+    api.fault(Fault::post("/v1/accounts", Kind::HeldBefore(gate.clone())));
+    let client = std::sync::Arc::clone(&api);
+    let client = tokio::spawn(async move { make(&client, EXPRESS).await });
+    gate.reached().await;
+    client.abort();
+    assert!(client.await.is_err());
+    gate.release();
+    let answered = api.wait_for_requests(1, |request| request.status == Some(200));
+    answered.await.unwrap();
+    let again = make(&api, EXPRESS).await.unwrap();
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    assert_eq!(api.accounts().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stand_in_that_is_dropped_answers_no_more() {
+    let api = start().await;
+    let url = format!("{}v1/accounts", api.base_url());
+    assert!(crate::http::get(&url).await.is_ok());
+    drop(api);
+    let gone = crate::wait::until("the port to be free", Duration::from_secs(20), async || {
+        match crate::http::get(&url).await {
+            Err(_) => crate::wait::Seen::Reached(()),
+            Ok(answer) => crate::wait::Seen::NotYet(answer.status.to_string()),
+        }
+    });
+    gone.await.unwrap();
+}
