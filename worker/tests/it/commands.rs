@@ -557,7 +557,7 @@ async fn what_a_host_lacks_for_invoices_is_named() {
         (ready, missing),
         (json!(false), vec!["tax.registrations".to_owned()])
     );
-    desk.api.register_for_tax(&id, "ES", "active");
+    let _ = desk.api.register_for_tax(&id, "ES", "active");
     let (ready, missing) = fields().await;
     assert_eq!((ready, missing), (json!(true), Vec::new()));
     assert!(
