@@ -4,7 +4,8 @@
 -- and thin events, which say only that it changed, are kept in mind until it is read.
 --
 -- Two new tables. stripe.account has a row for each host: three columns are added and one is
--- filled from the snapshots that are there.
+-- filled from the snapshots that are there. stripe.invoice gets an index, by which a host's
+-- invoices are listed: writers wait while it is made, about a second for a million invoices.
 
 CREATE TABLE stripe.command (
     key text PRIMARY KEY,
@@ -13,6 +14,7 @@ CREATE TABLE stripe.command (
     idempotency_key text NOT NULL,
     payload_hash bytea NOT NULL,
     api text NOT NULL CHECK (api IN ('v1', 'v2')),
+    account text,
     request jsonb,
     object_id text,
     error text,
@@ -24,14 +26,17 @@ CREATE TABLE stripe.command (
 );
 
 CREATE INDEX command_object_id ON stripe.command (object_id) WHERE object_id IS NOT NULL;
+CREATE INDEX command_account ON stripe.command (account) WHERE account IS NOT NULL;
+CREATE INDEX command_in_progress ON stripe.command (attempted_at) WHERE state = 'in_progress';
 
 COMMENT ON TABLE stripe.command IS 'What commands of the main app have Stripe make: one row for each thing that is to exist once.';
-COMMENT ON COLUMN stripe.command.key IS 'What is made and for whom, such as host.onboard:42: the account of host 42.';
+COMMENT ON COLUMN stripe.command.key IS 'What is made and for whom, such as host.onboard:42, the account of host 42, or booking.checkout:7, the open Checkout Session of booking 7.';
 COMMENT ON COLUMN stripe.command.attempt IS 'The number of the attempt. A new one begins only when it is known that the one before made nothing.';
 COMMENT ON COLUMN stripe.command.state IS 'in_progress: Stripe is or was being asked, and the answer is not noted yet. done: it exists. failed: Stripe refused it, and nothing exists.';
 COMMENT ON COLUMN stripe.command.idempotency_key IS 'The idempotency key of the attempt: asking once more under it has no second effect.';
 COMMENT ON COLUMN stripe.command.payload_hash IS 'SHA-256 of what the command asked for. Another payload under the same key is an error.';
 COMMENT ON COLUMN stripe.command.api IS 'The API of Stripe that is asked: v1 or v2.';
+COMMENT ON COLUMN stripe.command.account IS 'The connected account on whose behalf Stripe is asked; null for the platform.';
 COMMENT ON COLUMN stripe.command.request IS 'The request of an attempt in progress, so that it can be sent once more as it was. Removed when the attempt ends.';
 COMMENT ON COLUMN stripe.command.object_id IS 'What Stripe made.';
 COMMENT ON COLUMN stripe.command.error IS 'Why the last attempt failed, as a code.';
@@ -59,6 +64,8 @@ SET host_id = coalesce(
     (SELECT max(c.value #>> '{after,host_id}') FROM jsonb_each(latest_snapshots -> 'candidates') AS c)
 )
 WHERE latest_snapshots IS NOT NULL;
+
+CREATE INDEX invoice_account_idx ON stripe.invoice (account, created DESC, id DESC);
 
 CREATE INDEX account_host_id ON stripe.account (host_id) WHERE host_id IS NOT NULL;
 

@@ -175,6 +175,10 @@ async fn work(
         prefetch,
         role: Role::Consumer,
     };
+    let decoder = Decoder {
+        rules: config.rules.clone(),
+        decode: event::decode,
+    };
     let commands = CommandConsumer {
         queue: Queue {
             amqp: config.commands_amqp.clone(),
@@ -189,6 +193,8 @@ async fn work(
             pool: command_pool,
             client,
             settings: config.commands.clone(),
+            executor: executor.clone(),
+            decoder: decoder.clone(),
         },
         metrics: metrics.commands.clone(),
     };
@@ -216,10 +222,7 @@ async fn work(
             "dialoom-worker",
             consumer::PREFETCH,
         ),
-        decoder: Decoder {
-            rules: config.rules.clone(),
-            decode: event::decode,
-        },
+        decoder,
         executor,
         metrics,
         health,

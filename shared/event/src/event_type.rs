@@ -3,6 +3,9 @@
 //! This is the only list of them: the worker's queue is bound to [`EventType::ALL`],
 //! ingest tells by it whether an event without a queue is an error, and the worker
 //! decodes by it. To add a type of a known object, add its line.
+//!
+//! `dialoom.checkout.session.told` is not Stripe's: by it the worker tells itself what
+//! Stripe's API said of a session that it made.
 
 /// Defines [`EventType`] from one line a type: variant, Stripe's name, object.
 macro_rules! event_types {
@@ -53,6 +56,7 @@ event_types! {
     CheckoutSessionAsyncPaymentSucceeded = "checkout.session.async_payment_succeeded" of CheckoutSession,
     CheckoutSessionCompleted = "checkout.session.completed" of CheckoutSession,
     CheckoutSessionExpired = "checkout.session.expired" of CheckoutSession,
+    CheckoutSessionTold = "dialoom.checkout.session.told" of CheckoutSession,
     InvoiceCreated = "invoice.created" of Invoice,
     InvoiceDeleted = "invoice.deleted" of Invoice,
     InvoiceFinalized = "invoice.finalized" of Invoice,

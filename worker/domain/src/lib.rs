@@ -27,6 +27,7 @@ pub mod account;
 pub mod account_snapshot;
 pub mod by_claim;
 pub mod changes;
+pub mod charge;
 pub mod checkout_session;
 pub mod connections;
 pub mod decode;

@@ -36,6 +36,37 @@ pub fn major(minor: i64, currency: &str) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// Why a decimal text is no amount of a currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AmountError {
+    /// It is no decimal number without a sign, such as `45.99`.
+    NoNumber,
+    /// It has more decimals than the currency.
+    TooManyDecimals,
+    /// It is more than an amount can be.
+    TooLarge,
+}
+
+/// An amount in minor units, from a decimal text in major units, without loss.
+///
+/// # Errors
+/// [`AmountError`].
+pub fn minor(major: &str, currency: &str) -> Result<i64, AmountError> {
+    let exponent = exponent(currency) as usize;
+    let (whole, part) = major.split_once('.').unwrap_or((major, ""));
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    let ends_in_dot = major.ends_with('.');
+    if whole.is_empty() || !is_number(whole) || !is_number(part) || ends_in_dot {
+        return Err(AmountError::NoNumber);
+    }
+    let part = part.trim_end_matches('0');
+    if part.len() > exponent {
+        return Err(AmountError::TooManyDecimals);
+    }
+    let digits = format!("{whole}{part:0<exponent$}");
+    digits.parse().map_err(|_| AmountError::TooLarge)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +91,32 @@ mod tests {
             (4500, "JPY", "4500"),
         ] {
             assert_eq!(major(minor, currency), expected, "{currency}");
+        }
+    }
+
+    #[test]
+    fn minor_units_come_out_of_decimals_without_loss() {
+        for (text, currency, expected) in [
+            ("45.99", "eur", Ok(4599)),
+            ("45.9", "eur", Ok(4590)),
+            ("45", "eur", Ok(4500)),
+            ("45.990", "eur", Ok(4599)),
+            ("0.05", "usd", Ok(5)),
+            ("4500", "jpy", Ok(4500)),
+            ("4500.0", "jpy", Ok(4500)),
+            ("1.234", "kwd", Ok(1234)),
+            ("45.999", "eur", Err(AmountError::TooManyDecimals)),
+            ("1.5", "jpy", Err(AmountError::TooManyDecimals)),
+            ("99999999999999999999", "eur", Err(AmountError::TooLarge)),
+            ("-1", "eur", Err(AmountError::NoNumber)),
+            ("1e2", "eur", Err(AmountError::NoNumber)),
+            ("", "eur", Err(AmountError::NoNumber)),
+            (".5", "eur", Err(AmountError::NoNumber)),
+            ("5.", "eur", Err(AmountError::NoNumber)),
+            ("1,5", "eur", Err(AmountError::NoNumber)),
+            ("1.2.3", "eur", Err(AmountError::NoNumber)),
+        ] {
+            assert_eq!(minor(text, currency), expected, "{text} {currency}");
         }
     }
 }

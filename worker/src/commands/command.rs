@@ -1,9 +1,10 @@
 //! The commands, read strictly from what was sent.
 
-use domain::text_enum;
+use domain::{ids::BookingId, text_enum};
 use serde_json::Value;
 
 use super::{
+    booking::{booking_id, checkout::Checkout},
     error::CommandError,
     host::{components, onboard::Onboard},
     input::{self, Fields},
@@ -22,6 +23,14 @@ text_enum! {
         HostStatus = "host.status",
         /// Answers whether invoices can be issued in the host's name.
         HostInvoicing = "host.invoicing",
+        /// Lists the host's invoices.
+        HostInvoices = "host.invoices",
+        /// Answers a session by which a guest pays for a booking.
+        BookingCheckout = "booking.checkout",
+        /// Ends the booking's open session.
+        BookingCancel = "booking.cancel",
+        /// Answers the booking's invoice, or why there is none.
+        BookingInvoice = "booking.invoice",
     }
 }
 
@@ -52,6 +61,25 @@ pub enum Command {
         /// The host.
         host: String,
     },
+    /// `host.invoices`
+    HostInvoices {
+        /// The host.
+        host: String,
+        /// The invoice that the page before ended with.
+        after: Option<String>,
+    },
+    /// `booking.checkout`
+    BookingCheckout(Box<Checkout>),
+    /// `booking.cancel`
+    BookingCancel {
+        /// The booking.
+        booking: BookingId,
+    },
+    /// `booking.invoice`
+    BookingInvoice {
+        /// The booking.
+        booking: BookingId,
+    },
 }
 
 impl Name {
@@ -76,6 +104,11 @@ impl Command {
     pub fn read(name: Name, data: Value) -> Result<Self, CommandError> {
         let mut fields = Fields::new(data)?;
         let host = |fields: &mut Fields| fields.required("hostId", input::id);
+        let booking = |fields: &mut Fields| {
+            let id = fields.required("bookingId", |value| booking_id(value).map(Some));
+            // Where it is wrong the reading ends in an error.
+            id.unwrap_or(BookingId(0))
+        };
         let command = match name {
             Name::HostOnboard => Self::HostOnboard(Box::new(Onboard::read(&mut fields))),
             Name::HostSession => Self::HostSession {
@@ -90,6 +123,17 @@ impl Command {
             },
             Name::HostInvoicing => Self::HostInvoicing {
                 host: host(&mut fields),
+            },
+            Name::HostInvoices => Self::HostInvoices {
+                host: host(&mut fields),
+                after: fields.optional("after", input::text),
+            },
+            Name::BookingCheckout => Self::BookingCheckout(Box::new(Checkout::read(&mut fields))),
+            Name::BookingCancel => Self::BookingCancel {
+                booking: booking(&mut fields),
+            },
+            Name::BookingInvoice => Self::BookingInvoice {
+                booking: booking(&mut fields),
             },
         };
         fields.finish()?;

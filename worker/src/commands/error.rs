@@ -1,6 +1,7 @@
 //! Why a command was not done, as the main app reads it.
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 use store::Error as StoreError;
 use tracing::warn;
 
@@ -24,6 +25,9 @@ pub struct CommandError {
     pub field: Option<String>,
     /// Whether the same command can succeed later.
     pub retryable: bool,
+    /// What the error is about, by its name, such as the invoice of a booking that is paid.
+    #[serde(flatten)]
+    pub about: Option<Box<Map<String, Value>>>,
 }
 
 impl CommandError {
@@ -34,6 +38,17 @@ impl CommandError {
             message: message.into(),
             field: None,
             retryable: false,
+            about: None,
+        }
+    }
+
+    /// With what it is about.
+    #[must_use]
+    pub fn with(self, name: &str, value: Value) -> Self {
+        let about = Map::from_iter([(name.to_owned(), value)]);
+        Self {
+            about: Some(Box::new(about)),
+            ..self
         }
     }
 

@@ -7,13 +7,17 @@
 //! | [`command`] | the commands, read strictly from what was sent |
 //! | [`input`] | reads fields one by one, and names all that are wrong |
 //! | [`service`] | does a command |
+//! | `attempts` | has Stripe make something once |
 //! | [`host`] | the commands about hosts |
+//! | [`booking`] | the commands about bookings |
 //! | [`settings`] | what the deployment sets for them |
 //! | [`error`] | why a command was not done, as the app reads it |
 //!
 //! Commands run beside the events: they have a consumer, a channel and connections to the
 //! database of their own, and hold no lock while Stripe is asked.
 
+mod attempts;
+pub mod booking;
 pub mod command;
 pub mod consumer;
 pub mod error;

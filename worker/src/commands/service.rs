@@ -8,7 +8,10 @@ use super::{
     error::CommandError,
     settings::CommandSettings,
 };
-use crate::stripe::client::Client;
+use crate::{
+    pipeline::{delivery::Decoder, executor::BatchExecutor},
+    stripe::client::Client,
+};
 
 /// What commands are done with.
 #[derive(Clone, Debug)]
@@ -19,6 +22,10 @@ pub struct CommandService {
     pub client: Option<Client>,
     /// What the deployment sets.
     pub settings: CommandSettings,
+    /// Takes in what Stripe said of what commands made.
+    pub executor: BatchExecutor,
+    /// How that is decoded.
+    pub decoder: Decoder,
 }
 
 impl CommandService {
@@ -36,6 +43,10 @@ impl CommandService {
             Command::HostDashboard { host } => self.dashboard(client, &host).await,
             Command::HostStatus { host } => self.status(&host).await,
             Command::HostInvoicing { host } => self.invoicing(client, &host).await,
+            Command::HostInvoices { host, after } => self.invoices(&host, after.as_deref()).await,
+            Command::BookingCheckout(checkout) => self.checkout(client, &checkout).await,
+            Command::BookingCancel { booking } => self.cancel(client, booking).await,
+            Command::BookingInvoice { booking } => self.booking_invoice(booking).await,
         }
     }
 
@@ -51,5 +62,30 @@ impl CommandService {
     ) -> Result<impl std::ops::Deref<Target = Connection> + '_, CommandError> {
         let connection = self.pool.get().await;
         connection.map_err(|error| store::Error::from(error).into())
+    }
+
+    /// Whether Stripe may send people to these addresses, each with the field that it is of.
+    pub(super) fn check_redirects(
+        &self,
+        addresses: &[(&'static str, &str)],
+    ) -> Result<(), CommandError> {
+        let origins = &self.settings.origins;
+        if origins.is_empty() {
+            return Err(CommandError::new(
+                "not_configured",
+                "redirect addresses need REDIRECT_ORIGINS, which the worker does not have",
+            ));
+        }
+        let refused = addresses
+            .iter()
+            .find(|(_, address)| !origins.allow(address));
+        match refused {
+            None => Ok(()),
+            Some((field, _)) => Err(CommandError::new(
+                "redirect_refused",
+                format!("{field} has an origin that REDIRECT_ORIGINS does not list"),
+            )
+            .at(*field)),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What the deployment sets for commands.
 
-use domain::text_enum;
+use domain::{charge::Share, text_enum};
 use shared::config::{ConfigError, Env};
 use url::{Origin, Url};
 
@@ -41,6 +41,10 @@ pub struct CommandSettings {
     pub origins: Origins,
     /// Whether invoices have automatic tax.
     pub automatic_tax: bool,
+    /// The platform's share of what a guest pays.
+    pub fee: Share,
+    /// Whether a guest may pay in another currency than the booking's.
+    pub adaptive_pricing: bool,
 }
 
 impl Default for CommandSettings {
@@ -51,6 +55,8 @@ impl Default for CommandSettings {
             losses: None,
             origins: Origins::default(),
             automatic_tax: false,
+            fee: Share::TENTH,
+            adaptive_pricing: false,
         }
     }
 }
@@ -68,11 +74,18 @@ impl CommandSettings {
             "v2, v1 or v1-type",
             AccountsApi::parse,
         )?;
-        let tax = env.parsed("AUTOMATIC_TAX", "yes or no", |value| match value {
-            "yes" => Some(true),
-            "no" => Some(false),
-            _ => None,
-        })?;
+        let flag = |name| {
+            env.parsed(name, "yes or no", |value| match value {
+                "yes" => Some(true),
+                "no" => Some(false),
+                _ => None,
+            })
+        };
+        let fee = env.parsed(
+            "APPLICATION_FEE_PERCENT",
+            "a percentage from 0 to 100, such as 10 or 12.5",
+            Share::percent,
+        )?;
         Ok(Self {
             accounts_api: api.unwrap_or(AccountsApi::V2),
             fees: bearer("HOST_FEES_COLLECTOR")?,
@@ -80,7 +93,9 @@ impl CommandSettings {
             origins: env
                 .parsed("REDIRECT_ORIGINS", ORIGINS, Origins::parse)?
                 .unwrap_or_default(),
-            automatic_tax: tax.unwrap_or(false),
+            automatic_tax: flag("AUTOMATIC_TAX")?.unwrap_or(false),
+            fee: fee.unwrap_or(Share::TENTH),
+            adaptive_pricing: flag("ADAPTIVE_PRICING")?.unwrap_or(false),
         })
     }
 }

@@ -13,8 +13,9 @@ use domain::{
     header::Header,
     rules::Rules,
 };
+use event::Envelope;
 use lapin::{BasicProperties, message::Delivery as Message, types::ShortString};
-use shared::message::Meta;
+use shared::message::{self, Meta};
 use store::replay_item::ReplayItemKey;
 
 use crate::amqp::headers;
@@ -84,6 +85,26 @@ impl Decoder {
     pub(super) fn decode(&self, body: &[u8]) -> Option<Result<Event, Rejected>> {
         let decode = AssertUnwindSafe(|| (self.decode)(body, &self.rules));
         panic::catch_unwind(decode).ok()
+    }
+
+    /// The event of these bytes as a delivery that came from no queue, and is never acked.
+    pub(crate) fn unqueued(&self, body: &[u8]) -> Delivery {
+        let envelope = Envelope::read(body).ok();
+        let properties = |envelope: &Envelope<'_>| {
+            let received = envelope.created.unwrap_or_default().saturating_mul(1000);
+            message::properties(envelope, received, None)
+        };
+        let kind = envelope
+            .as_ref()
+            .map(|it| ShortString::from(&*it.event_type));
+        Delivery {
+            tag: 0,
+            routing_key: kind.unwrap_or_default(),
+            properties: envelope.as_ref().map(properties).unwrap_or_default(),
+            metadata: DeliveryMetadata::default(),
+            decoded: (self.decode)(body, &self.rules),
+            body: body.to_vec(),
+        }
     }
 
     /// Decodes one message.

@@ -14,10 +14,8 @@ use domain::{
     main_app::Target,
     source::Recheck,
 };
-use event::Envelope;
-use lapin::types::ShortString;
 use serde::Deserialize;
-use shared::{clock, message};
+use shared::clock;
 use store::{
     Connection, Error, WriteTx, archive,
     archive_page::ArchivePolicy,
@@ -26,7 +24,7 @@ use store::{
 };
 
 use crate::pipeline::{
-    delivery::{Decoder, Delivery, DeliveryMetadata},
+    delivery::{Decoder, Delivery},
     executor::BatchExecutor,
     postgres::Postgres,
     process::{BatchResult, Work, process_again},
@@ -175,29 +173,9 @@ impl Rebuild<'_> {
         recheck.objects.extend(rebuilt_objects);
         let bodies = plan.bodies.values();
         Ok(Prepared {
-            deliveries: bodies.map(|body| self.delivery(body)).collect(),
+            deliveries: bodies.map(|body| self.decoder.unqueued(body)).collect(),
             recheck,
         })
-    }
-
-    /// The event as a delivery, which is never acked.
-    fn delivery(&self, body: &[u8]) -> Delivery {
-        let envelope = Envelope::read(body).ok();
-        let properties = |envelope: &Envelope<'_>| {
-            let received = envelope.created.unwrap_or_default().saturating_mul(1000);
-            message::properties(envelope, received, None)
-        };
-        let kind = envelope
-            .as_ref()
-            .map(|it| ShortString::from(&*it.event_type));
-        Delivery {
-            tag: 0,
-            routing_key: kind.unwrap_or_default(),
-            properties: envelope.as_ref().map(properties).unwrap_or_default(),
-            metadata: DeliveryMetadata::default(),
-            decoded: (self.decoder.decode)(body, &self.decoder.rules),
-            body: body.to_vec(),
-        }
     }
 }
 

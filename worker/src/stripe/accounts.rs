@@ -116,6 +116,10 @@ impl Client {
 
 fn account_id(object: &Value) -> Option<AccountId> {
     let id = object["id"].as_str()?;
-    let is_id = id.starts_with("acct_") && id.len() <= 255;
+    // It becomes part of a path.
+    let is_plain = id
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_id = id.starts_with("acct_") && is_plain && id.len() <= 255;
     is_id.then(|| id.to_owned().into())
 }

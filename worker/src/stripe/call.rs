@@ -20,6 +20,14 @@ pub enum ApiFamily {
 }
 
 impl ApiFamily {
+    /// Reads what [`ApiFamily::as_str`] wrote.
+    pub fn of(stored: &str) -> Self {
+        match stored {
+            "v1" => Self::V1,
+            _ => Self::V2,
+        }
+    }
+
     /// As it is stored: `v1` or `v2`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod call;
+pub mod checkout;
 pub mod client;
 pub mod config;
 pub mod error;

@@ -8,7 +8,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     OptionalExtension, QueryableByName,
-    sql_types::{Binary, Integer, Jsonb, Nullable, Text, Timestamptz},
+    sql_types::{BigInt, Binary, Integer, Jsonb, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 use domain::text_enum;
@@ -39,6 +39,8 @@ pub struct Attempt<'a> {
     pub payload_hash: &'a [u8],
     /// `v1` or `v2`.
     pub api: &'a str,
+    /// The connected account on whose behalf Stripe is asked.
+    pub account: Option<&'a str>,
     /// The request.
     pub request: &'a Value,
 }
@@ -46,6 +48,9 @@ pub struct Attempt<'a> {
 /// What is known of a key.
 #[derive(Clone, Debug, QueryableByName)]
 pub struct Record {
+    /// What is made and for whom.
+    #[diesel(sql_type = Text)]
+    pub key: String,
     /// The number of the attempt, 1 for the first.
     #[diesel(sql_type = Integer)]
     pub attempt: i32,
@@ -60,6 +65,9 @@ pub struct Record {
     /// `v1` or `v2`.
     #[diesel(sql_type = Text)]
     pub api: String,
+    /// The connected account on whose behalf Stripe is asked.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub account: Option<String>,
     /// The request of an attempt in progress.
     #[diesel(sql_type = Nullable<Jsonb>)]
     pub request: Option<Value>,
@@ -79,25 +87,42 @@ impl Record {
     }
 }
 
+const RECORD: &str = "SELECT key, attempt, state, idempotency_key, payload_hash, api, account, \
+    request, object_id, attempted_at FROM stripe.command";
+
 /// What is known of a key; `None` where nothing was ever asked.
 pub async fn find(mut conn: &Connection, key: &str) -> Result<Option<Record>> {
-    let query = "SELECT attempt, state, idempotency_key, payload_hash, api, request, object_id, \
-                    attempted_at FROM stripe.command WHERE key = $1";
-    let record = diesel::sql_query(query).bind::<Text, _>(key);
+    let record = diesel::sql_query(format!("{RECORD} WHERE key = $1")).bind::<Text, _>(key);
     Ok(record.get_result(&mut conn).await.optional()?)
+}
+
+/// The oldest attempts in progress that began before `before`, at most `limit`.
+pub async fn in_progress(
+    mut conn: &Connection,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Record>> {
+    let query = format!(
+        "{RECORD} WHERE state = 'in_progress' AND attempted_at < $1 ORDER BY attempted_at LIMIT $2"
+    );
+    let records = diesel::sql_query(query)
+        .bind::<Timestamptz, _>(before)
+        .bind::<BigInt, _>(limit);
+    Ok(records.load(&mut conn).await?)
 }
 
 /// Begins the first attempt at a key. Where there is one already nothing changes.
 pub async fn begin(mut conn: &Connection, attempt: &Attempt<'_>) -> Result<()> {
     diesel::sql_query(
-        "INSERT INTO stripe.command (key, idempotency_key, payload_hash, api, request) \
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (key) DO NOTHING",
+        "INSERT INTO stripe.command (key, idempotency_key, payload_hash, api, request, account) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (key) DO NOTHING",
     )
     .bind::<Text, _>(attempt.key)
     .bind::<Text, _>(attempt.idempotency_key)
     .bind::<Binary, _>(attempt.payload_hash)
     .bind::<Text, _>(attempt.api)
     .bind::<Jsonb, _>(attempt.request)
+    .bind::<Nullable<Text>, _>(attempt.account)
     .execute(&mut conn)
     .await?;
     Ok(())
@@ -108,7 +133,7 @@ pub async fn begin(mut conn: &Connection, attempt: &Attempt<'_>) -> Result<()> {
 pub async fn begin_again(mut conn: &Connection, after: i32, attempt: &Attempt<'_>) -> Result<()> {
     diesel::sql_query(
         "UPDATE stripe.command SET attempt = attempt + 1, state = 'in_progress', \
-            idempotency_key = $3, payload_hash = $4, api = $5, request = $6, object_id = NULL, \
+            idempotency_key = $3, payload_hash = $4, api = $5, request = $6, account = $7, object_id = NULL, \
             error = NULL, attempted_at = now(), finished_at = NULL \
          WHERE key = $1 AND attempt = $2 AND state <> 'in_progress'",
     )
@@ -118,6 +143,7 @@ pub async fn begin_again(mut conn: &Connection, after: i32, attempt: &Attempt<'_
     .bind::<Binary, _>(attempt.payload_hash)
     .bind::<Text, _>(attempt.api)
     .bind::<Jsonb, _>(attempt.request)
+    .bind::<Nullable<Text>, _>(attempt.account)
     .execute(&mut conn)
     .await?;
     Ok(())

@@ -40,7 +40,7 @@ const ROWS: [(&str, &str); 7] = [
     ("stripe.invoice", "account = $1"),
     ("stripe.checkout_session", "account = $1"),
     ("stripe.account_transition", "account_id = $1"),
-    ("stripe.command", "object_id = $1"),
+    ("stripe.command", "object_id = $1 OR account = $1"),
     ("stripe.account", "id = $1"),
 ];
 /// Dead letters, those without a readable account included whose event the ledger knows.

@@ -15,6 +15,7 @@ pub mod archive;
 pub mod archive_page;
 pub mod backlog;
 mod booking_claim;
+pub mod booking_query;
 mod checkout_session;
 pub mod command;
 pub mod crash_note;

@@ -16,6 +16,7 @@ mod support;
 mod accounts;
 mod ack_timeout;
 mod batches;
+mod bookings;
 mod claims;
 mod command_queue;
 mod commands;

@@ -3,7 +3,7 @@
 use domain::{account::Account, ids::AccountId, rows::HostRow};
 use store::{
     account,
-    command::{self, Record, State},
+    command::{self, State},
 };
 
 use crate::{
@@ -36,15 +36,8 @@ impl Known {
 }
 
 /// The key under which a host's account is made.
-pub(super) fn key(host: &str) -> String {
+pub(in crate::commands) fn key(host: &str) -> String {
     format!("host.onboard:{host}")
-}
-
-pub(super) fn family(record: &Record) -> ApiFamily {
-    match record.api.as_str() {
-        "v1" => ApiFamily::V1,
-        _ => ApiFamily::V2,
-    }
 }
 
 impl CommandService {
@@ -64,7 +57,7 @@ impl CommandService {
             let account = read_accounts::load(&conn, &id).await?.0;
             let known = Known {
                 id,
-                family: family(record),
+                family: ApiFamily::of(&record.api),
                 payload_hash: Some(record.payload_hash.clone()),
                 account,
             };
@@ -95,7 +88,9 @@ impl CommandService {
         }
         Ok(Some(Known {
             id,
-            family: making.as_ref().map_or(ApiFamily::V1, family),
+            family: making
+                .as_ref()
+                .map_or(ApiFamily::V1, |record| ApiFamily::of(&record.api)),
             payload_hash: making.map(|record| record.payload_hash),
             account,
         }))
@@ -105,7 +100,7 @@ impl CommandService {
     ///
     /// # Errors
     /// There is none, or as [`CommandService::known`].
-    pub(super) async fn existing(&self, host: &str) -> Result<Known, CommandError> {
+    pub(in crate::commands) async fn existing(&self, host: &str) -> Result<Known, CommandError> {
         self.known(host).await?.ok_or_else(|| {
             CommandError::new(
                 "host_unknown",

@@ -2,7 +2,7 @@
 
 mod account_request;
 mod answers;
-mod create;
+pub(super) mod create;
 pub mod known;
 pub mod onboard;
 

@@ -4,7 +4,6 @@ use domain::{account::Account, onboarding::Status, rows::HostRow};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::known::Known;
 use crate::{
     commands::{
         error::CommandError,
@@ -98,7 +97,10 @@ impl CommandService {
         client: &Client,
         onboard: &Onboard,
     ) -> Result<Value, CommandError> {
-        self.check_redirects(onboard)?;
+        self.check_redirects(&[
+            ("refreshUrl", &onboard.refresh_url),
+            ("returnUrl", &onboard.return_url),
+        ])?;
         let known = match self.known(&onboard.host).await? {
             Some(known) => known,
             None => self.create(client, onboard).await?,
@@ -126,29 +128,6 @@ impl CommandService {
             .to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         Ok(answer(&row, Some((link.url, until))))
     }
-
-    fn check_redirects(&self, onboard: &Onboard) -> Result<(), CommandError> {
-        let origins = &self.settings.origins;
-        if origins.is_empty() {
-            return Err(CommandError::new(
-                "not_configured",
-                "redirect addresses need REDIRECT_ORIGINS, which the worker does not have",
-            ));
-        }
-        for (field, address) in [
-            ("refreshUrl", &onboard.refresh_url),
-            ("returnUrl", &onboard.return_url),
-        ] {
-            if !origins.allow(address) {
-                return Err(CommandError::new(
-                    "redirect_refused",
-                    format!("{field} has an origin that REDIRECT_ORIGINS does not list"),
-                )
-                .at(field));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Whether the form has anything for the host.
@@ -174,21 +153,4 @@ fn answer(row: &HostRow, link: Option<(String, String)>) -> Value {
         "expiresAt": expires_at,
         "status": row.status.as_str(),
     })
-}
-
-impl Known {
-    /// A host's account that was made just now.
-    pub(super) fn new(
-        id: domain::ids::AccountId,
-        family: crate::stripe::call::ApiFamily,
-        payload_hash: Vec<u8>,
-        account: Account,
-    ) -> Self {
-        Self {
-            id,
-            family,
-            payload_hash: Some(payload_hash),
-            account,
-        }
-    }
 }

@@ -14,10 +14,11 @@ use worker::{
         service::CommandService,
         settings::{CommandSettings, Origins},
     },
+    pipeline::delivery::Decoder,
     stripe::{client::Client, config::ApiConfig, metrics::ApiMetrics},
 };
 
-use super::Lab;
+use super::{Lab, rules};
 
 /// The commands, their database and Stripe.
 pub struct Desk {
@@ -45,6 +46,11 @@ impl Desk {
             pool,
             client: Some(client),
             settings,
+            executor: lab.executor.clone(),
+            decoder: Decoder {
+                rules: rules(),
+                decode: domain::event::decode,
+            },
         };
         Self { lab, api, service }
     }

@@ -1,0 +1,229 @@
+//! `booking.checkout`: one open Checkout Session for a booking, on its host's account.
+
+use domain::{
+    charge::{self, Share},
+    host_words,
+    ids::BookingId,
+};
+use serde_json::{Number, Value, json};
+use sha2::{Digest, Sha256};
+use store::booking_query::KnownInvoice;
+
+use super::{booking_id, current::Current, key, request, session::SessionMaker};
+use crate::{
+    commands::{
+        attempts::Wanted,
+        error::CommandError,
+        host::known::Known,
+        input::{self, Fields},
+        service::CommandService,
+    },
+    stripe::{call::ApiFamily, client::Client},
+};
+
+/// The shortest and the longest time that a session is open, in minutes, as Stripe allows.
+const EXPIRES: std::ops::RangeInclusive<i64> = 30..=1440;
+/// The longest description, as Stripe allows for a product's name.
+const MAX_DESCRIPTION: usize = 250;
+/// Other sessions that a command meets before it gives up: each caller with another price
+/// ends the one before.
+const MOST_SESSIONS: u32 = 4;
+
+/// What the command says.
+#[derive(Clone, Debug)]
+pub struct Checkout {
+    /// The booking.
+    pub booking: BookingId,
+    /// The host's id in the main app.
+    pub host: String,
+    /// What the guest pays before tax, in minor units.
+    pub amount: i64,
+    /// The currency, in small letters.
+    pub currency: String,
+    /// What the guest pays for.
+    pub description: String,
+    /// The guest's address, which Stripe fills in.
+    pub email: Option<String>,
+    /// Where Stripe sends a guest that has paid.
+    pub success_url: String,
+    /// Where Stripe sends a guest that turns back.
+    pub cancel_url: String,
+    /// The platform's share; that of the deployment else.
+    pub fee: Option<Share>,
+    /// Whether Stripe computes the tax; as the deployment sets it else.
+    pub automatic_tax: Option<bool>,
+    /// How long the session is open, in minutes; a day else.
+    pub expires_in: Option<i64>,
+    /// The language of Stripe's page.
+    pub locale: Option<String>,
+}
+
+impl Checkout {
+    /// Reads the fields.
+    pub fn read(fields: &mut Fields) -> Self {
+        let currency: String = fields.required("currency", input::currency);
+        let amount = |value| charge::amount(&decimal(value)?, &currency);
+        Self {
+            booking: fields
+                .required("bookingId", |value| booking_id(value).map(Some))
+                .unwrap_or(BookingId(0)),
+            host: fields.required("hostId", input::id),
+            amount: fields.required("amount", amount),
+            description: fields.required("description", description),
+            email: fields.optional("customerEmail", input::email),
+            success_url: fields.required("successUrl", input::text),
+            cancel_url: fields.required("cancelUrl", input::text),
+            fee: fields.optional("applicationFeePercent", |value| {
+                Share::percent(&decimal(value)?).ok_or_else(|| "is no percentage".into())
+            }),
+            automatic_tax: fields.optional("automaticTax", flag),
+            expires_in: fields.optional("expiresInMinutes", minutes),
+            locale: fields.optional("locale", locale),
+            currency,
+        }
+    }
+}
+
+/// A number as it was written, or a text of it.
+fn decimal(value: Value) -> Result<String, String> {
+    match value {
+        Value::Number(number) => Ok(number.to_string()),
+        Value::String(text) => Ok(text),
+        _ => Err("is no number".into()),
+    }
+}
+
+fn description(value: Value) -> Result<String, String> {
+    let text = input::text(value)?;
+    (text.chars().count() <= MAX_DESCRIPTION)
+        .then_some(text)
+        .ok_or_else(|| format!("is longer than {MAX_DESCRIPTION} characters"))
+}
+
+fn flag(value: Value) -> Result<bool, String> {
+    value
+        .as_bool()
+        .ok_or_else(|| "is neither true nor false".into())
+}
+
+fn minutes(value: Value) -> Result<i64, String> {
+    let minutes = value.as_number().and_then(Number::as_i64);
+    let (least, most) = EXPIRES.into_inner();
+    minutes
+        .filter(|minutes| EXPIRES.contains(minutes))
+        .ok_or_else(|| format!("is no whole number of minutes from {least} to {most}"))
+}
+
+fn locale(value: Value) -> Result<String, String> {
+    let text = input::text(value)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (text.len() <= 10 && text.bytes().all(is_plain))
+        .then_some(text)
+        .ok_or_else(|| "is no locale of Stripe's, such as es or pt-BR".into())
+}
+
+impl CommandService {
+    /// Answers the open session of a booking, which is made where there is none, or where
+    /// the open one is for another price or host.
+    pub(in crate::commands) async fn checkout(
+        &self,
+        client: &Client,
+        checkout: &Checkout,
+    ) -> Result<Value, CommandError> {
+        self.check_redirects(&[
+            ("successUrl", &checkout.success_url),
+            ("cancelUrl", &checkout.cancel_url),
+        ])?;
+        let host = self.existing(&checkout.host).await?;
+        self.check_booking(checkout, &host).await?;
+        let terms = request::Terms::of(checkout, &self.settings);
+        let hash: [u8; 32] = Sha256::digest(terms.hashed(&host.id).to_string()).into();
+        for _ in 0..MOST_SESSIONS {
+            let current = self.current(client, checkout.booking).await?;
+            let over = match current {
+                None => None,
+                Some(Current::Open { session, record }) if record.payload_hash == hash => {
+                    return answer(&session);
+                }
+                Some(Current::Open { session, record }) => {
+                    self.expire(client, &session, &record).await?;
+                    continue;
+                }
+                Some(Current::Processing) => return Err(processing()),
+                Some(Current::Paid) => return Err(self.paid(checkout.booking).await?),
+                Some(Current::Over { attempt }) => Some(attempt),
+            };
+            let request = terms.parameters(checkout, &self.decoder.rules.booking_key);
+            let key = key(checkout.booking);
+            let wanted = Wanted {
+                key: &key,
+                payload_hash: hash,
+                family: ApiFamily::V1,
+                account: Some(host.id.as_str()),
+                request: &request,
+                over,
+            };
+            let maker = SessionMaker {
+                client,
+                booking: checkout.booking,
+                booking_key: &self.decoder.rules.booking_key,
+            };
+            // Read anew, whoever made it: it may be another caller's, at another price.
+            let _ = self.make_once(&wanted, &maker).await?;
+        }
+        Err(CommandError::in_progress())
+    }
+
+    /// Whether the host can sell this booking.
+    async fn check_booking(&self, checkout: &Checkout, host: &Known) -> Result<(), CommandError> {
+        let row = host.row();
+        if !row.can_sell {
+            let words = host_words::sentences(&row).join(" ");
+            return Err(CommandError::new("host_cannot_sell", words).at("hostId"));
+        }
+        let owner = self.owner(checkout.booking).await?;
+        if owner.is_some_and(|owner| owner != host.id) {
+            return Err(CommandError::new(
+                "booking_of_other_host",
+                "the booking is another account's (BOOKING_OWNER_QUERY)",
+            )
+            .at("bookingId"));
+        }
+        let known = self.known_of(checkout.booking).await?;
+        // Another account's invoice may only say that it is of this booking.
+        let is_paid =
+            |invoice: &KnownInvoice| invoice.is_paid() && invoice.account == host.id.as_str();
+        if known.invoices.iter().any(is_paid) {
+            return Err(self.paid(checkout.booking).await?);
+        }
+        Ok(())
+    }
+
+    /// The refusal of a booking that is paid, with its invoice.
+    pub(super) async fn paid(&self, booking: BookingId) -> Result<CommandError, CommandError> {
+        let error = CommandError::new("booking_paid", "the booking is paid").at("bookingId");
+        let answer = self.booking_invoice(booking).await?;
+        Ok(match &answer["invoice"] {
+            Value::Null => error,
+            invoice => error.with("invoice", invoice.clone()),
+        })
+    }
+}
+
+fn processing() -> CommandError {
+    CommandError::passing(
+        "processing",
+        "the guest has paid by a method that takes days; whether the money comes is not known yet",
+    )
+    .at("bookingId")
+}
+
+fn answer(session: &Value) -> Result<Value, CommandError> {
+    let url = session["url"].as_str();
+    let url = url.ok_or_else(CommandError::stripe_unavailable)?;
+    Ok(json!({
+        "sessionId": session["id"],
+        "url": url,
+        "expiresAt": super::session::time(&session["expires_at"]),
+    }))
+}

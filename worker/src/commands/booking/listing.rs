@@ -1,0 +1,34 @@
+//! `host.invoices`: the invoices of a host, in pages.
+
+use serde_json::{Value, json};
+use store::booking_query;
+
+use super::invoice::shown;
+use crate::commands::{error::CommandError, service::CommandService};
+
+/// The invoices of one page.
+const PAGE: usize = 50;
+
+impl CommandService {
+    /// Answers the host's invoices behind `after`, the newest first.
+    pub(in crate::commands) async fn invoices(
+        &self,
+        host: &str,
+        after: Option<&str>,
+    ) -> Result<Value, CommandError> {
+        let host = self.existing(host).await?;
+        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+        let conn = self.connection().await?;
+        // One more tells whether there are more.
+        let mut found =
+            booking_query::of_account(&conn, host.id.as_str(), after, limit + 1).await?;
+        let has_more = found.len() > PAGE;
+        found.truncate(PAGE);
+        let next = found.last().filter(|_| has_more);
+        Ok(json!({
+            "stripeAccountId": host.id.as_str(),
+            "invoices": found.iter().map(shown).collect::<Vec<Value>>(),
+            "next": next.map(|invoice| invoice.id.clone()),
+        }))
+    }
+}

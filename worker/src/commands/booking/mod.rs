@@ -1,0 +1,30 @@
+//! The commands about bookings.
+
+mod cancel;
+pub mod checkout;
+mod current;
+mod invoice;
+mod listing;
+mod request;
+pub(super) mod session;
+mod told;
+
+use domain::{decode, ids::BookingId};
+use serde_json::Value;
+
+use super::input;
+
+/// Reads a booking's id: a whole number, or a text of its digits.
+///
+/// # Errors
+/// It is no booking's id.
+pub fn booking_id(value: Value) -> Result<BookingId, String> {
+    let text = input::id(value)?;
+    decode::booking_id(&text)
+        .map_err(|_| "is no booking's id: a whole number from 1 to 2147483647".into())
+}
+
+/// The key under which a booking's session is made.
+pub(super) fn key(booking: BookingId) -> String {
+    format!("booking.checkout:{booking}")
+}

@@ -1,0 +1,62 @@
+//! Making a booking's Checkout Session, once.
+
+use chrono::{DateTime, SecondsFormat};
+use domain::ids::{AccountId, BookingId};
+use serde_json::Value;
+use store::command::Record;
+
+use crate::{
+    commands::{attempts::Maker, error::CommandError},
+    stripe::{
+        call::IdempotencyKey,
+        client::Client,
+        error::{ApiError, Refusal},
+    },
+};
+
+/// Makes sessions.
+pub(in crate::commands) struct SessionMaker<'a> {
+    pub(in crate::commands) client: &'a Client,
+    pub(in crate::commands) booking: BookingId,
+    /// The metadata's key that names the booking.
+    pub(in crate::commands) booking_key: &'a str,
+}
+
+/// The account that a session is on.
+pub(super) fn account(record: &Record) -> AccountId {
+    record
+        .account
+        .clone()
+        .map(AccountId::from)
+        .unwrap_or_default()
+}
+
+impl Maker for SessionMaker<'_> {
+    async fn make(
+        &self,
+        record: &Record,
+        request: Value,
+        key: IdempotencyKey,
+    ) -> Result<String, ApiError> {
+        self.client
+            .create_session(&account(record), request, key)
+            .await
+    }
+
+    async fn look(&self, record: &Record, since: i64) -> Result<Option<String>, ApiError> {
+        let (account, booking) = (account(record), self.booking.to_string());
+        self.client
+            .find_session(&account, self.booking_key, &booking, since)
+            .await
+    }
+
+    fn refused(&self, _: &Record, refusal: Refusal) -> CommandError {
+        ApiError::Refused(refusal).into()
+    }
+}
+
+/// A time of Stripe's, as answers have it.
+pub(super) fn time(seconds: &Value) -> Option<String> {
+    let at = DateTime::from_timestamp(seconds.as_i64()?, 0)?;
+    Some(at.to_rfc3339_opts(SecondsFormat::Secs, true))
+}

@@ -1,0 +1,62 @@
+//! Tells the pipeline what Stripe's API said of a session that a command made.
+//!
+//! It goes the way of an event, so that one path decides whose a booking is. Its `created`
+//! is before that of every event: so the claim of a session that we made comes first, and a
+//! forged one is refused even if it came earlier, while anything that an event says of the
+//! session is newer.
+
+use domain::ids::AccountId;
+use event::{EventType, Mode};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::{error::CommandError, service::CommandService};
+
+/// The `created` of what commands tell, in Unix seconds. Stripe's events are from 2011 on.
+const BEFORE_ALL_EVENTS: i64 = 1;
+
+impl CommandService {
+    /// Has the pipeline take in how a session is.
+    pub(super) async fn tell(
+        &self,
+        session: &Value,
+        account: &AccountId,
+    ) -> Result<(), CommandError> {
+        let rules = &self.decoder.rules;
+        let body = told(session, account, &rules.booking_key, rules.mode).to_string();
+        let delivery = self.decoder.unqueued(body.as_bytes());
+        let executed = self
+            .executor
+            .execute(&[delivery], &CancellationToken::new())
+            .await;
+        executed.map(drop).map_err(|_| CommandError::timed_out())
+    }
+}
+
+/// The event. It holds nothing of the guest's.
+fn told(session: &Value, account: &AccountId, booking_key: &str, mode: Mode) -> Value {
+    let id = session["id"].as_str().unwrap_or_default();
+    let status = session["status"].as_str().unwrap_or_default();
+    let payment_status = session["payment_status"].as_str().unwrap_or_default();
+    let link = |field: &str| match &session[field] {
+        Value::Object(object) => object.get("id").cloned().unwrap_or_default(),
+        other => other.clone(),
+    };
+    json!({
+        "id": format!("told_{id}_{status}_{payment_status}"),
+        "object": "event",
+        "type": EventType::CheckoutSessionTold.as_str(),
+        "created": BEFORE_ALL_EVENTS,
+        "livemode": mode == Mode::Live,
+        "account": account.as_str(),
+        "data": { "object": {
+            "id": id,
+            "object": "checkout.session",
+            "status": status,
+            "payment_status": payment_status,
+            "invoice": link("invoice"),
+            "payment_intent": link("payment_intent"),
+            "metadata": { booking_key: session["metadata"][booking_key] },
+        } },
+    })
+}
