@@ -25,6 +25,7 @@ use crate::{
     amqp::consumer::Queue,
     commands::{
         consumer::{self as commands, CommandConsumer},
+        finish::FinishCommands,
         service::CommandService,
     },
     config::Config,
@@ -179,6 +180,19 @@ async fn work(
         rules: config.rules.clone(),
         decode: event::decode,
     };
+    let command_service = CommandService {
+        pool: command_pool,
+        client: client.clone(),
+        settings: config.commands.clone(),
+        executor: executor.clone(),
+        decoder: decoder.clone(),
+    };
+    if let Some(client) = client {
+        run.job(FinishCommands {
+            service: command_service.clone(),
+            client,
+        });
+    }
     let commands = CommandConsumer {
         queue: Queue {
             amqp: config.commands_amqp.clone(),
@@ -189,13 +203,7 @@ async fn work(
                 commands::PREFETCH,
             )
         },
-        service: CommandService {
-            pool: command_pool,
-            client,
-            settings: config.commands.clone(),
-            executor: executor.clone(),
-            decoder: decoder.clone(),
-        },
+        service: command_service,
         metrics: metrics.commands.clone(),
     };
     spawn.task({

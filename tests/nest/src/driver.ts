@@ -2,6 +2,7 @@
 import 'reflect-metadata';
 import { createInterface } from 'node:readline';
 import { NestFactory } from '@nestjs/core';
+import { BookingsService } from './bookings.service';
 import { HostsService } from './hosts.service';
 import { StripeCommandsModule } from './stripe-commands.module';
 
@@ -9,7 +10,10 @@ async function main(): Promise<void> {
   const app = await NestFactory.createApplicationContext(StripeCommandsModule, {
     logger: ['error', 'warn'],
   });
-  const services: Record<string, any> = { hosts: app.get(HostsService) };
+  const services: Record<string, any> = {
+    bookings: app.get(BookingsService),
+    hosts: app.get(HostsService),
+  };
   for await (const line of createInterface({ input: process.stdin })) {
     const { id, service, method, args } = JSON.parse(line);
     services[service][method](...args).then(

@@ -4,7 +4,7 @@
 use harness::{
     nest::{NestApp, NestProject},
     services::{Service, ServiceOptions},
-    stripe_api::{Options, Order, StandIn},
+    stripe_api::{Options, Order, Payment, StandIn},
     wait::{self, Seen},
 };
 use serde_json::{Value, json};
@@ -132,6 +132,80 @@ async fn the_story_of_a_host() {
     for secret in ["sk_test", "ada@", &login, &first, "Bearer"] {
         assert!(!log.contains(secret), "{secret} in the log:\n{log}");
     }
+}
+
+/// The whole of it: a user becomes a host, a guest books and pays, the host's invoice is there,
+/// and nobody can pay twice. Webhooks come shuffled and twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_of_a_sale() {
+    let dialoom = Deployment::start("sale").await;
+    let api = StandIn::start(Options::default()).await.unwrap();
+    let _worker = worker(&dialoom, &api).await;
+    let mut app = dialoom.app().await;
+    let ada = json!({ "id": 7, "email": "ada@example.org", "country": "ES" });
+    let host = ask(&mut app, "onboard", ada).await.unwrap();
+    let account = host["stripeAccountId"].as_str().unwrap().to_owned();
+    let deliver = async |seed| {
+        let order = Order::ShuffledTwice(seed);
+        let url = dialoom.ingest.url();
+        api.deliver(&url, SECRET, order).await.unwrap();
+    };
+    api.finish_onboarding(&account);
+    deliver(1).await;
+    let status = r#"SELECT "status"::text FROM "HostOnboarding""#;
+    dialoom.until(status, "ENABLED").await;
+
+    // A guest books a call of hers.
+    dialoom.book(42).await;
+    let booking = json!({
+        "id": 42, "hostId": 7, "price": "45.99", "currency": "eur", "title": "A call of an hour",
+        "guestEmail": "grace@example.org",
+    });
+    let checkout = async |app: &mut NestApp| {
+        let arguments = [booking.clone()];
+        app.call("bookings", "checkout", &arguments).await.unwrap()
+    };
+    let first = checkout(&mut app).await.unwrap();
+    let session = first["sessionId"].as_str().unwrap().to_owned();
+    assert_eq!(checkout(&mut app).await.unwrap(), first);
+
+    // Her bank takes its time, and does not pay in the end. The guest takes her card.
+    api.pay(&session, Payment::Delayed).unwrap();
+    assert_eq!(checkout(&mut app).await.unwrap_err()["code"], "processing");
+    api.settle(&session, false).unwrap();
+    let second = checkout(&mut app).await.unwrap();
+    assert_ne!(second["sessionId"], *session);
+    let session = second["sessionId"].as_str().unwrap().to_owned();
+    api.pay(&session, Payment::Card).unwrap();
+    deliver(2).await;
+    let row = r#"SELECT concat_ws(' ', "bookingId", "status", trim_scale("amount"), "currency",
+        "pdfUrl" <> '') FROM "Invoice""#;
+    dialoom.until(row, "42 PAID 45.99 eur t").await;
+
+    // The app shows the invoice, and sells the call to nobody else.
+    let invoice = app
+        .call("bookings", "invoice", &[json!(42)])
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(invoice["invoice"]["status"], "PAID");
+    let error = checkout(&mut app).await.unwrap_err();
+    assert_eq!(error["code"], "booking_paid");
+    assert_eq!(error["invoice"], invoice["invoice"]);
+    let list = app
+        .call("bookings", "invoicesOf", &[json!(7)])
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(list["invoices"], json!([invoice["invoice"]]));
+    // One charge of one fee, on her account.
+    let charges = api.objects(&account, "charge");
+    let paid = charges.iter().filter(|charge| charge["paid"] == true);
+    let fees: Vec<&Value> = paid
+        .map(|charge| &charge["application_fee_amount"])
+        .collect();
+    assert_eq!(fees, [&json!(460)]);
+    app.stop().await.unwrap();
 }
 
 /// NestJS makes a queue of its own where it is not told otherwise: the broker refuses that,

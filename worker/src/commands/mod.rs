@@ -8,6 +8,7 @@
 //! | [`input`] | reads fields one by one, and names all that are wrong |
 //! | [`service`] | does a command |
 //! | `attempts` | has Stripe make something once |
+//! | [`finish`] | goes on with what interrupted commands began |
 //! | [`host`] | the commands about hosts |
 //! | [`booking`] | the commands about bookings |
 //! | [`settings`] | what the deployment sets for them |
@@ -21,6 +22,7 @@ pub mod booking;
 pub mod command;
 pub mod consumer;
 pub mod error;
+pub mod finish;
 pub mod host;
 pub mod input;
 pub mod metrics;

@@ -6,9 +6,11 @@ use harness::{
     stripe_api::{Fault, Gate, Kind, Options, RateLimit, RestrictedKey},
 };
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use worker::{
     commands::{
         command::Name,
+        finish::FinishCommands,
         settings::{AccountsApi, Bearer, Origins},
     },
     jobs::read_accounts::ReadAccounts,
@@ -229,18 +231,20 @@ async fn an_account_is_made_once_whatever_goes_wrong() {
     kinds.push(Kind::Conflict409);
     kinds.extend(RateLimit::ALL.map(Kind::RateLimited));
     for api in [AccountsApi::V2, AccountsApi::V1] {
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        let path = match api {
+            AccountsApi::V2 => "/v2/core/accounts",
+            AccountsApi::V1 | AccountsApi::V1Type => "/v1/accounts",
+        };
         for kind in &kinds {
             for times in [1, 4] {
-                let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
-                let path = match api {
-                    AccountsApi::V2 => "/v2/core/accounts",
-                    _ => "/v1/accounts",
-                };
+                let before = desk.api.accounts().len();
+                let host = before.to_string();
                 desk.api.fault(Fault::post(path, kind.clone()).times(times));
                 let mut tries = 0;
                 let answer = loop {
                     tries += 1;
-                    match desk.onboard("42").await {
+                    match desk.onboard(&host).await {
                         Ok(answer) => break answer,
                         Err(error) => {
                             assert!(error.retryable, "{kind:?}: {error:?}");
@@ -248,10 +252,14 @@ async fn an_account_is_made_once_whatever_goes_wrong() {
                         }
                     }
                 };
+                desk.api.clear_faults();
                 let accounts = desk.api.accounts();
-                assert_eq!(accounts.len(), 1, "{kind:?} {times} {api:?}");
-                assert_eq!(accounts[0]["id"], answer["stripeAccountId"]);
-                assert_eq!(desk.hosts().await, ["42 INCOMPLETE f"]);
+                assert_eq!(accounts.len(), before + 1, "{kind:?} {times} {api:?}");
+                let made = accounts
+                    .iter()
+                    .find(|one| one["metadata"]["hostId"] == *host);
+                assert_eq!(made.unwrap()["id"], answer["stripeAccountId"]);
+                assert_eq!(desk.hosts().await.len(), before + 1);
             }
         }
     }
@@ -282,6 +290,38 @@ async fn a_command_that_dies_anywhere_is_finished_by_the_next_one() {
         assert_eq!(accounts.len(), 1, "{path}");
         assert_eq!(accounts[0]["id"], answer["stripeAccountId"]);
         assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+    }
+}
+
+/// Nobody asks again: the job finishes it all the same, or finds that nothing was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_interrupted_commands_began_is_finished_by_the_job() {
+    type Held = fn(Gate) -> Kind;
+    let (before, after): (Held, Held) = (Kind::HeldBefore, Kind::HeldAfter);
+    for held in [before, after] {
+        let desk = Desk::new().await;
+        let gate = Gate::new();
+        desk.api
+            .fault(Fault::post("/v2/core/accounts", held(gate.clone())));
+        tokio::select! {
+            answer = desk.onboard("42") => panic!("{answer:?}"),
+            () = gate.reached() => {}
+        }
+        gate.release_all();
+        let job = FinishCommands {
+            service: desk.service.clone(),
+            client: desk.service.client.clone().unwrap(),
+        };
+        let stop = CancellationToken::new();
+        // It was begun just now: whoever did so may be at it.
+        let now = shared::clock::now_utc();
+        let earlier = now - chrono::TimeDelta::minutes(2);
+        job.finish(earlier, &stop).await.unwrap();
+        assert_eq!(desk.records().await, ["host.onboard:42 1 in_progress f"]);
+        let later = now + chrono::TimeDelta::minutes(2);
+        job.finish(later, &stop).await.unwrap();
+        assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+        assert_eq!(desk.api.accounts().len(), 1);
     }
 }
 

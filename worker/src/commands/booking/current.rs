@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// The session that a booking has now.
-pub(super) enum Current {
+pub(in crate::commands) enum Current {
     /// A guest can pay by it.
-    Open { session: Value, record: Record },
+    Open { session: Value, record: Box<Record> },
     /// The guest has paid by a method that takes days.
     Processing,
     /// It is paid.
@@ -28,7 +28,7 @@ pub(super) enum Current {
 impl CommandService {
     /// The session that commands made last for the booking; `None` where they made none. An
     /// attempt in progress is finished first: it may have made one.
-    pub(super) async fn current(
+    pub(in crate::commands) async fn current(
         &self,
         client: &Client,
         booking: BookingId,
@@ -77,7 +77,10 @@ impl CommandService {
         let is_paid = session["payment_status"] != "unpaid";
         let attempt = record.attempt;
         Ok(match status {
-            "open" => Current::Open { session, record },
+            "open" => Current::Open {
+                session,
+                record: Box::new(record),
+            },
             "complete" if is_paid => Current::Paid,
             "complete" => self.unpaid(client, &record, &session).await?,
             _ => Current::Over { attempt },

@@ -2,7 +2,7 @@
 
 mod cancel;
 pub mod checkout;
-mod current;
+pub(super) mod current;
 mod invoice;
 mod listing;
 mod request;

@@ -1,0 +1,103 @@
+//! Goes on with what interrupted commands began: a worker that dies may have had Stripe make
+//! something that nobody asks for again.
+
+use std::time::Duration;
+
+use shared::clock;
+use store::command::{self, Record};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{
+    attempts::Failed, booking::session::SessionMaker, error::CommandError,
+    host::create::AccountMaker, service::CommandService,
+};
+use crate::{
+    jobs::{Job, JobError},
+    stripe::client::Client,
+};
+
+/// How long an attempt is left to whoever began it.
+const LEFT_ALONE: chrono::TimeDelta = chrono::TimeDelta::minutes(2);
+/// The most attempts of one run.
+const MOST: i64 = 100;
+
+/// The job.
+#[derive(Debug)]
+pub struct FinishCommands {
+    /// Does the commands.
+    pub service: CommandService,
+    /// Stripe's API.
+    pub client: Client,
+}
+
+impl Job for FinishCommands {
+    const NAME: &'static str = "finish_commands";
+    const EVERY: Duration = Duration::from_secs(60);
+
+    async fn run_once(&mut self, stop: &CancellationToken) -> Result<(), JobError> {
+        let before = clock::now_utc() - LEFT_ALONE;
+        self.finish(before, stop).await
+    }
+}
+
+impl FinishCommands {
+    /// Goes on with the attempts in progress that began before `before`. One that Stripe does
+    /// not finish now is left for the next run.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn finish(
+        &self,
+        before: chrono::DateTime<chrono::Utc>,
+        stop: &CancellationToken,
+    ) -> Result<(), JobError> {
+        let records = {
+            let conn = self.service.pool.get().await.map_err(store::Error::from)?;
+            command::in_progress(&conn, before, MOST).await?
+        };
+        for record in records {
+            if stop.is_cancelled() {
+                break;
+            }
+            if let Err(error) = self.go_on(&record).await {
+                let attempted_at = record.attempted_at;
+                warn!(code = error.code, %attempted_at, "a command's attempt is still in progress");
+            }
+        }
+        Ok(())
+    }
+
+    async fn go_on(&self, record: &Record) -> Result<(), CommandError> {
+        let client = &self.client;
+        let ended = match record.key.split_once(':') {
+            Some(("host.onboard", host)) => {
+                let maker = AccountMaker { client, host };
+                self.service.go_on(record, &maker).await
+            }
+            Some(("booking.checkout", booking)) => {
+                let booking = domain::decode::booking_id(booking);
+                let booking = booking.map_err(|_| CommandError::internal())?;
+                let maker = SessionMaker {
+                    client,
+                    booking,
+                    booking_key: &self.service.decoder.rules.booking_key,
+                };
+                match self.service.go_on(record, &maker).await {
+                    // The pipeline is told whose the booking is.
+                    Ok(()) => {
+                        let current = self.service.current(client, booking).await;
+                        current.map(drop).map_err(Failed::Open)
+                    }
+                    failed => failed,
+                }
+            }
+            // Of a later release.
+            _ => Ok(()),
+        };
+        match ended {
+            Ok(()) | Err(Failed::Ended(_)) => Ok(()),
+            Err(Failed::Open(error)) => Err(error),
+        }
+    }
+}
