@@ -24,6 +24,7 @@ mod samples;
 mod secret_roll;
 mod servers;
 mod services;
+mod side_by_side;
 mod stack;
 mod story;
 mod support;
