@@ -24,7 +24,7 @@ endif
 BUILD_STACK = cargo build --locked --package harness --bin stack $(CARGO_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help servers build demo test test-on test-upgrade up down bench bench-quick faults build-release fuzz model hostile mutants
+.PHONY: help servers build demo test test-on test-upgrade images-test up down bench bench-quick faults build-release fuzz model hostile mutants
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ test-on: build ## Runs tests on the servers of another Debian: SUITE=trixie|fork
 
 test-upgrade: build ## Runs the worker of an earlier commit beside this one, through a migration: FROM= ORDER=stop-first
 	@PROFILE=$(PROFILE) scripts/test-upgrade.sh $(FROM)
+
+images-test: servers ## Builds the container images without Docker, starts them, and sends them an event
+	@scripts/images-test.sh
 
 bench: build-release ## Measures speed and memory against what this machine can do: ten minutes
 	@$(TARGET_DIR)/release/bench

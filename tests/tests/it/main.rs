@@ -12,9 +12,11 @@
 
 mod broker_upgrade;
 mod cluster;
+mod compose;
 mod damage;
 mod dependencies;
 mod faults;
+mod images;
 mod kill;
 mod layering;
 mod leaks;
