@@ -26,7 +26,8 @@ if ! commit=$(git rev-parse --verify --quiet "${1:-$newest^}^{commit}"); then
     exit 64
 fi
 
-# A folder for each commit: cargo tells by the times of files whether it has to build.
+# A folder for each commit, with a build of its own: cargo tells by the times of files
+# whether a crate is built already, wherever its workspace is.
 source=$target/upgrade/$commit
 if [ ! -d "$source" ]; then
     rm -rf "$source.new"
@@ -36,11 +37,9 @@ if [ ! -d "$source" ]; then
 fi
 say "building the worker of $(git log -1 --format='%h (%s)' "$commit")"
 # shellcheck disable=SC2086 # no flag is no argument
-(cd "$source" && CARGO_TARGET_DIR=$target/upgrade/build \
+(cd "$source" && CARGO_TARGET_DIR=$source/target \
     cargo build --quiet --locked --package worker --bin worker $flags)
-export EARLIER_WORKER="$target/upgrade/worker-$commit" ORDER="${ORDER:-beside}"
-cp "$target/upgrade/build/${PROFILE:-debug}/worker" "$EARLIER_WORKER.new"
-mv "$EARLIER_WORKER.new" "$EARLIER_WORKER"
+export EARLIER_WORKER="$source/target/${PROFILE:-debug}/worker" ORDER="${ORDER:-beside}"
 
 say "an upgrade, $ORDER"
 # shellcheck disable=SC2086 # no flag is no argument
