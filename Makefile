@@ -24,10 +24,10 @@ endif
 BUILD_STACK = cargo build --locked --package harness --bin stack $(CARGO_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help servers build demo test test-on up down bench bench-quick faults build-release fuzz model hostile mutants
+.PHONY: help servers build demo test test-on test-upgrade images-test up down bench bench-quick faults build-release fuzz model hostile mutants
 
 help: ## Shows this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 servers: ## Installs PostgreSQL, RabbitMQ and a C compiler where they are missing
 	@scripts/install-servers.sh
@@ -54,6 +54,12 @@ test: build ## Runs all tests against servers of their own
 test-on: export RUST_TEST_THREADS ?= $(shell echo $$((3 * $$(nproc))))
 test-on: build ## Runs tests on the servers of another Debian: SUITE=trixie|forky TESTS="-p worker --test it replay"
 	@PROFILE=$(PROFILE) scripts/test-on.sh "$(SUITE)" $(TESTS)
+
+test-upgrade: build ## Runs the worker of an earlier commit beside this one, through a migration: FROM= ORDER=stop-first
+	@PROFILE=$(PROFILE) scripts/test-upgrade.sh $(FROM)
+
+images-test: servers ## Builds the container images without Docker, starts them, and sends them an event
+	@scripts/images-test.sh
 
 bench: build-release ## Measures speed and memory against what this machine can do: ten minutes
 	@$(TARGET_DIR)/release/bench

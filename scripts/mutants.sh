@@ -4,6 +4,7 @@
 # changes make no difference.
 #
 #   ONLY=worker/domain/src/by_claim.rs   this file alone
+#   GROUP=domain                         this group alone
 #   JOBS=2                               mutants at once
 #   MODEL_HISTORIES=300                  histories that each mutant is tried on
 #
@@ -20,6 +21,7 @@ command -v cargo-mutants >/dev/null 2>&1 || cargo install cargo-mutants --locked
 # A group of files of one package.
 group() {
     name=$1 package=$2 chosen=
+    [ "${GROUP:-$name}" = "$name" ] || return 0
     for file in $3; do
         case "${ONLY:-$file}" in
             "$file") chosen="$chosen --file $file" ;;

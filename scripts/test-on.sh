@@ -14,15 +14,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-readonly UNAVAILABLE=69
 # The servers, and what the tests run beside them (`script` is in bsdutils).
 readonly PACKAGES=bsdutils,ca-certificates,gcc,git,libc6-dev,make,postgresql,rabbitmq-server
 
-say() { printf 'test-on: %s\n' "$*" >&2; }
-unavailable() {
-    say "$*"
-    exit $UNAVAILABLE
-}
+name=test-on
+. scripts/debian-roots.sh
 
 suite=${1:-}
 case $suite in
@@ -35,52 +31,25 @@ esac
 [ $# -gt 0 ] || set -- --workspace
 roots=$PWD/.dev/roots
 root=$roots/$suite
+log=$roots/log
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 profile=${PROFILE:-debug}
 [ "$profile" = debug ] || set -- --release "$@"
-
-# Runs a command whose mounts nobody else sees, and which end with it.
-private() { unshare --mount --propagation private "$@"; }
-
-install_missing() {
-    missing=
-    command -v mmdebstrap >/dev/null 2>&1 || missing="$missing mmdebstrap"
-    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
-    [ -n "$missing" ] || return 0
-    command -v apt-get >/dev/null 2>&1 || unavailable "missing here, and there is no apt-get to install it with:$missing"
-    say "installing:$missing"
-    # shellcheck disable=SC2086 # the list is meant to be split
-    { apt-get -q -y update && DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
-        install --no-install-recommends $missing; } >"$roots/log" 2>&1 || {
-        tail -n 20 "$roots/log" >&2
-        unavailable "apt-get could not install:$missing (its last lines are above)"
-    }
-}
-
-# The mirror that apt is configured with, where this is Debian.
-mirror() {
-    site=
-    if grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then
-        # shellcheck disable=SC2016 # apt-get fills this in
-        site=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null |
-            grep -v -- '-security' | head -n 1)
-    fi
-    printf '%s' "${site:-http://deb.debian.org/debian}"
-}
 
 make_root() {
     if [ -z "${REFRESH:-}" ] && [ "$(cat "$root.packages" 2>/dev/null)" = "$PACKAGES" ]; then
         return 0
     fi
-    install_missing
+    install_programs mmdebstrap
     say "making a root of $suite in $root"
     rm -rf "$root.new"
     # The index of a suite that is not released can be older than it says that it is
     # valid. Its signature is checked all the same.
+    # shellcheck disable=SC2046 # no mirror is no argument
     private mmdebstrap --quiet --variant=apt --include=$PACKAGES \
         --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Check-Valid-Until "false"' \
-        "$suite" "$root.new" "$(mirror)" >"$roots/log" 2>&1 || {
-        tail -n 20 "$roots/log" >&2
+        "$suite" "$root.new" $(mirror) >"$log" 2>&1 || {
+        tail -n 20 "$log" >&2
         rm -rf "$root.new"
         unavailable "the root of $suite could not be made (the last lines of mmdebstrap are above)"
     }

@@ -4,8 +4,11 @@
 use crate::memory::{Memory, Tables};
 use domain::account::AccountChange;
 use domain::decode::{MAX_ID, MAX_TEXT};
-use domain::{event::{Event, EventData, decode}, rules::Rules};
 use domain::ids::BookingId;
+use domain::{
+    event::{Event, EventData, decode},
+    rules::Rules,
+};
 use event::Mode;
 use lapin::message::Delivery as Message;
 use serde_json::Value;
@@ -17,6 +20,10 @@ static DECODER: LazyLock<Decoder> = LazyLock::new(|| Decoder {
     rules: Rules {
         mode: Mode::Test,
         booking_key: "bookingId".into(),
+        // So that a session's reference is read as well.
+        client_reference: true,
+        // Else an invoice names a booking only where the fuzzer has found the application.
+        application: None,
     },
     decode,
 });

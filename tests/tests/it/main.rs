@@ -12,9 +12,11 @@
 
 mod broker_upgrade;
 mod cluster;
+mod compose;
 mod damage;
 mod dependencies;
 mod faults;
+mod images;
 mod kill;
 mod layering;
 mod leaks;
@@ -25,6 +27,7 @@ mod samples;
 mod secret_roll;
 mod servers;
 mod services;
+mod side_by_side;
 mod stack;
 mod story;
 mod stripe_npm;

@@ -9,6 +9,7 @@ use crate::{
     event::{Event, EventData},
     ids::{BookingId, InvoiceId},
     invoice::Invoice,
+    merge::Merge,
     ownership::{Claim, ClaimStatus, MAX_OBJECTS, Owner, Owners},
     rows::WaitingFor,
 };
@@ -138,16 +139,88 @@ fn a_credit_does_not_displace_the_payment() {
     assert_eq!(set.project().current_invoices()[&BOOKING].0, "in_3");
 }
 
-#[test]
-fn the_least_certain_status_is_kept_in_every_order() {
-    let part = |id: &str| match invoice(id, "acct_a", None, 0).data {
+/// What an event of the invoice says.
+fn part(event: &str, after: i64) -> Invoice {
+    match invoice(event, "acct_a", None, after).data {
         EventData::Invoice(data) => data.invoice,
         other => panic!("{other:?}"),
-    };
-    let claim = |account: &str, booking: Option<i32>| Claim {
+    }
+}
+
+fn claim(account: &str, booking: Option<i32>) -> Claim {
+    Claim {
         account: account.into(),
         booking: booking.map(BookingId),
+    }
+}
+
+/// An invoice that named these bookings, one after the other.
+fn after_bookings(last: i32) -> ByClaim<Invoice> {
+    let mut by_claim = ByClaim::default();
+    for booking in 1..=last {
+        let event = part(&format!("evt_{booking}"), booking.into());
+        let _ = by_claim.merge(claim("acct_a", Some(booking)), event);
+    }
+    by_claim
+}
+
+/// Else plain columns would be read back as the whole state, and what they cannot hold
+/// would be forgotten.
+#[test]
+fn an_object_is_of_one_event_only_with_one_part_and_all_of_its_names_known() {
+    assert!(!after_bookings(0).is_of_one_event());
+    assert!(after_bookings(1).is_of_one_event());
+    assert!(!after_bookings(2).is_of_one_event());
+    let most = i32::try_from(MAX_BOOKINGS).unwrap();
+    let too_many = after_bookings(most + 1);
+    let parts: Vec<_> = too_many.parts().collect();
+    assert!(parts.len() == 1 && parts[0].1.is_of_one_event());
+    assert!(!too_many.is_of_one_event());
+}
+
+#[test]
+fn the_newest_event_of_each_account_names_the_booking_that_is_named_last() {
+    let mut by_claim = after_bookings(2);
+    assert_eq!(by_claim.named_last(), [BookingId(2)]);
+    let _ = by_claim.merge(claim("acct_b", Some(9)), part("evt_other", 0));
+    assert_eq!(by_claim.named_last(), [BookingId(2), BookingId(9)]);
+    let _ = by_claim.merge(claim("acct_a", None), part("evt_none", 99));
+    assert_eq!(by_claim.named_last(), [BookingId(9)]);
+}
+
+#[test]
+fn an_object_is_of_the_booking_that_the_newest_accepted_event_names() {
+    let owners = Owners::from([1, 2].map(|booking| {
+        let account = ["acct_a", "acct_b"][usize::from(booking == 2)];
+        (BookingId(booking), owned_by(account))
+    }));
+    for (after, expected) in [(0, 2), (9, 1)] {
+        let mut by_claim = ByClaim::default();
+        let _ = by_claim.merge(claim("acct_a", Some(1)), part("evt_1", after));
+        let _ = by_claim.merge(claim("acct_b", Some(2)), part("evt_2", 5));
+        let resolved = by_claim.resolve(&owners);
+        assert_eq!(resolved.booking, Some(BookingId(expected)));
+    }
+}
+
+#[test]
+fn a_session_that_expired_unpaid_names_its_booking_and_claims_it_no_more() {
+    let object = json!({
+        "id": "cs_1", "object": "checkout.session", "status": "expired",
+        "payment_status": "unpaid", "metadata": { "bookingId": "7" },
+    });
+    let expired = event("evt_1", "checkout.session.expired", "acct_a", 0, object);
+    let EventData::CheckoutSession(data) = expired.data else {
+        panic!("{:?}", expired.data);
     };
+    let by_claim = ByClaim::of(claim("acct_a", Some(7)), data.session);
+    assert_eq!(by_claim.active(), Vec::<&Claim>::new());
+    assert_eq!(by_claim.named_last(), [BOOKING]);
+    assert_eq!(by_claim.resolve(&Owners::new()).booking, None);
+}
+
+#[test]
+fn the_least_certain_status_is_kept_in_every_order() {
     let owners = Owners::from([
         (BookingId(1), owned_by("acct_z")),
         (BookingId(2), Owner::Unknown),
@@ -157,7 +230,7 @@ fn the_least_certain_status_is_kept_in_every_order() {
         assert_eq!((by_claim.is_empty(), by_claim.len()), (true, 0));
         assert_eq!(by_claim.whole(), None);
         for (number, claim) in claims.iter().enumerate() {
-            let _ = by_claim.merge(claim.clone(), part(&format!("evt_{number}")));
+            let _ = by_claim.merge(claim.clone(), part(&format!("evt_{number}"), 0));
         }
         assert!(!by_claim.is_empty());
         assert_eq!(by_claim.len(), claims.len());

@@ -1,0 +1,213 @@
+//! The rules of invoices: which of them a booking shows, and what is kept of the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Said, What,
+    claims::{Object, accepted, bookings},
+};
+
+/// The main app's rows: booking, invoice, status, minor amount, currency, pdf,
+/// created.
+pub type Shown = (i32, String, &'static str, i64, String, String, i64);
+
+/// What decides which of a booking's invoices is shown.
+type Merit = (u8, bool, i64, String);
+
+/// The rows of `"Invoice"` after a set of events. `exists` are the main app's
+/// bookings; `None` where all are.
+///
+/// # Panics
+/// Never: only invoices are put among the invoices.
+#[must_use]
+pub fn shown(events: &[Said], exists: Option<&BTreeSet<i32>>) -> Vec<Shown> {
+    let accepted = accepted(events);
+    let named = bookings(events);
+    let links = links(&accepted, &named);
+    let mut invoices = invoices(&accepted);
+
+    let mut best: BTreeMap<i32, (Merit, Shown)> = BTreeMap::new();
+    for (invoice, said) in &mut invoices {
+        let last = last(said);
+        let What::Invoice {
+            total,
+            currency,
+            made,
+            ..
+        } = &last.what
+        else {
+            unreachable!()
+        };
+        let pdf = said.iter().rev().find_map(|event| match &event.what {
+            What::Invoice { pdf, .. } => pdf.clone(),
+            What::Session { .. } => None,
+        });
+        let own = named.get(&(false, *invoice)).copied();
+        let Some(booking) = own.or_else(|| links.get(invoice).copied()) else {
+            continue;
+        };
+        let (merit, status) = match state(last) {
+            "draft" => (0, "DRAFT"),
+            "open" | "uncollectible" => (1, "SENT"),
+            "paid" => (2, "PAID"),
+            _ => continue,
+        };
+        if exists.is_some_and(|exists| !exists.contains(&booking)) {
+            continue;
+        }
+        let key = (merit, *total > 0, *made, (*invoice).to_owned());
+        let row = (
+            booking,
+            (*invoice).to_owned(),
+            status,
+            *total,
+            currency.clone(),
+            pdf.unwrap_or_default(),
+            *made,
+        );
+        let known = best
+            .entry(booking)
+            .or_insert_with(|| (key.clone(), row.clone()));
+        if key > known.0 {
+            *known = (key, row);
+        }
+    }
+    best.into_values().map(|(_, row)| row).collect()
+}
+
+/// What is kept of an invoice besides what the main app reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its status, where an event of it is accepted.
+    pub status: Option<String>,
+    /// The booking that it is of.
+    pub booking: Option<i32>,
+    /// Why it is not shown, where it could be.
+    pub waiting: Option<&'static str>,
+}
+
+/// Every invoice after a set of events, where all bookings exist and each
+/// invoice either always names its booking or never does.
+///
+/// # Panics
+/// Never: only invoices are put among the invoices.
+#[must_use]
+pub fn kept(events: &[Said]) -> BTreeMap<String, Kept> {
+    let accepted = accepted(events);
+    let named = bookings(events);
+    let links = links(&accepted, &named);
+    let mut kept: BTreeMap<String, Kept> = events
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::Invoice { id, .. } => Some(id.clone()),
+            What::Session { .. } => None,
+        })
+        .map(|id| {
+            let refused = Kept {
+                status: None,
+                booking: None,
+                waiting: Some("booking_claimed_by_other_account"),
+            };
+            (id, refused)
+        })
+        .collect();
+    for (id, mut said) in invoices(&accepted) {
+        let status = state(last(&mut said)).to_owned();
+        let own = named.get(&(false, id)).copied();
+        let booking = own.or_else(|| links.get(id).copied());
+        let is_gone = status == "void" || status == "deleted";
+        let waits = booking.is_none() && !is_gone;
+        kept.insert(
+            id.to_owned(),
+            Kept {
+                status: Some(status),
+                booking,
+                waiting: waits.then_some("no_booking"),
+            },
+        );
+    }
+    kept
+}
+
+fn invoices<'a>(accepted: &[&'a Said]) -> BTreeMap<&'a str, Vec<&'a Said>> {
+    let mut invoices: BTreeMap<&str, Vec<&Said>> = BTreeMap::new();
+    for event in accepted {
+        if let What::Invoice { id, .. } = &event.what {
+            invoices.entry(id).or_default().push(event);
+        }
+    }
+    invoices
+}
+
+/// The booking that a session gives to each invoice: the first session event
+/// that names an invoice links it; the session's booking is the invoice's.
+fn links<'a>(accepted: &[&'a Said], named: &BTreeMap<Object<'_>, i32>) -> BTreeMap<&'a str, i32> {
+    let mut sessions: BTreeMap<&str, Vec<&Said>> = BTreeMap::new();
+    for event in accepted {
+        if let What::Session { id, .. } = &event.what {
+            sessions.entry(id).or_default().push(event);
+        }
+    }
+    let mut links: BTreeMap<&str, (i64, &str, i32)> = BTreeMap::new();
+    for (session, said) in &mut sessions {
+        said.sort_by_key(|event| (event.created, &event.id));
+        let link = said.iter().find_map(|event| match &event.what {
+            What::Session {
+                invoice: Some(invoice),
+                ..
+            } => Some((event, invoice)),
+            _ => None,
+        });
+        let booking = named.get(&(true, *session)).copied();
+        if let (Some((event, invoice)), Some(booking)) = (link, booking) {
+            let new = (event.created, event.id.as_str(), booking);
+            let known = links.entry(invoice).or_insert(new);
+            if (new.0, new.1) < (known.0, known.1) {
+                *known = new;
+            }
+        }
+    }
+    links
+        .into_iter()
+        .map(|(invoice, (_, _, booking))| (invoice, booking))
+        .collect()
+}
+
+/// Sorts an invoice's events by merit and gives the last.
+fn last<'a>(said: &mut [&'a Said]) -> &'a Said {
+    said.sort_by_key(|event| (rank(event), event.created, event.id.clone()));
+    said[said.len() - 1]
+}
+
+/// An amount in major units, without trailing zeros. Of the currencies that the
+/// generator uses.
+#[must_use]
+pub fn major(minor: i64, currency: &str) -> String {
+    let digits = match currency {
+        "jpy" => 0,
+        "kwd" => 3,
+        _ => 2,
+    };
+    let text = format!("{minor:0width$}", width = digits + 1);
+    let (whole, part) = text.split_at(text.len() - digits);
+    let part = part.trim_end_matches('0');
+    let dot = if part.is_empty() { "" } else { "." };
+    format!("{whole}{dot}{part}")
+}
+
+fn state(event: &Said) -> &str {
+    match &event.what {
+        What::Invoice { kind, .. } if kind == "invoice.deleted" => "deleted",
+        What::Invoice { status, .. } => status.as_deref().unwrap_or("draft"),
+        What::Session { .. } => unreachable!(),
+    }
+}
+
+fn rank(event: &Said) -> u8 {
+    match state(event) {
+        "draft" => 0,
+        "open" => 1,
+        "uncollectible" => 2,
+        _ => 3,
+    }
+}
