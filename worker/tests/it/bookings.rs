@@ -44,7 +44,8 @@ impl Shop {
     /// The sessions by which a guest can pay for a booking.
     fn open(&self, booking: i32) -> Vec<String> {
         let sessions = self.sessions("open").into_iter();
-        let its = sessions.filter(|one| one["metadata"]["dialoomBookingId"] == booking.to_string());
+        let booking = booking.to_string();
+        let its = sessions.filter(|one| one["metadata"]["dialoomBookingId"] == *booking);
         its.map(|one| one["id"].as_str().unwrap().to_owned())
             .collect()
     }
@@ -202,13 +203,13 @@ async fn another_price_or_host_ends_the_open_session() {
     dearer["amount"] = json!(50);
     let other = session(&shop.ask(dearer.clone()).await.unwrap());
     assert_ne!(first, other);
-    assert_eq!(shop.open(7), [other.clone()]);
+    assert_eq!(shop.open(7), [&*other]);
     // The guest's page and address are no terms.
     dearer["cancelUrl"] = "https://app.example.com/elsewhere".into();
     assert_eq!(session(&shop.ask(dearer.clone()).await.unwrap()), other);
     dearer["hostId"] = "43".into();
     let third = session(&shop.ask(dearer).await.unwrap());
-    assert_eq!(shop.open(7), [third.clone()]);
+    assert_eq!(shop.open(7), [&*third]);
     // The events of all three end in one invoice of the host that sold.
     shop.desk.api.pay(&third, Payment::Card).unwrap();
     shop.desk.take_events().await;
@@ -412,7 +413,8 @@ async fn what_cannot_be_sold_is_refused_with_the_reason() {
         let error = shop.ask(data).await.unwrap_err();
         (error.code, error.field.unwrap_or_default(), error.message)
     };
-    let cases: [(fn(&mut Value), &str, &str, &str); 12] = [
+    type Case = (fn(&mut Value), &'static str, &'static str, &'static str);
+    let cases: [Case; 12] = [
         (
             |data| data["amount"] = json!("0.49"),
             "invalid_command",
