@@ -151,6 +151,8 @@ async fn the_story_of_a_sale() {
         api.deliver(&url, SECRET, order).await.unwrap();
     };
     api.finish_onboarding(&account);
+    // Without a registration the tax is zero.
+    api.set_head_office(&account, Some("ES"));
     deliver(1).await;
     let status = r#"SELECT "status"::text FROM "HostOnboarding""#;
     dialoom.until(status, "ENABLED").await;
