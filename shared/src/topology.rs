@@ -3,7 +3,8 @@
 //! `stripe.events` (direct) -> `stripe.events.worker` -> (dead letters)
 //! `stripe.dead` (fanout) -> `stripe.dead`. The main app's commands:
 //! `stripe.commands` (topic) -> `stripe.commands` -> (those that waited too long)
-//! `stripe.commands.expired`. Declaring is idempotent. Bindings
+//! `stripe.commands.expired`. News for the main app: `dialoom.changes` (topic), to which the
+//! main app binds queues of its own. Declaring is idempotent. Bindings
 //! of types that an older release handled cannot be listed over AMQP and
 //! stay; the worker ignores what they bring.
 
@@ -38,6 +39,8 @@ pub struct Names {
     pub commands: ShortString,
     /// The queue of commands that waited too long.
     pub expired_commands: ShortString,
+    /// The topic exchange of news for the main app.
+    pub changes: ShortString,
 }
 
 /// How a service uses the topology. One that may not declare it looks only at what
@@ -50,6 +53,8 @@ pub enum Role {
     Consumer,
     /// It consumes the main app's commands.
     Commands,
+    /// It publishes news for the main app.
+    Changes,
 }
 
 impl Names {
@@ -73,6 +78,7 @@ impl Names {
             dead_queue: name("stripe.dead"),
             commands: name("stripe.commands"),
             expired_commands: name("stripe.commands.expired"),
+            changes: name("dialoom.changes"),
         })
     }
 

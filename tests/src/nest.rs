@@ -28,9 +28,10 @@ const PACKAGE: &str = include_str!("../nest/package.json");
 const LOCK: &str = include_str!("../nest/package-lock.json");
 const TSCONFIG: &str = include_str!("../nest/tsconfig.json");
 const MAIN_APP: &str = include_str!("../../docs/MAIN_APP.md");
-const SOURCES: [(&str, &str); 3] = [
+const SOURCES: [(&str, &str); 4] = [
     ("src/driver.ts", include_str!("../nest/src/driver.ts")),
     ("src/golevelup.ts", include_str!("../nest/src/golevelup.ts")),
+    ("src/news.ts", include_str!("../nest/src/news.ts")),
     ("src/no-assert.ts", include_str!("../nest/src/no-assert.ts")),
 ];
 

@@ -9,7 +9,7 @@ use shared::{
     topology::Names,
 };
 
-use store::{Database, archive_page::ArchivePolicy};
+use store::{Database, archive_page::ArchivePolicy, outbox::Outbox};
 
 use crate::{commands::settings::CommandSettings, stripe::config::ApiConfig};
 
@@ -50,6 +50,8 @@ pub struct Config {
     pub commands_amqp: AmqpUrl,
     /// What the deployment sets for commands.
     pub commands: CommandSettings,
+    /// Whether the main app is told of its rows' changes.
+    pub outbox: Outbox,
     /// How long rows are kept that nobody waits for.
     pub retention: Retention,
 }
@@ -136,6 +138,7 @@ impl Config {
             owner_query: owner_query(env)?,
             admin_listen: admin_listen(env)?,
             api: ApiConfig::from_env(env, mode)?,
+            outbox: outbox(env)?,
             retention: Retention::from_env(env)?,
         })
     }
@@ -169,16 +172,22 @@ fn booking_key(env: &Env) -> Result<String, ConfigError> {
 }
 
 fn client_reference(env: &Env) -> Result<bool, ConfigError> {
-    let given = env.parsed(
-        "BOOKING_CLIENT_REFERENCE",
-        "yes or no",
-        |value| match value {
-            "yes" => Some(true),
-            "no" => Some(false),
-            _ => None,
-        },
-    )?;
-    Ok(given.unwrap_or(false))
+    Ok(yes_or_no(env, "BOOKING_CLIENT_REFERENCE")?.unwrap_or(false))
+}
+
+fn outbox(env: &Env) -> Result<Outbox, ConfigError> {
+    Ok(match yes_or_no(env, "CHANGES")? {
+        Some(true) => Outbox::On,
+        Some(false) | None => Outbox::Off,
+    })
+}
+
+fn yes_or_no(env: &Env, name: &'static str) -> Result<Option<bool>, ConfigError> {
+    env.parsed(name, "yes or no", |value| match value {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    })
 }
 
 fn application(env: &Env) -> Result<Option<String>, ConfigError> {

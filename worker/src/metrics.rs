@@ -1,5 +1,6 @@
 //! The worker's metrics. No label holds an id or anything out of a body.
 
+pub mod changes;
 pub mod gauges;
 
 use std::time::Duration;
@@ -18,7 +19,10 @@ use prometheus_client::{
 use domain::outcome::Decision;
 use shared::clock;
 
-use self::gauges::{BacklogGauges, QueueGauges};
+use self::{
+    changes::ChangeMetrics,
+    gauges::{BacklogGauges, QueueGauges},
+};
 use crate::{commands::metrics::CommandMetrics, health::Health, stripe::metrics::ApiMetrics};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -50,6 +54,8 @@ pub struct Metrics {
     pub jobs: JobMetrics,
     /// What waits in the tables.
     pub backlog: BacklogGauges,
+    /// What is counted of news.
+    pub changes: ChangeMetrics,
     /// What is counted of commands.
     pub commands: CommandMetrics,
     /// What is counted of requests to Stripe.
@@ -69,6 +75,7 @@ impl Default for Metrics {
             accounts_read: Counter::default(),
             jobs: JobMetrics::default(),
             backlog: BacklogGauges::default(),
+            changes: ChangeMetrics::default(),
             commands: CommandMetrics::default(),
             stripe: ApiMetrics::default(),
         }
@@ -102,6 +109,7 @@ impl Metrics {
         }
         self.jobs.register(registry);
         self.backlog.register(registry);
+        self.changes.register(registry);
         self.commands.register(registry);
         self.stripe.register(registry);
         registry.register_collector(Box::new(QueueGauges(health.clone())));

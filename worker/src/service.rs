@@ -14,7 +14,7 @@ use shared::{
     telemetry::report,
     topology::{Role, TopologyError},
 };
-use store::{Pool, main_app::booking};
+use store::{Pool, main_app::booking, outbox::Outbox};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -33,7 +33,8 @@ use crate::{
     health::Health,
     jobs::{
         self, Job, count_backlog::CountBacklog, project_pending::ProjectPending, prune::Prune,
-        read_accounts::ReadAccounts, replay_newly_handled::ReplayNewlyHandled,
+        publish_changes::PublishChanges, read_accounts::ReadAccounts,
+        replay_newly_handled::ReplayNewlyHandled,
     },
     metrics::Metrics,
     pipeline::{
@@ -137,6 +138,7 @@ async fn work(
     let mut executor = BatchExecutor::new(pool.clone(), config.owner_query.clone(), archive);
     executor.refused_late = metrics.dead(CLAIMED_BY_OTHER_ACCOUNT);
     executor.health = health.clone();
+    executor.outbox = config.outbox;
     check_owner_query(&executor).await?;
 
     let spawn = Spawn { tasks, stop };
@@ -161,12 +163,19 @@ async fn work(
         names: config.names.clone(),
         health: health.clone(),
     });
-    if let Some(client) = &client {
-        run.job(ReadAccounts::new(
+    if config.outbox == Outbox::On {
+        run.job(PublishChanges::new(
             pool.clone(),
-            client.clone(),
-            metrics.accounts_read.clone(),
+            config.amqp.clone(),
+            config.names.clone(),
+            metrics.changes.clone(),
         ));
+    }
+    if let Some(client) = &client {
+        let read = metrics.accounts_read.clone();
+        let mut job = ReadAccounts::new(pool.clone(), client.clone(), read);
+        job.outbox = config.outbox;
+        run.job(job);
     }
     let queue = |name, connection, prefetch| Queue {
         amqp: config.amqp.clone(),
@@ -183,6 +192,7 @@ async fn work(
     let command_service = CommandService {
         pool: command_pool,
         client: client.clone(),
+        outbox: config.outbox,
         settings: config.commands.clone(),
         executor: executor.clone(),
         decoder: decoder.clone(),

@@ -76,8 +76,8 @@ const MOST_COMMANDS: i32 = 10_000;
 /// How long a command waits at most, in milliseconds: whoever sent it has given up by then.
 const COMMAND_TTL: i32 = 60_000;
 
-/// Declares the exchanges, queues and bindings of events and dead letters, or those of
-/// commands for [`Role::Commands`]. Where the broker's user may not, it only sees that
+/// Declares the exchanges, queues and bindings of events and dead letters; those of commands
+/// for [`Role::Commands`], the exchange of news for [`Role::Changes`]. Where the broker's user may not, it only sees that
 /// those that the role uses are there.
 ///
 /// # Errors
@@ -90,6 +90,9 @@ pub async fn declare(
     let made = match role {
         Role::Publisher | Role::Consumer => make(connection, names).await,
         Role::Commands => make_commands(connection, names).await,
+        Role::Changes => exchange(connection, &names.changes, ExchangeKind::Topic)
+            .await
+            .map(|()| Vec::new()),
     };
     match made {
         Err(error) if error.is_refusal() => {

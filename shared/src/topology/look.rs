@@ -37,6 +37,7 @@ fn used(names: &Names, role: Role) -> (Vec<&ShortString>, Vec<&ShortString>) {
             vec![&names.commands],
             vec![&names.expired_commands, &names.commands],
         ),
+        Role::Changes => (vec![&names.changes], vec![]),
     }
 }
 

@@ -88,6 +88,12 @@ impl TestBroker {
         format!("{}stripe.commands", self.prefix)
     }
 
+    /// The exchange of news for the main app.
+    #[must_use]
+    pub fn changes(&self) -> String {
+        format!("{}dialoom.changes", self.prefix)
+    }
+
     /// How many messages wait in a queue; those that a consumer holds unacked are
     /// not counted.
     ///
@@ -161,32 +167,57 @@ impl TestBroker {
                 FieldTable::default(),
             )
             .await?;
-        let queue = {
-            let mut spies = self.spies.lock().unwrap_or_else(PoisonError::into_inner);
-            let queue = format!("{}spy-{}", self.prefix, spies.len());
-            spies.push(queue.clone());
-            queue
+        let queue = self.new_spy();
+        self.bind(&channel, &queue, &exchange, types).await?;
+        Ok(queue)
+    }
+
+    /// Makes a queue that gets the news for the main app whose kind matches a pattern, and gives
+    /// its name.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn hear(&self, pattern: &str) -> Result<String> {
+        let (_connection, channel) = self.channel().await?;
+        let exchange = self.changes();
+        let durable = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
         };
-        let name = || queue.as_str().into();
+        let (name, kind) = (exchange.as_str(), ExchangeKind::Topic);
         channel
-            .queue_declare(
-                name(),
-                QueueDeclareOptions::durable(),
-                FieldTable::default(),
-            )
+            .exchange_declare(name.into(), kind, durable, FieldTable::default())
             .await?;
-        for event_type in types {
+        let queue = self.new_spy();
+        self.bind(&channel, &queue, &exchange, [pattern]).await?;
+        Ok(queue)
+    }
+
+    /// A name of a queue that is deleted with the others.
+    fn new_spy(&self) -> String {
+        let mut spies = self.spies.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = format!("{}spy-{}", self.prefix, spies.len());
+        spies.push(queue.clone());
+        queue
+    }
+
+    /// Makes a durable queue and binds it.
+    async fn bind(
+        &self,
+        channel: &Channel,
+        queue: &str,
+        exchange: &str,
+        keys: impl IntoIterator<Item = &str>,
+    ) -> Result<()> {
+        let (options, table) = (QueueDeclareOptions::durable(), FieldTable::default());
+        channel.queue_declare(queue.into(), options, table).await?;
+        for key in keys {
+            let (options, table) = (QueueBindOptions::default(), FieldTable::default());
             channel
-                .queue_bind(
-                    name(),
-                    exchange.as_str().into(),
-                    event_type.into(),
-                    QueueBindOptions::default(),
-                    FieldTable::default(),
-                )
+                .queue_bind(queue.into(), exchange.into(), key.into(), options, table)
                 .await?;
         }
-        Ok(queue)
+        Ok(())
     }
 
     /// Publishes to the events' exchange as mandatory and tells the broker's
@@ -234,12 +265,19 @@ impl TestBroker {
         // Deleting what is not there is no error to RabbitMQ.
         let own = [self.worker_queue(), self.dead(), self.commands()];
         let expired = format!("{}.expired", self.commands());
-        for queue in spies.into_iter().chain(own).chain([expired]) {
+        let app = format!("{}app.news", self.prefix);
+        for queue in spies.into_iter().chain(own).chain([expired, app]) {
             channel
                 .queue_delete(queue.into(), QueueDeleteOptions::default())
                 .await?;
         }
-        for exchange in [self.events_exchange(), self.dead(), self.commands()] {
+        let exchanges = [
+            self.events_exchange(),
+            self.dead(),
+            self.commands(),
+            self.changes(),
+        ];
+        for exchange in exchanges {
             channel
                 .exchange_delete(exchange.into(), ExchangeDeleteOptions::default())
                 .await?;

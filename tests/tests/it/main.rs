@@ -21,6 +21,7 @@ mod kill;
 mod layering;
 mod leaks;
 mod nest;
+mod nest_news;
 mod read_only;
 mod rights;
 mod samples;

@@ -11,7 +11,7 @@
 //!    a claim is, [`holders`] who has a booking by it.
 //! 3. [`projection`] computes the [`rows`] that the main app reads, with [`onboarding`] and
 //!    [`money`], out of what [`main_app`] says of the main app's tables.
-//!    [`changes`] collects the rows to save.
+//!    [`changes`] collects the rows to save, and [`news`] what the main app is told of them.
 //! 4. [`outcome`] decides what becomes of the event, [`reclassify`] what becomes of
 //!    earlier ones, and [`history`] keeps a host's transitions.
 //!
@@ -42,6 +42,7 @@ pub mod invoicing;
 pub mod main_app;
 pub mod merge;
 pub mod money;
+pub mod news;
 pub mod objects;
 pub mod onboarding;
 pub mod outcome;

@@ -4,10 +4,11 @@
 //! that is known here but as data: what Stripe says is merged all the same, and what could
 //! not be read or written is a pending projection, which a job tries again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     ids::{AccountId, BookingId, InvoiceId},
+    news::News,
     ownership::Owner,
     rows::{HostRow, InvoiceRow},
     text_enum,
@@ -149,4 +150,7 @@ pub struct AppChanges {
     /// Projections that were pending and are computed anew: what is not refused again is
     /// pending no more.
     pub was_pending: BTreeSet<Target>,
+    /// The news of the bookings whose rows change; `None` where the main app is told nothing,
+    /// also not of hosts.
+    pub news: Option<BTreeMap<BookingId, Vec<News>>>,
 }

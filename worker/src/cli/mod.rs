@@ -1,5 +1,6 @@
 //! The command line: one file a family of commands.
 
+mod changes;
 mod confirm;
 mod context;
 mod dead_letters;
@@ -29,8 +30,9 @@ use store::pooler;
 use tracing::info;
 
 use self::{
-    context::Context, dead_letters::DeadLetters, error::CliError, events::Events, forget::Forget,
-    hosts::Hosts, invoices::Invoices, projections::Projections, prune::Prune, rebuild::Rebuild,
+    changes::Changes, context::Context, dead_letters::DeadLetters, error::CliError, events::Events,
+    forget::Forget, hosts::Hosts, invoices::Invoices, projections::Projections, prune::Prune,
+    rebuild::Rebuild,
 };
 use crate::{
     config::{Config, DatabaseConfig, admin_listen},
@@ -82,6 +84,9 @@ enum Command {
     /// List rows of the main app's tables that could not be written yet
     #[command(subcommand)]
     Projections(Projections),
+    /// List news for the main app, or publish it again
+    #[command(subcommand)]
+    Changes(Changes),
     /// List how far the hosts' onboarding is
     #[command(subcommand)]
     Hosts(Hosts),
@@ -93,7 +98,7 @@ enum Command {
     ///
     /// The running worker does the same once an hour. Kept are: the ledger, resolved
     /// and discarded dead letters and replays for KEEP_LEDGER_DAYS (40), the bytes
-    /// of events for KEEP_EVENTS_DAYS (30). A dead letter that waits for
+    /// of events for KEEP_EVENTS_DAYS (30), published news for 7 days. A dead letter that waits for
     /// an operator is never removed.
     Prune(Prune),
 }
@@ -141,6 +146,7 @@ async fn dispatch(command: Option<Command>, env: &Env) -> Result<(), CliError> {
         Command::DeadLetters(letters) => letters.run(&Context::new(env)?).await,
         Command::Invoices(invoices) => invoices.run(&Context::new(env)?).await,
         Command::Projections(projections) => projections.run(&Context::new(env)?).await,
+        Command::Changes(changes) => changes.run(&Context::new(env)?).await,
         Command::Hosts(hosts) => hosts.run(&Context::new(env)?).await,
         Command::Forget(forget) => forget.run(&Context::new(env)?).await,
         Command::Rebuild(rebuild) => rebuild.run(&Context::new(env)?).await,

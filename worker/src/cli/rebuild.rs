@@ -109,7 +109,8 @@ impl Rebuild {
         }
         let pool = context.database.pool();
         let archive = config.retention.archive();
-        let executor = BatchExecutor::new(pool, config.owner_query.clone(), archive);
+        let mut executor = BatchExecutor::new(pool, config.owner_query.clone(), archive);
+        executor.outbox = config.outbox;
         let decoder = Decoder {
             rules: config.rules,
             decode: domain::event::decode,

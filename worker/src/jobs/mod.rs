@@ -8,6 +8,7 @@
 pub mod count_backlog;
 pub mod project_pending;
 pub mod prune;
+pub mod publish_changes;
 pub mod read_accounts;
 pub mod replay_newly_handled;
 

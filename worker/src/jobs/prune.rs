@@ -17,6 +17,9 @@ use crate::{
 
 /// The most rows removed in one transaction, so that nobody waits for it.
 const BATCH: i64 = 1000;
+/// How many days news is kept that was published: a main app that was away for longer reads the
+/// tables instead.
+const NEWS_DAYS: i32 = 7;
 /// The pause between two batches: the disk is for events first.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -52,6 +55,7 @@ pub fn days(retention: Retention, kind: Kind) -> i32 {
     match kind {
         Kind::Bodies => retention.events_days.into(),
         Kind::Ledger | Kind::DeadLetters | Kind::Replays => retention.ledger_days.into(),
+        Kind::News => NEWS_DAYS,
     }
 }
 

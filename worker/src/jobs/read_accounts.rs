@@ -16,6 +16,7 @@ use shared::clock;
 use store::{
     Connection, Error, Pool, account,
     main_app::booking::Bookings,
+    outbox::Outbox,
     working_set::{self, Tables},
 };
 use tokio::time::Instant;
@@ -41,6 +42,8 @@ const PAGE: i64 = 100;
 pub struct ReadAccounts {
     pool: Pool,
     client: Client,
+    /// Whether the main app is told of its rows' changes.
+    pub outbox: Outbox,
     /// Counts the accounts that were read.
     read: Counter,
     /// The accounts that Stripe refused, so that they do not hold up the others.
@@ -75,13 +78,14 @@ impl Job for ReadAccounts {
 }
 
 impl ReadAccounts {
-    /// The job, which has refused nothing yet.
+    /// The job, which has refused nothing yet and tells the main app nothing.
     pub fn new(pool: Pool, client: Client, read: Counter) -> Self {
         Self {
             pool,
             client,
             read,
             refused: BTreeMap::new(),
+            outbox: Outbox::Off,
         }
     }
 
@@ -110,7 +114,7 @@ impl ReadAccounts {
                     refused.insert(id, retry);
                     continue;
                 }
-                match read(&self.pool, &self.client, &id).await {
+                match read(&self.pool, &self.client, &id, self.outbox).await {
                     Ok(()) => {
                         self.read.inc();
                         info!(account = id.as_str(), "it was read from Stripe's API");
@@ -129,7 +133,12 @@ impl ReadAccounts {
 ///
 /// # Errors
 /// [`ReadError`].
-pub async fn read(pool: &Pool, client: &Client, id: &AccountId) -> Result<(), ReadError> {
+pub async fn read(
+    pool: &Pool,
+    client: &Client,
+    id: &AccountId,
+    outbox: Outbox,
+) -> Result<(), ReadError> {
     // No connection is held while Stripe is asked.
     let asked = {
         let conn = pool.get().await.map_err(Error::from)?;
@@ -142,7 +151,9 @@ pub async fn read(pool: &Pool, client: &Client, id: &AccountId) -> Result<(), Re
         let _ = set.keep_api_snapshot(id, &asked, snapshot);
         let now = clock::now_utc();
         let projection = set.project();
-        let changes = set.changes(&projection, &BTreeSet::new());
+        let mut changes = set.changes(&projection, &BTreeSet::new());
+        // No booking is in the set; the news of the host is found with its row.
+        changes.app.news = (outbox == Outbox::On).then(BTreeMap::new);
         working_set::save(tx, &changes).await?;
         working_set::project(tx, &changes, now).await
     })

@@ -15,7 +15,7 @@ use prometheus_client::{
     metrics::{MetricType, family::Family, gauge::ConstGauge, gauge::Gauge},
     registry::Registry,
 };
-use store::backlog::Backlog;
+use store::backlog::{Backlog, WaitingNews};
 use tokio::time::Instant;
 
 use crate::health::Health;
@@ -41,6 +41,7 @@ pub struct BacklogGauges {
     pending: Family<PendingLabels, Gauge>,
     waiting: Family<ReasonLabel, Gauge>,
     dead_letters: OpenDeadLetters,
+    news: News,
 }
 
 impl BacklogGauges {
@@ -56,6 +57,7 @@ impl BacklogGauges {
             self.waiting.clone(),
         );
         registry.register_collector(Box::new(self.dead_letters.clone()));
+        registry.register_collector(Box::new(self.news.clone()));
     }
 
     /// Shows what was counted, and zero for every reason that nothing waits for.
@@ -85,6 +87,7 @@ impl BacklogGauges {
             gauge.inc_by(one.count);
         }
         self.dead_letters.set(Some(backlog.open_dead_letters));
+        self.news.set(Some(backlog.news.clone()));
     }
 
     /// Shows nothing: the numbers would be old.
@@ -92,6 +95,7 @@ impl BacklogGauges {
         self.pending.clear();
         self.waiting.clear();
         self.dead_letters.set(None);
+        self.news.set(None);
     }
 }
 
@@ -117,6 +121,37 @@ impl Collector for OpenDeadLetters {
             ),
             None => Ok(()),
         }
+    }
+}
+
+/// The news that is to be published, where that is known.
+#[derive(Clone, Debug, Default)]
+struct News(Arc<Mutex<Option<WaitingNews>>>);
+
+impl News {
+    fn set(&self, news: Option<WaitingNews>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = news;
+    }
+}
+
+impl Collector for News {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let news = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(news) = news.as_ref() else {
+            return Ok(());
+        };
+        gauge(
+            &mut encoder,
+            "changes_waiting",
+            "News for the main app that is to be published",
+            news.count,
+        )?;
+        gauge(
+            &mut encoder,
+            "changes_oldest_waiting_seconds",
+            "For how long the first of it has waited; 0 where there is none",
+            news.oldest_seconds,
+        )
     }
 }
 

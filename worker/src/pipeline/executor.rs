@@ -14,6 +14,7 @@ use store::{
     archive_page::ArchivePolicy,
     crash_note,
     main_app::booking::{self, Bookings},
+    outbox::Outbox,
     working_set::Projected,
 };
 use tokio::time::Instant;
@@ -42,6 +43,8 @@ pub struct BatchExecutor {
     pub archive: ArchivePolicy,
     /// Counts events that turn out to be refused after they were decided.
     pub refused_late: Counter,
+    /// Whether the main app is told of its rows' changes.
+    pub outbox: Outbox,
     /// Hears of commits.
     pub health: Health,
     /// What was last seen of the main app's tables.
@@ -65,13 +68,14 @@ pub struct Stopped;
 type Tried = Option<Result<BatchResult, Error>>;
 
 impl BatchExecutor {
-    /// An executor on this database.
+    /// An executor on this database, which tells the main app nothing.
     pub fn new(pool: Pool, owner_query: Option<String>, archive: ArchivePolicy) -> Self {
         Self {
             pool,
             owner_query,
             archive,
             refused_late: Counter::default(),
+            outbox: Outbox::Off,
             health: Health::default(),
             main_app: MainApp::default(),
         }
@@ -232,7 +236,7 @@ impl BatchExecutor {
         };
         let now = clock::now_utc();
         let done: Result<_, Error> = store::transaction(&mut conn, async |tx| {
-            let done = process(&Postgres::new(tx, bookings), work, now).await?;
+            let done = process(&Postgres::new(tx, bookings, self.outbox), work, now).await?;
             if let Some(note) = note {
                 crash_note::remove(tx, note).await?;
             }

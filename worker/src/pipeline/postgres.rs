@@ -13,6 +13,7 @@ use store::{
     archive_page::PageBuilder,
     dead_letter, event,
     main_app::booking::Bookings,
+    outbox::Outbox,
     replay_item::{self, ReplayItemKey},
     working_set::{self, Tables},
 };
@@ -28,12 +29,13 @@ use crate::pipeline::{
 pub(super) struct Postgres<'c> {
     tx: &'c Transaction<'c>,
     tables: Tables<'c>,
+    outbox: Outbox,
 }
 
 impl<'c> Postgres<'c> {
-    pub(super) fn new(tx: &'c Transaction<'c>, bookings: Bookings<'c>) -> Self {
+    pub(super) fn new(tx: &'c Transaction<'c>, bookings: Bookings<'c>, outbox: Outbox) -> Self {
         let tables = Tables::new(tx, bookings);
-        Self { tx, tables }
+        Self { tx, tables, outbox }
     }
 }
 
@@ -58,6 +60,10 @@ impl Source for Postgres<'_> {
 
 impl<'c> Storage for Postgres<'c> {
     type Lock = WriteTx<'c>;
+
+    fn outbox(&self) -> Outbox {
+        self.outbox
+    }
 
     async fn lock(&self) -> Result<WriteTx<'c>, Error> {
         self.tx.lock_writers().await

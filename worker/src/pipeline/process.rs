@@ -8,7 +8,7 @@ use domain::{
     reclassify::reclassified, source::Recheck, working_set::WorkingSet,
 };
 use futures_util::try_join;
-use store::archive_page::ArchivePolicy;
+use store::{archive_page::ArchivePolicy, outbox::Outbox};
 
 use crate::pipeline::{
     admission::{Admitted, admit, admit_again},
@@ -104,9 +104,13 @@ async fn apply<S: Storage>(
     let archived = ledger_rows::to_archive(work.archive, &decided);
     let archive = store::archive_page::paginate(&archived, now);
     let (replay_notes, resolved) = replay_outcomes::of(&decided);
+    let mut objects = set.changes(&projection, &rewritten(&admitted));
+    if storage.outbox() == Outbox::On {
+        objects.app.news = Some(set.booking_news(&projection, &objects.app));
+    }
     let transitions = admitted.iter().filter_map(Admitted::event);
     let changes = BatchChanges {
-        objects: set.changes(&projection, &rewritten(&admitted)),
+        objects,
         transitions: transitions.filter_map(AccountTransition::of).collect(),
         ledger: ledger_rows::ledger_rows(&decided, &archive),
         archive: &archive,

@@ -200,7 +200,7 @@ impl BatchExecutor {
                 recheck: &prepared.recheck,
                 archive: ArchivePolicy::Never,
             };
-            process_again(&Postgres::new(tx, bookings), work, now).await
+            process_again(&Postgres::new(tx, bookings, self.outbox), work, now).await
         })
         .await?;
         self.main_app.note(&done.saved.projected);

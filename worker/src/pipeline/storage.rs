@@ -5,8 +5,8 @@ use std::future::Future;
 use chrono::{DateTime, Utc};
 use domain::{changes::Changes, history::AccountTransition, source::Source};
 use store::{
-    archive_page::PageBuilder, dead_letter::NewDeadLetter, event::LedgerRow, replay_item::Note,
-    working_set::Projected,
+    archive_page::PageBuilder, dead_letter::NewDeadLetter, event::LedgerRow, outbox::Outbox,
+    replay_item::Note, working_set::Projected,
 };
 
 use crate::pipeline::{admission::Known, delivery::Delivery, late_refusals::LateChanges};
@@ -47,6 +47,11 @@ pub struct Saved {
 pub trait Storage: Source {
     /// Proof that no other writer is at work until the batch is committed.
     type Lock;
+
+    /// Whether the main app is told of its rows' changes.
+    fn outbox(&self) -> Outbox {
+        Outbox::Off
+    }
 
     /// Waits until no other writer is at work.
     ///

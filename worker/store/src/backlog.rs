@@ -18,6 +18,8 @@ pub struct Backlog {
     pub waiting: Vec<WaitingCount>,
     /// Dead letters in the state `dead`.
     pub open_dead_letters: i64,
+    /// News for the main app that is to be published.
+    pub news: WaitingNews,
 }
 
 /// How many rows are pending for one reason.
@@ -45,6 +47,17 @@ pub struct WaitingCount {
     pub count: i64,
 }
 
+/// News that is to be published.
+#[derive(Clone, Debug, Default, PartialEq, Eq, QueryableByName)]
+pub struct WaitingNews {
+    /// How many rows.
+    #[diesel(sql_type = BigInt)]
+    pub count: i64,
+    /// For how many seconds the first of them has waited; 0 where there is none.
+    #[diesel(sql_type = BigInt)]
+    pub oldest_seconds: i64,
+}
+
 #[derive(QueryableByName)]
 struct Count {
     #[diesel(sql_type = BigInt)]
@@ -54,12 +67,17 @@ struct Count {
 /// Counts what waits. Every count goes by an index that holds nothing else: what was decided
 /// long ago is not read.
 pub async fn count(conn: &Connection) -> Result<Backlog> {
-    let (pending, waiting, open_dead_letters) =
-        try_join!(pending(conn), waiting(conn), open_dead_letters(conn))?;
+    let (pending, waiting, open_dead_letters, news) = try_join!(
+        pending(conn),
+        waiting(conn),
+        open_dead_letters(conn),
+        news(conn)
+    )?;
     Ok(Backlog {
         pending,
         waiting,
         open_dead_letters,
+        news,
     })
 }
 
@@ -86,4 +104,14 @@ async fn open_dead_letters(mut conn: &Connection) -> Result<i64> {
             .get_result(&mut conn)
             .await?;
     Ok(dead.count)
+}
+
+async fn news(mut conn: &Connection) -> Result<WaitingNews> {
+    Ok(diesel::sql_query(
+        "SELECT count(*) AS count, coalesce(floor(extract(epoch FROM now() - \
+            (SELECT created_at FROM stripe.outbox WHERE state = 'waiting' ORDER BY id LIMIT 1))), 0) \
+            ::bigint AS oldest_seconds FROM stripe.outbox WHERE state = 'waiting'",
+    )
+    .get_result(&mut conn)
+    .await?)
 }

@@ -11,7 +11,8 @@ use crate::{Connection, Result, WriteTx, archive_page::ArchivePage};
 /// How many rows of an account there are, or were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
-    /// Rows of invoices, sessions, claims, the account, its history, its commands and its pending rows.
+    /// Rows of invoices, sessions, claims, the account, its history, its commands,
+    /// its pending rows and its news.
     pub rows: usize,
     /// Dead letters.
     pub dead_letters: usize,
@@ -23,7 +24,7 @@ pub struct Erased {
 
 /// The rows that are removed: table and condition. The conditions of the first ones read what
 /// the later ones remove.
-const ROWS: [(&str, &str); 7] = [
+const ROWS: [(&str, &str); 9] = [
     (
         "stripe.pending_projection",
         "(kind = 'host' AND id = $1) OR object_id = $1 \
@@ -41,6 +42,11 @@ const ROWS: [(&str, &str); 7] = [
     ("stripe.checkout_session", "account = $1"),
     ("stripe.account_transition", "account_id = $1"),
     ("stripe.command", "object_id = $1 OR account = $1"),
+    (
+        "stripe.outbox",
+        "key = $1 OR payload ->> 'stripeAccountId' = $1",
+    ),
+    ("stripe.outbox_version", "subject = 'host' AND key = $1"),
     ("stripe.account", "id = $1"),
 ];
 /// Dead letters, those without a readable account included whose event the ledger knows.

@@ -34,6 +34,7 @@ mod lock_holders;
 pub mod main_app;
 pub mod migrations;
 pub mod operator_query;
+pub mod outbox;
 pub mod paging;
 pub mod pending_projection;
 pub mod pooler;

@@ -16,11 +16,19 @@ pub enum Kind {
     DeadLetters,
     /// Replays, with their items.
     Replays,
+    /// News for the main app that waits no more.
+    News,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Bodies, Self::Ledger, Self::DeadLetters, Self::Replays];
+    pub const ALL: [Self; 5] = [
+        Self::Bodies,
+        Self::Ledger,
+        Self::DeadLetters,
+        Self::Replays,
+        Self::News,
+    ];
 
     /// What it is, for people.
     pub fn name(self) -> &'static str {
@@ -29,6 +37,7 @@ impl Kind {
             Self::Ledger => "ledger rows",
             Self::DeadLetters => "dead letters",
             Self::Replays => "replays",
+            Self::News => "rows of news",
         }
     }
 
@@ -58,6 +67,11 @@ impl Kind {
                 "stripe.replay",
                 "id",
                 "started_at < now() - make_interval(days => $1)",
+            ),
+            Self::News => (
+                "stripe.outbox",
+                "id",
+                "created_at < now() - make_interval(days => $1) AND state <> 'waiting'",
             ),
         }
     }

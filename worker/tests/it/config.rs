@@ -71,6 +71,7 @@ fn each_variable_that_is_wrong_is_named_with_what_is_expected() {
             "https://u:hidden-word@example/",
             "https://",
         ),
+        ("CHANGES", "on", "yes or no"),
         ("AMQP_PREFIX", "amq.x", "amq."),
         ("LOG_FORMAT", "xml", "json or text"),
         ("RUST_LOG", "worker=loud=very", "filter"),

@@ -121,7 +121,7 @@ impl CommandService {
         mut known: Known,
     ) -> Result<Known, CommandError> {
         if !known.account.has_current_snapshot() {
-            let read = read_accounts::read(&self.pool, client, &known.id).await;
+            let read = read_accounts::read(&self.pool, client, &known.id, self.outbox).await;
             read.map_err(CommandError::from)?;
             let conn = self.connection().await?;
             known.account = read_accounts::load(&conn, &known.id).await?.0;

@@ -1,7 +1,7 @@
 //! `"HostOnboarding"`: how far each host is. The columns are described in
 //! `docs/MAIN_APP.md`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::{
@@ -9,7 +9,7 @@ use diesel::{
     sql_types::{Bool, Nullable, Text, Timestamp},
 };
 use diesel_async::RunQueryDsl;
-use domain::rows::HostRow;
+use domain::{news::HostBefore, rows::HostRow};
 
 use crate::{
     Connection, Result, WriteTx,
@@ -76,6 +76,42 @@ pub(super) async fn write(
         })
         .collect();
     Upsert::rows(tx, &rows).await
+}
+
+lookup! {
+    Shown { &'a str => Text }
+    "SELECT \"stripeAccountId\" AS id, \"status\"::text AS status, \"canSell\" AS can_sell \
+     FROM \"HostOnboarding\" WHERE \"stripeAccountId\" = ANY(" ")"
+}
+
+#[derive(QueryableByName)]
+struct ShownRow {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = Text)]
+    status: String,
+    #[diesel(sql_type = Bool)]
+    can_sell: bool,
+}
+
+/// What the rows of accounts show now, by account.
+pub(super) async fn shown(
+    tx: &WriteTx<'_>,
+    accounts: &[&str],
+) -> Result<BTreeMap<String, HostBefore>> {
+    if accounts.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut conn: &Connection = tx;
+    let rows: Vec<ShownRow> = Shown(accounts).load(&mut conn).await?;
+    let shown = rows.into_iter().map(|row| {
+        let before = HostBefore {
+            status: row.status,
+            can_sell: row.can_sell,
+        };
+        (row.id, before)
+    });
+    Ok(shown.collect())
 }
 
 lookup! {

@@ -4,13 +4,16 @@
 //! somebody has locked are found with one statement, and the rest is written one by one,
 //! for a limited time. What could not be written is given back: it becomes pending, and the
 //! job `project_pending` tries it again.
+//!
+//! The news of a row is written within the savepoint of the row: what is not written makes none.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use domain::{
     ids::{BookingId, InvoiceId},
     main_app::{AppChanges, Obstacle, ObstacleReason, Target},
+    news::{self, News},
     rows::{HostRow, InvoiceRow},
 };
 use futures_util::try_join;
@@ -19,6 +22,7 @@ use tokio::time::Instant;
 use crate::{
     Result, WriteTx,
     main_app::{host, invoice},
+    outbox,
     pending_projection::Failed,
     savepoint::{self, Limits},
 };
@@ -44,6 +48,14 @@ impl Row<'_> {
         }
     }
 
+    fn booking(self) -> Option<BookingId> {
+        match self {
+            Self::Insert(row) | Self::Update(row) => Some(row.booking_id),
+            Self::Delete(booking, _) => Some(booking),
+            Self::Host(_) => None,
+        }
+    }
+
     fn failed(self, obstacle: Obstacle) -> Failed {
         let object = match self {
             Self::Insert(row) | Self::Update(row) => row.stripe_invoice_id.as_str(),
@@ -56,6 +68,15 @@ impl Row<'_> {
             obstacle,
         }
     }
+}
+
+/// What rows are written with.
+#[derive(Clone, Copy)]
+struct Writer<'a> {
+    tx: &'a WriteTx<'a>,
+    now: DateTime<Utc>,
+    /// The news of bookings; `None` where the main app is told nothing.
+    news: Option<&'a BTreeMap<BookingId, Vec<News>>>,
 }
 
 /// What could not be written.
@@ -83,7 +104,13 @@ pub(crate) async fn write(
         hosts,
         unreadable: _,
         was_pending,
+        news,
     } = changes;
+    let writer = Writer {
+        tx,
+        now,
+        news: news.as_ref(),
+    };
     let mut rows: Vec<Row<'_>> = Vec::new();
     rows.extend(insert.iter().map(Row::Insert));
     rows.extend(update.iter().map(Row::Update));
@@ -94,7 +121,7 @@ pub(crate) async fn write(
     let is_pending = rows.iter().any(|row| was_pending.contains(&row.target()));
     let together = match is_pending {
         true => None,
-        false => Some(attempt(tx, &rows, savepoint::MANY_ROWS, now).await?),
+        false => Some(writer.attempt(&rows, savepoint::MANY_ROWS).await?),
     };
     match together {
         Some(Ok(())) => Ok(NotWritten::default()),
@@ -105,14 +132,14 @@ pub(crate) async fn write(
                 .collect(),
             is_blocked: false,
         }),
-        Some(Err(_)) | None => separate(tx, rows, now).await,
+        Some(Err(_)) | None => separate(writer, rows).await,
     }
 }
 
 /// Writes the rows that nobody has locked: together, else one by one.
-async fn separate(tx: &WriteTx<'_>, rows: Vec<Row<'_>>, now: DateTime<Utc>) -> Result<NotWritten> {
+async fn separate(writer: Writer<'_>, rows: Vec<Row<'_>>) -> Result<NotWritten> {
     let mut not_written = NotWritten::default();
-    let free = match free(tx, &rows).await? {
+    let free = match free(writer.tx, &rows).await? {
         Ok(free) => free,
         // Whole tables are locked.
         Err(obstacle) => {
@@ -129,13 +156,13 @@ async fn separate(tx: &WriteTx<'_>, rows: Vec<Row<'_>>, now: DateTime<Utc>) -> R
     );
     let locked = locked.iter().map(|row| row.failed(is_locked.clone()));
     not_written.failed = locked.collect();
-    if attempt(tx, &rows, savepoint::MANY_ROWS, now).await?.is_ok() {
+    if writer.attempt(&rows, savepoint::MANY_ROWS).await?.is_ok() {
         return Ok(not_written);
     }
     let started = Instant::now();
     for row in rows {
         let tried = match started.elapsed() < ONE_BY_ONE {
-            true => attempt(tx, &[row], savepoint::ONE_ROW, now).await?,
+            true => writer.attempt(&[row], savepoint::ONE_ROW).await?,
             false => {
                 not_written.is_blocked = true;
                 let said = "other rows took the time of the transaction";
@@ -182,38 +209,55 @@ async fn free(
     }))
 }
 
-async fn attempt(
-    tx: &WriteTx<'_>,
-    rows: &[Row<'_>],
-    limits: Limits,
-    now: DateTime<Utc>,
-) -> Result<std::result::Result<(), Obstacle>> {
-    if rows.is_empty() {
-        return Ok(Ok(()));
-    }
-    let (mut insert, mut update, mut delete, mut hosts) = (vec![], vec![], vec![], vec![]);
-    for row in rows {
-        match row {
-            Row::Insert(row) => insert.push(*row),
-            Row::Update(row) => update.push(*row),
-            Row::Delete(booking, _) => delete.push(booking.0),
-            Row::Host(host) => hosts.push(*host),
+impl Writer<'_> {
+    /// Writes the rows and their news, all or none.
+    async fn attempt(
+        self,
+        rows: &[Row<'_>],
+        limits: Limits,
+    ) -> Result<std::result::Result<(), Obstacle>> {
+        if rows.is_empty() {
+            return Ok(Ok(()));
         }
-    }
-    let expected = rows.len();
-    let work = async || {
-        let (inserted, updated, deleted, written) = try_join!(
-            invoice::insert(tx, &insert),
-            invoice::update(tx, &update),
-            invoice::delete(tx, &delete),
-            host::write(tx, &hosts, now),
-        )?;
-        match inserted + updated + deleted + written == expected {
-            true => Ok(()),
-            // A trigger or a policy can leave a row out and say nothing, and the main app
-            // can have deleted it meanwhile.
-            false => Err(crate::Error::LeftOut),
+        let tx = self.tx;
+        let (mut insert, mut update, mut delete, mut hosts) = (vec![], vec![], vec![], vec![]);
+        for row in rows {
+            match row {
+                Row::Insert(row) => insert.push(*row),
+                Row::Update(row) => update.push(*row),
+                Row::Delete(booking, _) => delete.push(booking.0),
+                Row::Host(host) => hosts.push(*host),
+            }
         }
-    };
-    savepoint::within(tx, limits, work).await
+        let told = hosts.iter().filter(|_| self.news.is_some());
+        let told: Vec<&str> = told.map(|host| host.account.as_str()).collect();
+        let expected = rows.len();
+        let work = async || {
+            // Sent in this order: the hosts are read as they were.
+            let (shown, inserted, updated, deleted, written) = try_join!(
+                host::shown(tx, &told),
+                invoice::insert(tx, &insert),
+                invoice::update(tx, &update),
+                invoice::delete(tx, &delete),
+                host::write(tx, &hosts, self.now),
+            )?;
+            if inserted + updated + deleted + written != expected {
+                // A trigger or a policy can leave a row out and say nothing, and the main app
+                // can have deleted it meanwhile.
+                return Err(crate::Error::LeftOut);
+            }
+            let Some(bookings) = self.news else {
+                return Ok(());
+            };
+            let of_hosts = hosts.iter().filter_map(|host| {
+                let before = shown.get(host.account.as_str());
+                news::of_host(before, host)
+            });
+            let of_hosts: Vec<News> = of_hosts.collect();
+            let of_bookings = rows.iter().filter_map(|row| bookings.get(&row.booking()?));
+            let news: Vec<&News> = of_bookings.flatten().chain(&of_hosts).collect();
+            outbox::add(tx, &news).await
+        };
+        savepoint::within(tx, limits, work).await
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use event::Mode;
 use harness::stripe_api::{Options, Recorded, StandIn};
 use serde_json::{Value, json};
-use store::Database;
+use store::{Database, outbox::Outbox};
 use worker::{
     commands::{
         command::Name,
@@ -45,6 +45,7 @@ impl Desk {
         let service = CommandService {
             pool,
             client: Some(client),
+            outbox: Outbox::Off,
             settings,
             executor: lab.executor.clone(),
             decoder: Decoder {

@@ -11,9 +11,11 @@ pub mod histories;
 pub mod invoices;
 pub mod memory;
 pub mod migrating;
+pub mod news;
 pub mod operator;
 pub mod payments;
 pub mod running;
+pub mod statements;
 pub mod transaction_pooler;
 
 use std::{fs, path::Path, sync::Once};

@@ -1,0 +1,2 @@
+DROP TABLE stripe.outbox;
+DROP TABLE stripe.outbox_version;
