@@ -13,6 +13,7 @@
 //! | [`private`] | folders that go with their process, and all that runs in them |
 //! | [`certificates`] | a private authority, for servers that speak TLS |
 //! | [`nest`] | a NestJS app of the document's code, with npm's packages |
+//! | [`caller`] | a client that sends commands over the broker |
 //! | [`http`], [`client`] | post an event to `ingest` over loopback: simply, and fast |
 //! | [`faults`] | breaks everything while events flow, and checks that nothing is lost |
 //! | [`schedules`] | every schedule of a few tasks on one thread |
@@ -28,6 +29,7 @@
     reason = "test support stands where `main` stands: it reads the environment and the clock, and fails loudly"
 )]
 
+pub mod caller;
 pub mod certificates;
 pub mod checkout;
 pub mod client;

@@ -2,6 +2,7 @@
 //! nobody can answer any more.
 
 use harness::{
+    caller::{Caller, asking},
     stripe_api::{Fault, Gate, Kind},
     test_servers::TestBroker,
     wait::{self, Seen},
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     desk::{Desk, onboard},
-    desk_queue::{Answering, Caller, asking},
+    desk_queue::Answering,
     running::BOUND,
 };
 
@@ -28,20 +29,20 @@ async fn counted(wanted: u64, what: &str, count: impl Fn() -> u64) {
 async fn a_command_is_answered_in_the_form_in_which_it_was_asked() {
     let (desk, broker) = (Desk::new().await, TestBroker::new("commands"));
     let answering = Answering::start(&broker, &desk.service);
-    let mut caller = Caller::new(&broker).await;
+    let mut caller = Caller::new(&broker).await.unwrap();
     // Plain data, with the command as routing key.
-    let answer = caller.ask("host.onboard", &onboard("42")).await;
+    let answer = caller.ask("host.onboard", &onboard("42")).await.unwrap();
     let id = answer["response"]["stripeAccountId"].as_str().unwrap();
     assert!(id.starts_with("acct_"));
     assert_eq!(answer["isDisposed"], true);
     // NestJS's packet.
     let packet = json!({ "pattern": "host.status", "data": { "hostId": "42" }, "id": "x1" });
-    let answer = caller.ask("stripe.commands", &packet).await;
+    let answer = caller.ask("stripe.commands", &packet).await.unwrap();
     assert_eq!(answer["response"]["stripeAccountId"], id);
     assert_eq!(answer["id"], "x1");
     // Errors, of every kind that a caller can make.
     let wrong = json!({ "hostId": "42", "x": 1 });
-    let answer = caller.ask("host.status", &wrong).await;
+    let answer = caller.ask("host.status", &wrong).await.unwrap();
     assert_eq!(
         answer,
         json!({
@@ -52,10 +53,13 @@ async fn a_command_is_answered_in_the_form_in_which_it_was_asked() {
             "isDisposed": true,
         })
     );
-    let answer = caller.ask("host.remove", &json!({})).await;
+    let answer = caller.ask("host.remove", &json!({})).await.unwrap();
     assert_eq!(answer["err"]["code"], "unknown_command");
-    caller.send("host.status", b"\xff\0{", asking("7")).await;
-    let (correlation, answer) = caller.answer().await;
+    caller
+        .send("host.status", b"\xff\0{", asking("7"))
+        .await
+        .unwrap();
+    let (correlation, answer) = caller.answer().await.unwrap();
     assert_eq!(
         (correlation.as_str(), &answer["err"]["code"]),
         ("7", &json!("invalid_command"))
@@ -74,14 +78,18 @@ async fn a_command_is_answered_in_the_form_in_which_it_was_asked() {
 async fn answers_go_only_to_callers() {
     let (desk, broker) = (Desk::new().await, TestBroker::new("answers"));
     let answering = Answering::start(&broker, &desk.service);
-    let mut caller = Caller::new(&broker).await;
+    let mut caller = Caller::new(&broker).await.unwrap();
     let body = onboard("1").to_string();
     caller
         .send("host.onboard", body.as_bytes(), BasicProperties::default())
-        .await;
+        .await
+        .unwrap();
     let gone = BasicProperties::default().with_reply_to("a.queue.that.has.gone".into());
     let body = onboard("2").to_string();
-    caller.send("host.onboard", body.as_bytes(), gone).await;
+    caller
+        .send("host.onboard", body.as_bytes(), gone)
+        .await
+        .unwrap();
     counted(1, "an answer that came back", || {
         answering.metrics.callers_gone.get()
     })
@@ -89,9 +97,12 @@ async fn answers_go_only_to_callers() {
 
     let commands = format!("{}stripe.commands", broker.prefix());
     let loops = BasicProperties::default().with_reply_to(commands.as_str().into());
-    caller.send("host.status", b"{}", loops).await;
+    caller.send("host.status", b"{}", loops).await.unwrap();
     // An answer to a caller that is there is no answer that came back.
-    let answer = caller.ask("host.status", &json!({ "hostId": "1" })).await;
+    let answer = caller
+        .ask("host.status", &json!({ "hostId": "1" }))
+        .await
+        .unwrap();
     assert_eq!(answer["response"]["hostId"], "1");
     assert_eq!(answering.metrics.callers_gone.get(), 1);
     // A queue of the caller's own.
@@ -105,7 +116,10 @@ async fn answers_go_only_to_callers() {
         .await
         .unwrap();
     let own = BasicProperties::default().with_reply_to(queue.name().clone());
-    caller.send("host.status", br#"{"hostId":"2"}"#, own).await;
+    caller
+        .send("host.status", br#"{"hostId":"2"}"#, own)
+        .await
+        .unwrap();
     wait::until("an answer in the queue", BOUND, async || {
         let got = caller
             .channel
@@ -133,15 +147,18 @@ async fn an_expired_command_is_answered_and_not_done() {
     let (desk, broker) = (Desk::new().await, TestBroker::new("expired"));
     // The queues are made, and nobody consumes them.
     let answering = Answering::start(&broker, &desk.service);
-    let mut caller = Caller::new(&broker).await;
+    let mut caller = Caller::new(&broker).await.unwrap();
     answering.stop().await;
     let body = onboard("42").to_string();
     let expiring = asking("9").with_expiration("1".into());
-    caller.send("host.onboard", body.as_bytes(), expiring).await;
+    caller
+        .send("host.onboard", body.as_bytes(), expiring)
+        .await
+        .unwrap();
     let expired = format!("{}stripe.commands.expired", broker.prefix());
     broker.until_depth(&expired, 1, BOUND).await.unwrap();
     let answering = Answering::start(&broker, &desk.service);
-    let (correlation, answer) = caller.answer().await;
+    let (correlation, answer) = caller.answer().await.unwrap();
     assert_eq!(correlation, "9");
     assert_eq!(
         (&answer["err"]["code"], &answer["err"]["retryable"]),
@@ -157,7 +174,7 @@ async fn an_expired_command_is_answered_and_not_done() {
 async fn a_command_whose_worker_dies_is_finished_by_the_next() {
     let (desk, broker) = (Desk::new().await, TestBroker::new("dying"));
     let dying = Answering::start(&broker, &desk.service);
-    let mut caller = Caller::new(&broker).await;
+    let mut caller = Caller::new(&broker).await.unwrap();
     let gate = Gate::new();
     desk.api.fault(Fault::post(
         "/v2/core/accounts",
@@ -166,12 +183,13 @@ async fn a_command_whose_worker_dies_is_finished_by_the_next() {
     let body = onboard("42").to_string();
     caller
         .send("host.onboard", body.as_bytes(), asking("1"))
-        .await;
+        .await
+        .unwrap();
     gate.reached().await;
     dying.die();
     gate.release_all();
     let next = Answering::start(&broker, &desk.service);
-    let (_, answer) = caller.answer().await;
+    let (_, answer) = caller.answer().await.unwrap();
     let accounts = desk.api.accounts();
     assert_eq!(accounts.len(), 1);
     assert_eq!(answer["response"]["stripeAccountId"], accounts[0]["id"]);
@@ -184,7 +202,7 @@ async fn a_command_whose_worker_dies_is_finished_by_the_next() {
 async fn commands_do_not_wait_for_each_other() {
     let (desk, broker) = (Desk::new().await, TestBroker::new("many"));
     let answering = Answering::start(&broker, &desk.service);
-    let mut caller = Caller::new(&broker).await;
+    let mut caller = Caller::new(&broker).await.unwrap();
     desk.onboard("free").await.unwrap();
     let gate = Gate::new();
     let held = Kind::HeldBefore(gate.clone());
@@ -195,7 +213,8 @@ async fn commands_do_not_wait_for_each_other() {
         let body = onboard(&host).to_string();
         caller
             .send("host.onboard", body.as_bytes(), asking(&host))
-            .await;
+            .await
+            .unwrap();
     }
     for _ in 0..20 {
         gate.reached().await;
@@ -203,12 +222,13 @@ async fn commands_do_not_wait_for_each_other() {
     // They wait at Stripe; another is answered meanwhile.
     caller
         .send("host.status", br#"{"hostId":"free"}"#, asking("free"))
-        .await;
-    assert_eq!(caller.answer().await.0, "free");
+        .await
+        .unwrap();
+    assert_eq!(caller.answer().await.unwrap().0, "free");
     gate.release_all();
     let mut answered = Vec::new();
     for _ in 0..20 {
-        let (id, answer) = caller.answer().await;
+        let (id, answer) = caller.answer().await.unwrap();
         assert_eq!(answer["err"], Value::Null, "{answer}");
         answered.push(id.parse::<u32>().unwrap());
     }

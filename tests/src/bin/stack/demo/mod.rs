@@ -1,5 +1,6 @@
 //! `stack demo`: a small story with real servers, services and signed events.
 
+mod by_message;
 mod deliver;
 mod report;
 mod story;
@@ -12,6 +13,7 @@ use harness::{
     random,
     servers::Given,
     services::{Service, ServiceOptions},
+    stripe_api::{Options, StandIn},
     test_servers::{TestBroker, TestDatabase},
     wait::{self, Seen},
 };
@@ -56,7 +58,15 @@ async fn tell(folder: &Path) -> Result<()> {
     let spy = broker.spy(story.types()).await?;
     report::step("Starting ingest and worker");
     let secret = format!("whsec_{}", random::hex(24));
-    let (ingest, worker) = start_services(folder, &database, &broker, &secret).await?;
+    let api = StandIn::start(Options::default()).await?;
+    let deployment = Deployment {
+        folder,
+        database: &database,
+        broker: &broker,
+        secret: &secret,
+        api: &api,
+    };
+    let (ingest, worker) = deployment.start().await?;
 
     report::step("Delivering signed events over HTTP, shuffled, each of them twice");
     let answers = deliver::all(&story, &ingest.url(), &secret).await?;
@@ -68,6 +78,10 @@ async fn tell(folder: &Path) -> Result<()> {
     let published = broker.take_all(&spy).await?;
     tables.print();
     report::forged(&answers, &story, &published);
+    by_message::tell(&api, &broker, &client, &ingest.url(), &secret)
+        .await
+        .with_context(|| format!("the worker's log ends:\n{}", worker.process().log_tail()))?;
+    report::Tables::read(&client).await?.print();
     stop_services(ingest, worker).await?;
     // The database and the exchanges go before the servers do.
     drop((client, database, broker));
@@ -85,23 +99,32 @@ async fn tell(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn start_services(
-    folder: &Path,
-    database: &TestDatabase,
-    broker: &TestBroker,
-    secret: &str,
-) -> Result<(Service, Service)> {
-    let told = |options: ServiceOptions| {
-        options
-            .env("DATABASE_URL", database.url())
-            .env("AMQP_URL", broker.url())
-            .env("AMQP_PREFIX", broker.prefix())
-            .env("STRIPE_MODE", "test")
-    };
-    let ingest = told(ServiceOptions::ingest(folder)?).env("STRIPE_WEBHOOK_SECRETS", secret);
-    let ingest = Service::start(ingest);
-    let worker = Service::start(told(ServiceOptions::worker(folder)?));
-    tokio::try_join!(ingest, worker)
+/// What the services are told.
+struct Deployment<'a> {
+    folder: &'a Path,
+    database: &'a TestDatabase,
+    broker: &'a TestBroker,
+    secret: &'a str,
+    api: &'a StandIn,
+}
+
+impl Deployment<'_> {
+    async fn start(&self) -> Result<(Service, Service)> {
+        let told = |options: ServiceOptions| {
+            options
+                .env("DATABASE_URL", self.database.url())
+                .env("AMQP_URL", self.broker.url())
+                .env("AMQP_PREFIX", self.broker.prefix())
+                .env("STRIPE_MODE", "test")
+        };
+        let ingest = told(ServiceOptions::ingest(self.folder)?);
+        let ingest = Service::start(ingest.env("STRIPE_WEBHOOK_SECRETS", self.secret));
+        let worker = told(ServiceOptions::worker(self.folder)?)
+            .env("STRIPE_API_KEY", &Options::default().secret_key)
+            .env("STRIPE_API_BASE", self.api.base_url())
+            .env("REDIRECT_ORIGINS", "https://app.example.com");
+        tokio::try_join!(ingest, Service::start(worker))
+    }
 }
 
 async fn stop_services(mut ingest: Service, mut worker: Service) -> Result<()> {

@@ -32,6 +32,11 @@ pub(super) fn step(text: &str) {
     println!("-- {text}");
 }
 
+/// One line for each command.
+pub(super) fn command(name: &str, answer: &str) {
+    println!("   {name:<17} {answer}");
+}
+
 /// One line for each delivery.
 pub(super) fn deliveries(answers: &[Answered]) {
     for (number, answered) in answers.iter().enumerate() {

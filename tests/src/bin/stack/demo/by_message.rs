@@ -1,0 +1,122 @@
+//! The second part: the main app asks for it by message.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use harness::{
+    caller::Caller,
+    stripe_api::{Order, Payment, StandIn},
+    test_servers::TestBroker,
+    wait::{self, Seen},
+};
+use serde_json::{Value, json};
+use tokio_postgres::Client;
+
+use super::report;
+
+const INTRODUCTION: &str = "
+Now the main app asks for it by message, and a stand-in for Stripe answers. Eva becomes a
+host, a guest books her call, and pays; Stripe's webhooks come shuffled and twice.";
+
+/// The booking of the guest.
+const BOOKING: i32 = 4;
+const BOUND: Duration = Duration::from_secs(60);
+const ROW: &str = r#"
+    SELECT concat_ws(' ', "bookingId", "status", trim_scale("amount"), "currency") FROM "Invoice"
+    WHERE "bookingId" = 4"#;
+const HOST: &str = r#"SELECT "status"::text FROM "HostOnboarding" WHERE "hostId" = 'eva'"#;
+
+/// Tells it; fails when it does not end as it should.
+pub(super) async fn tell(
+    api: &StandIn,
+    broker: &TestBroker,
+    client: &Client,
+    ingest: &str,
+    secret: &str,
+) -> Result<()> {
+    println!("{INTRODUCTION}\n");
+    let mut app = Caller::new(broker).await?;
+    let onboard = json!({
+        "hostId": "eva", "email": "eva@example.org", "country": "ES",
+        "refreshUrl": "https://app.example.com/again", "returnUrl": "https://app.example.com/done",
+    });
+    let answer = ask(&mut app, "host.onboard", &onboard).await?;
+    let account = text(&answer, "stripeAccountId")?;
+    api.finish_onboarding(&account);
+    api.deliver(ingest, secret, Order::ShuffledTwice(1)).await?;
+    until(client, HOST, "ENABLED").await?;
+    ask(&mut app, "host.status", &json!({ "hostId": "eva" })).await?;
+
+    client
+        .execute(r#"INSERT INTO "Booking" ("id") VALUES ($1)"#, &[&BOOKING])
+        .await?;
+    let checkout = json!({
+        "bookingId": BOOKING, "hostId": "eva", "amount": "30", "currency": "eur",
+        "description": "A call of half an hour",
+        "successUrl": "https://app.example.com/paid", "cancelUrl": "https://app.example.com/back",
+    });
+    let answer = ask(&mut app, "booking.checkout", &checkout).await?;
+    let again = ask(&mut app, "booking.checkout", &checkout).await?;
+    ensure!(answer == again, "the booking has two sessions");
+    api.pay(&text(&answer, "sessionId")?, Payment::Card)?;
+    api.deliver(ingest, secret, Order::ShuffledTwice(2)).await?;
+    until(client, ROW, "4 PAID 30 eur").await?;
+    ask(
+        &mut app,
+        "booking.invoice",
+        &json!({ "bookingId": BOOKING }),
+    )
+    .await?;
+    let paid = app.ask("booking.checkout", &checkout).await?;
+    ensure!(
+        paid["err"]["code"] == "booking_paid",
+        "it can be paid twice: {paid}"
+    );
+    report::command(
+        "booking.checkout",
+        &format!("error {}", paid["err"]["code"]),
+    );
+    Ok(())
+}
+
+async fn ask(app: &mut Caller, command: &str, data: &Value) -> Result<Value> {
+    let answer = app.ask(command, data).await?;
+    ensure!(
+        answer["err"].is_null(),
+        "{command} was answered with {answer}"
+    );
+    let response = answer["response"].clone();
+    report::command(command, &shortly(&response));
+    Ok(response)
+}
+
+/// What an answer says, in a line.
+fn shortly(response: &Value) -> String {
+    let fields = ["status", "stripeAccountId", "sessionId", "url", "invoice"];
+    let said = fields.iter().filter_map(|name| match &response[*name] {
+        Value::String(text) => Some(format!("{name} {text}")),
+        Value::Object(object) => object["status"]
+            .as_str()
+            .map(|text| format!("{name} {text}")),
+        _ => None,
+    });
+    let words = response["words"].as_array().into_iter().flatten();
+    let words = words.filter_map(|word| word.as_str().map(str::to_owned));
+    said.chain(words).collect::<Vec<String>>().join(", ")
+}
+
+fn text(answer: &Value, field: &str) -> Result<String> {
+    let text = answer[field].as_str().map(str::to_owned);
+    text.with_context(|| format!("there is no {field} in {answer}"))
+}
+
+async fn until(client: &Client, query: &str, wanted: &str) -> Result<()> {
+    wait::until(wanted.to_owned(), BOUND, async || {
+        match client.query_opt(query, &[]).await {
+            Ok(Some(row)) if row.get::<_, &str>(0) == wanted => Seen::Reached(()),
+            Ok(row) => Seen::NotYet(row.map(|row| row.get(0)).unwrap_or_default()),
+            Err(error) => Seen::Never(format!("{:#}", anyhow::Error::from(error))),
+        }
+    })
+    .await
+}
