@@ -27,7 +27,7 @@ pub mod account;
 pub mod account_snapshot;
 pub mod by_claim;
 pub mod changes;
-pub mod charge;
+
 pub mod checkout_session;
 pub mod connections;
 pub mod decode;
@@ -47,6 +47,7 @@ pub mod objects;
 pub mod onboarding;
 pub mod outcome;
 pub mod ownership;
+pub mod price;
 pub mod projection;
 pub mod reclassify;
 pub mod rejection;

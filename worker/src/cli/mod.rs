@@ -134,7 +134,7 @@ async fn dispatch(command: Option<Command>, env: &Env) -> Result<(), CliError> {
             let config = Config::from_env(env)?;
             telemetry.start();
             let stop = shutdown::on_signal().map_err(CliError::Signals)?;
-            Ok(service::run(config, !no_migrate, stop).await?)
+            Ok(Box::pin(service::run(config, !no_migrate, stop)).await?)
         }
         Command::Migrate { down } => {
             let config = DatabaseConfig::from_env(env)?;

@@ -1,6 +1,6 @@
 //! What the deployment sets for commands.
 
-use domain::{charge::Share, text_enum};
+use domain::{price::Share, text_enum};
 use shared::config::{ConfigError, Env};
 use url::{Origin, Url};
 

@@ -1,9 +1,9 @@
 //! `booking.checkout`: one open Checkout Session for a booking, on its host's account.
 
 use domain::{
-    charge::{self, Share},
     host_words,
     ids::BookingId,
+    price::{self, Share},
 };
 use serde_json::{Number, Value, json};
 use sha2::{Digest, Sha256};
@@ -62,7 +62,7 @@ impl Checkout {
     /// Reads the fields.
     pub fn read(fields: &mut Fields) -> Self {
         let currency: String = fields.required("currency", input::currency);
-        let amount = |value| charge::amount(&decimal(value)?, &currency);
+        let amount = |value| price::amount(&decimal(value)?, &currency);
         Self {
             booking: fields
                 .required("bookingId", |value| booking_id(value).map(Some))
