@@ -4,8 +4,12 @@
 
 mod events;
 mod host;
+mod refunds;
 
-pub use self::host::{Sign, SignKind, Values, host};
+pub use self::{
+    host::{Sign, SignKind, Values, host},
+    refunds::given_back,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,6 +58,30 @@ pub enum What {
         payment: Option<&'static str>,
         /// Its status.
         status: Option<&'static str>,
+        /// Its payment intent.
+        intent: Option<String>,
+    },
+    /// A charge of which something was refunded.
+    Charge {
+        /// Its id.
+        id: String,
+        /// How much was refunded, in the currency's minor unit.
+        refunded: i64,
+        /// Its payment intent.
+        intent: Option<String>,
+        /// Its invoice, as old versions say it.
+        invoice: Option<String>,
+    },
+    /// A credit note.
+    Note {
+        /// Its id.
+        id: String,
+        /// Its total, in the currency's minor unit.
+        total: i64,
+        /// Whether it is void.
+        is_void: bool,
+        /// Its invoice.
+        invoice: Option<String>,
     },
 }
 
@@ -61,8 +89,17 @@ pub enum What {
 /// created.
 pub type Shown = (i32, String, &'static str, i64, String, String, i64);
 
-/// The object of an event: whether it is a session, and its id.
-type Object<'a> = (bool, &'a str);
+/// The kinds of object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Invoice,
+    Session,
+    Charge,
+    Note,
+}
+
+/// The object of an event: its kind and its id.
+type Object<'a> = (Kind, &'a str);
 
 /// When an event happened, and its id.
 type Moment<'a> = (i64, &'a str);
@@ -76,8 +113,10 @@ type Merit = (u8, bool, i64, String);
 
 fn object(event: &Said) -> Object<'_> {
     match &event.what {
-        What::Invoice { id, .. } => (false, id),
-        What::Session { id, .. } => (true, id),
+        What::Invoice { id, .. } => (Kind::Invoice, id),
+        What::Session { id, .. } => (Kind::Session, id),
+        What::Charge { id, .. } => (Kind::Charge, id),
+        What::Note { id, .. } => (Kind::Note, id),
     }
 }
 
@@ -105,7 +144,7 @@ fn claims(events: &[Said]) -> Claims<'_> {
     let mut claims = BTreeMap::new();
     for (object, events) in of_objects {
         let named: BTreeSet<i32> = events.iter().filter_map(|event| event.booking).collect();
-        let is_abandoned = object.0 && abandoned.contains(object.1);
+        let is_abandoned = object.0 == Kind::Session && abandoned.contains(object.1);
         if named.len() > MOST_BOOKINGS || is_abandoned {
             continue;
         }
@@ -213,9 +252,9 @@ pub fn shown(events: &[Said], exists: Option<&BTreeSet<i32>>) -> Vec<Shown> {
         };
         let pdf = said.iter().rev().find_map(|event| match &event.what {
             What::Invoice { pdf, .. } => pdf.clone(),
-            What::Session { .. } => None,
+            _ => None,
         });
-        let own = named.get(&(false, *invoice)).copied();
+        let own = named.get(&(Kind::Invoice, *invoice)).copied();
         let Some(booking) = own.or_else(|| links.get(invoice).copied()) else {
             continue;
         };
@@ -273,7 +312,7 @@ pub fn kept(events: &[Said]) -> BTreeMap<String, Kept> {
         .iter()
         .filter_map(|event| match &event.what {
             What::Invoice { id, .. } => Some(id.clone()),
-            What::Session { .. } => None,
+            _ => None,
         })
         .map(|id| {
             let refused = Kept {
@@ -286,7 +325,7 @@ pub fn kept(events: &[Said]) -> BTreeMap<String, Kept> {
         .collect();
     for (id, mut said) in invoices(&accepted) {
         let status = state(last(&mut said)).to_owned();
-        let own = named.get(&(false, id)).copied();
+        let own = named.get(&(Kind::Invoice, id)).copied();
         let booking = own.or_else(|| links.get(id).copied());
         let is_gone = status == "void" || status == "deleted";
         let waits = booking.is_none() && !is_gone;
@@ -354,7 +393,7 @@ fn links<'a>(accepted: &[&'a Said], named: &BTreeMap<Object<'_>, i32>) -> BTreeM
             } => Some((event, invoice)),
             _ => None,
         });
-        let booking = named.get(&(true, *session)).copied();
+        let booking = named.get(&(Kind::Session, *session)).copied();
         if let (Some((event, invoice)), Some(booking)) = (link, booking) {
             let new = (event.created, event.id.as_str(), booking);
             let known = links.entry(invoice).or_insert(new);
@@ -438,7 +477,7 @@ fn state(event: &Said) -> &str {
     match &event.what {
         What::Invoice { kind, .. } if kind == "invoice.deleted" => "deleted",
         What::Invoice { status, .. } => status.as_deref().unwrap_or("draft"),
-        What::Session { .. } => unreachable!(),
+        _ => unreachable!(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{Connection, Result, WriteTx, archive_page::ArchivePage};
 /// How many rows of an account there are, or were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
-    /// Rows of invoices, sessions, claims, the account, its history, its commands and its pending rows.
+    /// Rows of invoices, sessions, charges, credit notes, claims, the account, its history, its commands and its pending rows.
     pub rows: usize,
     /// Dead letters.
     pub dead_letters: usize,
@@ -23,7 +23,7 @@ pub struct Erased {
 
 /// The rows that are removed: table and condition. The conditions of the first ones read what
 /// the later ones remove.
-const ROWS: [(&str, &str); 7] = [
+const ROWS: [(&str, &str); 9] = [
     (
         "stripe.pending_projection",
         "(kind = 'host' AND id = $1) OR object_id = $1 \
@@ -39,6 +39,8 @@ const ROWS: [(&str, &str); 7] = [
     ),
     ("stripe.invoice", "account = $1"),
     ("stripe.checkout_session", "account = $1"),
+    ("stripe.charge", "account = $1"),
+    ("stripe.credit_note", "account = $1"),
     ("stripe.account_transition", "account_id = $1"),
     ("stripe.command", "object_id = $1"),
     ("stripe.account", "id = $1"),
