@@ -52,13 +52,18 @@ event_types! {
     AccountApplicationAuthorized = "account.application.authorized" of Account,
     AccountApplicationDeauthorized = "account.application.deauthorized" of Account,
     AccountUpdated = "account.updated" of Account,
+    ChargeRefunded = "charge.refunded" of Charge,
     CheckoutSessionAsyncPaymentFailed = "checkout.session.async_payment_failed" of CheckoutSession,
     CheckoutSessionAsyncPaymentSucceeded = "checkout.session.async_payment_succeeded" of CheckoutSession,
     CheckoutSessionCompleted = "checkout.session.completed" of CheckoutSession,
     CheckoutSessionExpired = "checkout.session.expired" of CheckoutSession,
     CheckoutSessionTold = "dialoom.checkout.session.told" of CheckoutSession,
+    CreditNoteCreated = "credit_note.created" of CreditNote,
+    CreditNoteUpdated = "credit_note.updated" of CreditNote,
+    CreditNoteVoided = "credit_note.voided" of CreditNote,
     InvoiceCreated = "invoice.created" of Invoice,
     InvoiceDeleted = "invoice.deleted" of Invoice,
+    InvoiceFinalizationFailed = "invoice.finalization_failed" of Invoice,
     InvoiceFinalized = "invoice.finalized" of Invoice,
     InvoiceMarkedUncollectible = "invoice.marked_uncollectible" of Invoice,
     InvoicePaid = "invoice.paid" of Invoice,
@@ -89,6 +94,10 @@ pub enum ObjectType {
     CheckoutSession,
     /// A connected account.
     Account,
+    /// A charge.
+    Charge,
+    /// A credit note.
+    CreditNote,
 }
 
 #[cfg(test)]

@@ -127,6 +127,7 @@ impl Teller<'_> {
                 invoice,
                 payment: Some(payment),
                 status: Some(status),
+                intent: Some(format!("pi_test_{number}")),
             };
             self.say(account, booking, what);
         }

@@ -4,8 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Said, What, sessions};
 
-/// The object of an event: whether it is a session, and its id.
-pub(super) type Object<'a> = (bool, &'a str);
+/// The kinds of object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Invoice,
+    Session,
+    Charge,
+    Note,
+}
+
+/// The object of an event: its kind and its id.
+pub(super) type Object<'a> = (Kind, &'a str);
 
 /// When an event happened, and its id.
 type Moment<'a> = (i64, &'a str);
@@ -16,8 +25,10 @@ type Claims<'a> = BTreeMap<(Object<'a>, &'a str), (i32, Moment<'a>)>;
 
 fn object(event: &Said) -> Object<'_> {
     match &event.what {
-        What::Invoice { id, .. } => (false, id),
-        What::Session { id, .. } => (true, id),
+        What::Invoice { id, .. } => (Kind::Invoice, id),
+        What::Session { id, .. } => (Kind::Session, id),
+        What::Charge { id, .. } => (Kind::Charge, id),
+        What::Note { id, .. } => (Kind::Note, id),
     }
 }
 
@@ -45,7 +56,7 @@ fn claims(events: &[Said]) -> Claims<'_> {
     let mut claims = BTreeMap::new();
     for (object, events) in of_objects {
         let named: BTreeSet<i32> = events.iter().filter_map(|event| event.booking).collect();
-        let is_abandoned = object.0 && abandoned.contains(object.1);
+        let is_abandoned = object.0 == Kind::Session && abandoned.contains(object.1);
         if named.len() > MOST_BOOKINGS || is_abandoned {
             continue;
         }

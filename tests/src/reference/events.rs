@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Said, Sign, SignKind, Values, What};
-use crate::stripe::{Account, CheckoutSession, Event, Invoice, SAMPLE_TIME};
+use crate::stripe::{Account, Charge, CheckoutSession, CreditNote, Event, Invoice, SAMPLE_TIME};
 
 /// When what will be due has to be there.
 const DEADLINE: i64 = SAMPLE_TIME + 86_400;
@@ -41,6 +41,7 @@ impl Said {
                 invoice,
                 payment,
                 status,
+                intent,
             } => ("checkout.session.completed", {
                 let mut object = CheckoutSession {
                     id: id.clone(),
@@ -48,11 +49,51 @@ impl Said {
                 }
                 .value();
                 object["invoice"] = json!(invoice);
+                object["payment_intent"] = json!(intent);
                 object["payment_status"] = json!(payment);
                 object["status"] = json!(status);
                 self.name_booking(&mut object);
                 object
             }),
+            What::Charge {
+                id,
+                refunded,
+                intent,
+                invoice,
+            } => ("charge.refunded", {
+                let charge = Charge {
+                    id: id.clone(),
+                    refunded: *refunded,
+                    ..Charge::default()
+                };
+                let mut object = charge.value();
+                object["payment_intent"] = json!(intent);
+                object["invoice"] = json!(invoice);
+                object
+            }),
+            What::Note {
+                id,
+                total,
+                is_void,
+                invoice,
+            } => {
+                let note = CreditNote {
+                    id: id.clone(),
+                    total: *total,
+                    is_void: *is_void,
+                    ..CreditNote::default()
+                };
+                let mut object = note.value();
+                object["invoice"] = json!(invoice);
+                (
+                    if *is_void {
+                        "credit_note.voided"
+                    } else {
+                        "credit_note.updated"
+                    },
+                    object,
+                )
+            }
         };
         let event = Event::new(&self.id, kind, object).at(self.created);
         match self.account.as_str() {

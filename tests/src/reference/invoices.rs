@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Said, What,
-    claims::{Object, accepted, bookings},
+    claims::{Kind, Object, accepted, bookings},
 };
 
 /// The main app's rows: booking, invoice, status, minor amount, currency, pdf,
@@ -40,9 +40,9 @@ pub fn shown(events: &[Said], exists: Option<&BTreeSet<i32>>) -> Vec<Shown> {
         };
         let pdf = said.iter().rev().find_map(|event| match &event.what {
             What::Invoice { pdf, .. } => pdf.clone(),
-            What::Session { .. } => None,
+            _ => None,
         });
-        let own = named.get(&(false, *invoice)).copied();
+        let own = named.get(&(Kind::Invoice, *invoice)).copied();
         let Some(booking) = own.or_else(|| links.get(invoice).copied()) else {
             continue;
         };
@@ -100,7 +100,7 @@ pub fn kept(events: &[Said]) -> BTreeMap<String, Kept> {
         .iter()
         .filter_map(|event| match &event.what {
             What::Invoice { id, .. } => Some(id.clone()),
-            What::Session { .. } => None,
+            _ => None,
         })
         .map(|id| {
             let refused = Kept {
@@ -113,7 +113,7 @@ pub fn kept(events: &[Said]) -> BTreeMap<String, Kept> {
         .collect();
     for (id, mut said) in invoices(&accepted) {
         let status = state(last(&mut said)).to_owned();
-        let own = named.get(&(false, id)).copied();
+        let own = named.get(&(Kind::Invoice, id)).copied();
         let booking = own.or_else(|| links.get(id).copied());
         let is_gone = status == "void" || status == "deleted";
         let waits = booking.is_none() && !is_gone;
@@ -129,7 +129,7 @@ pub fn kept(events: &[Said]) -> BTreeMap<String, Kept> {
     kept
 }
 
-fn invoices<'a>(accepted: &[&'a Said]) -> BTreeMap<&'a str, Vec<&'a Said>> {
+pub(super) fn invoices<'a>(accepted: &[&'a Said]) -> BTreeMap<&'a str, Vec<&'a Said>> {
     let mut invoices: BTreeMap<&str, Vec<&Said>> = BTreeMap::new();
     for event in accepted {
         if let What::Invoice { id, .. } = &event.what {
@@ -158,7 +158,7 @@ fn links<'a>(accepted: &[&'a Said], named: &BTreeMap<Object<'_>, i32>) -> BTreeM
             } => Some((event, invoice)),
             _ => None,
         });
-        let booking = named.get(&(true, *session)).copied();
+        let booking = named.get(&(Kind::Session, *session)).copied();
         if let (Some((event, invoice)), Some(booking)) = (link, booking) {
             let new = (event.created, event.id.as_str(), booking);
             let known = links.entry(invoice).or_insert(new);
@@ -199,7 +199,7 @@ fn state(event: &Said) -> &str {
     match &event.what {
         What::Invoice { kind, .. } if kind == "invoice.deleted" => "deleted",
         What::Invoice { status, .. } => status.as_deref().unwrap_or("draft"),
-        What::Session { .. } => unreachable!(),
+        _ => unreachable!(),
     }
 }
 

@@ -6,12 +6,14 @@ mod claims;
 mod events;
 mod host;
 mod invoices;
+mod refunds;
 mod sessions;
 
 pub use self::{
     claims::{owners, refused},
     host::{Sign, SignKind, Values, host},
     invoices::{Kept, Shown, kept, major, shown},
+    refunds::given_back,
     sessions::{SeenSession, sessions},
 };
 
@@ -60,5 +62,29 @@ pub enum What {
         payment: Option<&'static str>,
         /// Its status.
         status: Option<&'static str>,
+        /// Its payment intent.
+        intent: Option<String>,
+    },
+    /// A charge of which something was refunded.
+    Charge {
+        /// Its id.
+        id: String,
+        /// How much was refunded, in the currency's minor unit.
+        refunded: i64,
+        /// Its payment intent.
+        intent: Option<String>,
+        /// Its invoice, as old versions say it.
+        invoice: Option<String>,
+    },
+    /// A credit note.
+    Note {
+        /// Its id.
+        id: String,
+        /// Its total, in the currency's minor unit.
+        total: i64,
+        /// Whether it is void.
+        is_void: bool,
+        /// Its invoice.
+        invoice: Option<String>,
     },
 }

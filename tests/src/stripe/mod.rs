@@ -16,7 +16,9 @@
 
 mod account;
 mod application;
+mod charge;
 mod checkout_session;
+mod credit_note;
 mod event;
 mod invoice;
 mod signature;
@@ -25,7 +27,9 @@ mod version;
 pub use self::{
     account::Account,
     application::application,
+    charge::Charge,
     checkout_session::CheckoutSession,
+    credit_note::CreditNote,
     event::{Event, thin_event},
     invoice::Invoice,
     signature::{now, sign},

@@ -1,7 +1,8 @@
 //! The samples are signed right, of a real size, and of the shape of their version.
 
 use harness::stripe::{
-    Account, ApiVersion, CheckoutSession, Event, Invoice, application, sign, thin_event,
+    Account, ApiVersion, Charge, CheckoutSession, CreditNote, Event, Invoice, application, sign,
+    thin_event,
 };
 use serde_json::Value;
 
@@ -55,6 +56,12 @@ fn events_are_as_large_as_real_ones() {
                 ..Account::default()
             }
             .value(),
+            Charge {
+                version,
+                ..Charge::default()
+            }
+            .value(),
+            CreditNote::default().value(),
         ];
         for object in objects {
             let size = Event::new("evt_1", "sample", object)
@@ -87,6 +94,19 @@ fn invoices_lose_their_payment_fields_with_basil() {
                 version.name()
             );
         }
+    }
+}
+
+#[test]
+fn charges_lose_their_invoice_with_basil() {
+    for version in ApiVersion::ALL {
+        let charge = Charge {
+            version,
+            ..Charge::default()
+        };
+        let has_one = charge.value().get("invoice").is_some();
+        let expected = version < ApiVersion::V2025_03_31Basil;
+        assert_eq!(has_one, expected, "{}", version.name());
     }
 }
 

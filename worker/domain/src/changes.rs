@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use crate::{
     account::Account,
     by_claim::ByClaim,
+    charge::{Charge, ChargeKey},
     checkout_session::CheckoutSession,
+    credit_note::{CreditNote, CreditNoteKey},
     ids::{AccountId, CheckoutSessionId, InvoiceId, ObjectId},
     invoice::Invoice,
     main_app::{AppChanges, Pending, Target},
     merge::Change,
+    objects::Objects,
     ownership::{ClaimKey, StoredClaim},
     projection::{InvoiceProjection, Projection},
     rows::HostRow,
@@ -62,8 +65,20 @@ pub struct Changes<'a> {
     pub claims: Vec<ChangedClaim<'a>>,
     /// Connected accounts.
     pub accounts: Vec<(&'a AccountId, &'a Account)>,
+    /// Charges.
+    pub charges: Vec<(&'a ChargeKey, &'a Charge)>,
+    /// Credit notes.
+    pub credit_notes: Vec<(&'a CreditNoteKey, &'a CreditNote)>,
     /// The main app's rows.
     pub app: AppChanges,
+}
+
+/// The objects that a merge changed.
+fn changed<K: Ord + Clone, S: Default>(objects: &Objects<K, S>) -> Vec<(&K, &S)> {
+    let changed = objects
+        .iter_changes()
+        .filter(|(.., change)| *change == Change::Changed);
+    changed.map(|(key, state, _)| (key, state)).collect()
 }
 
 impl WorkingSet {
@@ -82,6 +97,8 @@ impl WorkingSet {
             checkout_sessions: self.changed_checkout_sessions(projection),
             claims: self.changed_claims(),
             accounts,
+            charges: changed(&self.charges),
+            credit_notes: changed(&self.credit_notes),
             app,
         }
     }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use crate::{
     decode::{self, Expandable, MAX_ID},
     header::Header,
-    ids::{BookingId, CheckoutSessionId, InvoiceId},
+    ids::{BookingId, CheckoutSessionId, InvoiceId, PaymentIntentId},
     merge::{Change, EventOrder, Merge, Register, keep_first, keep_latest, set_by, value},
     rejection::Rejection,
     rules::Rules,
@@ -72,7 +72,7 @@ pub struct CheckoutSession {
     /// The invoice; the first one named stays.
     pub invoice: Option<Register<InvoiceId>>,
     /// The payment intent; the first one named stays.
-    pub payment_intent: Option<Register<String>>,
+    pub payment_intent: Option<Register<PaymentIntentId>>,
 }
 
 impl Merge for CheckoutSession {
@@ -160,7 +160,8 @@ pub fn decode(
         .and_then(PaymentStatus::parse);
     let status = wire.status.as_deref().and_then(Status::parse);
     let invoice = link(wire.invoice, "session.invoice")?.map(InvoiceId::from);
-    let payment_intent = link(wire.payment_intent, "session.payment_intent")?;
+    let payment_intent =
+        link(wire.payment_intent, "session.payment_intent")?.map(PaymentIntentId::from);
     Ok(CheckoutSessionData {
         booking: booking(wire.metadata, rules, wire.client_reference_id)?,
         id: decode::id(wire.id, "session.id")?.into(),

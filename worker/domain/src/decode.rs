@@ -18,6 +18,8 @@ pub const MAX_ID: usize = 255;
 /// The longest other text that is kept, in bytes: invoice URLs carry tokens of
 /// some hundred bytes.
 pub const MAX_TEXT: usize = 8 * 1024;
+/// The longest code that is kept, in bytes: Stripe's longest has 59.
+const MAX_CODE: usize = 100;
 /// The last second of the year 9999, which both Postgres and chrono can hold.
 const MAX_TIME: i64 = 253_402_300_799;
 
@@ -119,6 +121,19 @@ pub fn time(seconds: i64, field: &'static str) -> Result<i64, Rejection> {
     } else {
         Err(Rejection::TimeOutOfRange { field })
     }
+}
+
+/// An amount that was given back, in minor units. Stripe has no negative ones: such a value
+/// says nothing.
+pub fn amount(minor: Option<i64>) -> Option<i64> {
+    minor.filter(|minor| *minor >= 0)
+}
+
+/// A code of Stripe's, such as `invoice_no_customer_line_items`. Whatever else stands there is
+/// left out: it explains and decides nothing, and free text may hold personal data.
+pub fn code(value: Option<String>) -> Option<String> {
+    let is_code = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    value.filter(|text| (1..=MAX_CODE).contains(&text.len()) && text.bytes().all(is_code))
 }
 
 /// The moment of Unix milliseconds that Postgres can keep.

@@ -4,7 +4,9 @@ use event::{Envelope, EventType, ObjectType};
 
 use crate::{
     account::{self, AccountData},
+    charge::{self, ChargeData},
     checkout_session::{self, CheckoutSessionData},
+    credit_note::{self, CreditNoteData},
     decode,
     header::Header,
     ids::{AccountId, ObjectId},
@@ -33,6 +35,10 @@ pub enum EventData {
     CheckoutSession(CheckoutSessionData),
     /// `account.*`
     Account(AccountData),
+    /// `charge.*`
+    Charge(ChargeData),
+    /// `credit_note.*`
+    CreditNote(CreditNoteData),
     /// The event is not for this deployment.
     Ignored(IgnoreReason),
 }
@@ -119,6 +125,10 @@ fn data(body: &[u8], header: &Header, rules: &Rules) -> Result<EventData, Reject
             EventData::CheckoutSession(checkout_session::decode(body, header, rules)?)
         }
         ObjectType::Account => EventData::Account(account::decode(body, event_type, header)?),
+        ObjectType::Charge => EventData::Charge(charge::decode(body, header)?),
+        ObjectType::CreditNote => {
+            EventData::CreditNote(credit_note::decode(body, event_type, header)?)
+        }
     })
 }
 
@@ -129,6 +139,8 @@ impl Event {
             EventData::Invoice(data) => Some(&data.id),
             EventData::CheckoutSession(data) => Some(&data.id),
             EventData::Account(data) => Some(&data.id),
+            EventData::Charge(data) => Some(&data.id),
+            EventData::CreditNote(data) => Some(&data.id),
             EventData::Ignored(_) => None,
         }
     }
@@ -151,7 +163,10 @@ impl Event {
             EventData::CheckoutSession(data) => {
                 (ObjectId::CheckoutSession(data.id.clone()), data.booking)
             }
-            EventData::Account(_) | EventData::Ignored(_) => return None,
+            EventData::Account(_)
+            | EventData::Charge(_)
+            | EventData::CreditNote(_)
+            | EventData::Ignored(_) => return None,
         };
         let account = self.account();
         Some((object, Claim { account, booking }))

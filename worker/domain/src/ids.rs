@@ -75,6 +75,12 @@ text_ids! {
     /// The id of a connected account, `acct_...`; empty for the platform itself, whose
     /// events name no account.
     AccountId,
+    /// The id of a charge, `ch_...` or `py_...`.
+    ChargeId,
+    /// The id of a credit note, `cn_...`.
+    CreditNoteId,
+    /// The id of a payment intent, `pi_...`.
+    PaymentIntentId,
 }
 
 /// The id of a booking in the main app: a positive 32-bit integer.

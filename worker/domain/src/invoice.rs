@@ -67,6 +67,23 @@ pub struct Invoice {
     pub hosted_url: Option<Register<String>>,
     /// The PDF.
     pub pdf_url: Option<Register<String>>,
+    /// Why it could not be finalised, as the event says that gave the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finalization_error: Option<FinalizationError>,
+    /// How far its tax was calculated, as the event says that gave the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tax_status: Option<String>,
+}
+
+/// Why Stripe could not finalise an invoice: codes alone, since the message can quote what a
+/// person typed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalizationError {
+    /// The error's type, such as `invalid_request_error`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The error's code, where it has one.
+    pub code: Option<String>,
 }
 
 impl Merge for Invoice {
@@ -78,6 +95,8 @@ impl Merge for Invoice {
         }
         if other.status.order > self.status.order {
             self.status = other.status;
+            self.finalization_error = other.finalization_error;
+            self.tax_status = other.tax_status;
             change = Change::Changed;
         }
         change
@@ -129,6 +148,10 @@ pub struct InvoiceColumns {
     pub hosted_url: Option<String>,
     /// The PDF.
     pub pdf_url: Option<String>,
+    /// Why it could not be finalised.
+    pub finalization_error: Option<FinalizationError>,
+    /// How far its tax was calculated.
+    pub tax_status: Option<String>,
     /// The `created` of the event that gave the status, in Unix seconds.
     pub event_created: i64,
     /// The event that gave the status.
@@ -146,6 +169,8 @@ impl Invoice {
             number: value(&self.number).cloned(),
             hosted_url: value(&self.hosted_url).cloned(),
             pdf_url: value(&self.pdf_url).cloned(),
+            finalization_error: self.finalization_error.clone(),
+            tax_status: self.tax_status.clone(),
             event_created: self.status.order.created,
             event_id: self.status.order.event_id.clone(),
         }
@@ -169,6 +194,8 @@ impl Invoice {
             number: set_by(columns.number, &order),
             hosted_url: set_by(columns.hosted_url, &order),
             pdf_url: set_by(columns.pdf_url, &order),
+            finalization_error: columns.finalization_error,
+            tax_status: columns.tax_status,
             status: Register {
                 value: columns.status,
                 order,
@@ -199,10 +226,24 @@ struct Wire<'a> {
     number: Option<String>,
     hosted_invoice_url: Option<String>,
     invoice_pdf: Option<String>,
+    last_finalization_error: Option<WireError>,
+    automatic_tax: Option<WireTax>,
     #[serde(borrow)]
     metadata: Option<&'a RawValue>,
     #[serde(borrow)]
     application: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct WireError {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    code: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireTax {
+    status: Option<String>,
 }
 
 /// Decodes the object of an event of type `invoice.*`.
@@ -241,11 +282,23 @@ pub fn decode(
                 MAX_TEXT,
             )?,
             pdf_url: text(wire.invoice_pdf, "invoice.invoice_pdf", MAX_TEXT)?,
+            finalization_error: finalization_error(status, wire.last_finalization_error),
+            tax_status: decode::code(wire.automatic_tax.and_then(|tax| tax.status)),
             status: Register {
                 value: status,
                 order,
             },
         },
+    })
+}
+
+/// The error of a draft. One that is finalised has none any more, whatever an older API version
+/// still shows.
+fn finalization_error(status: Status, error: Option<WireError>) -> Option<FinalizationError> {
+    let error = error.filter(|_| status == Status::Draft)?;
+    Some(FinalizationError {
+        kind: decode::code(error.kind).unwrap_or_else(|| "unknown".into()),
+        code: decode::code(error.code),
     })
 }
 

@@ -2,13 +2,14 @@
 //!
 //! One event passes through these modules from top to bottom:
 //!
-//! 1. [`event`] decodes it, its [`header`] first; [`invoice`], [`checkout_session`] and [`account`] decode its
-//!    object, with the helpers of [`decode`] and by the
+//! 1. [`event`] decodes it, its [`header`] first; [`invoice`], [`checkout_session`], [`account`], [`charge`]
+//!    and [`credit_note`] decode its object, with the helpers of [`decode`] and by the
 //!    [`rules`] of the deployment. What cannot be decoded has a [`rejection`].
 //! 2. [`working_set`] loads what the event touches from a [`source`], keeps it by kind in
 //!    [`objects`], and merges the event into it: [`merge`] says which of two events speaks
 //!    last, [`by_claim`] keeps the state of an object apart by claim, [`ownership`] says what
-//!    a claim is, [`holders`] who has a booking by it.
+//!    a claim is, [`holders`] who has a booking by it, [`refunds`] which charges and credit notes are of
+//!    which invoice.
 //! 3. [`projection`] computes the [`rows`] that the main app reads, with [`onboarding`] and
 //!    [`money`], out of what [`main_app`] says of the main app's tables.
 //!    [`changes`] collects the rows to save, and [`news`] what the main app is told of them.
@@ -27,9 +28,10 @@ pub mod account;
 pub mod account_snapshot;
 pub mod by_claim;
 pub mod changes;
-
+pub mod charge;
 pub mod checkout_session;
 pub mod connections;
+pub mod credit_note;
 pub mod decode;
 pub mod event;
 pub mod header;
@@ -38,6 +40,7 @@ pub mod holders;
 pub mod host_words;
 pub mod ids;
 pub mod invoice;
+pub mod invoice_words;
 pub mod invoicing;
 pub mod main_app;
 pub mod merge;
@@ -50,6 +53,7 @@ pub mod ownership;
 pub mod price;
 pub mod projection;
 pub mod reclassify;
+pub mod refunds;
 pub mod rejection;
 pub mod rows;
 pub mod rules;

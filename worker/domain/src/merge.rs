@@ -33,11 +33,12 @@ impl EventOrder {
 
     /// Whether this event happened before `other`; ranks do not count.
     pub fn is_before(&self, other: &Self) -> bool {
-        let key = |order: &Self| earliest(order.created);
-        let by_time = key(self).cmp(&key(other));
-        by_time
-            .then_with(|| self.event_id.cmp(&other.event_id))
-            .is_lt()
+        self.first_key() < other.first_key()
+    }
+
+    /// The place in the order of which the first counts; ranks do not.
+    pub fn first_key(&self) -> ((bool, i64), &str) {
+        (earliest(self.created), &self.event_id)
     }
 }
 

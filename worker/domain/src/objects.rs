@@ -58,6 +58,11 @@ impl<K: Ord + Clone, S: Default> Objects<K, S> {
         self.wanted.iter()
     }
 
+    /// Whether it is wanted, loaded or not.
+    pub(crate) fn is_wanted(&self, key: &K) -> bool {
+        self.wanted.contains(key)
+    }
+
     /// Adds what was loaded later to an object, which is no change of it.
     pub(crate) fn complete(&mut self, key: &K, complete: impl FnOnce(&mut S)) {
         if let Some(tracked) = self.loaded.get_mut(key) {

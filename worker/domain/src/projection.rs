@@ -15,6 +15,7 @@ use crate::{
     merge::{EventOrder, value},
     money,
     ownership::{ClaimStatus, Owners},
+    refunds::GivenBack,
     rows::{InvoiceRow, RowStatus, StoredProjection, WaitingFor},
     source::StoredInvoice,
     working_set::WorkingSet,
@@ -55,6 +56,7 @@ impl WorkingSet {
         let holders = self.holders();
         let linked = self.linked_bookings(&holders);
         let undecided = self.undecided_links(&holders.owners);
+        let refunds = self.refunds();
         let mut invoices = BTreeMap::new();
         for (id, known) in self.invoices.iter() {
             let own = known.by_claim.resolve(&holders.owners);
@@ -65,7 +67,11 @@ impl WorkingSet {
                 is_undecided: undecided.contains(id),
                 is_crowded_out: own.booking.is_some_and(is_crowded_out),
             };
-            if let Some(projection) = self.project_invoice(known, own, link) {
+            if let Some(mut projection) = self.project_invoice(known, own, link) {
+                let stored = &mut projection.stored;
+                let before = known.projection.as_ref().map(|stored| stored.given_back);
+                let given_back = self.given_back(&refunds, &stored.account, id);
+                stored.given_back = given_back.or(before).unwrap_or_default();
                 invoices.insert(id, projection);
             }
         }
@@ -142,6 +148,7 @@ impl WorkingSet {
             waiting,
             is_undecided: own.is_undecided,
             columns: invoice.columns(),
+            given_back: GivenBack::default(),
         };
         Some(InvoiceProjection { stored, invoice })
     }

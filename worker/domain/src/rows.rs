@@ -9,6 +9,7 @@ use crate::{
     ids::{AccountId, BookingId, InvoiceId},
     invoice::{InvoiceColumns, Status},
     onboarding::{self, Onboarding},
+    refunds::GivenBack,
     text_enum,
 };
 
@@ -46,6 +47,8 @@ pub struct StoredProjection {
     pub is_undecided: bool,
     /// The accepted parts merged, or the latest part where none is accepted.
     pub columns: InvoiceColumns,
+    /// What was given back of it.
+    pub given_back: GivenBack,
 }
 
 text_enum! {

@@ -11,11 +11,14 @@ use std::{
 use crate::{
     account::Account,
     by_claim::ByClaim,
+    charge::{Charge, ChargeKey},
     checkout_session::CheckoutSession,
-    ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
+    credit_note::{CreditNote, CreditNoteKey},
+    ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId, PaymentIntentId},
     invoice::Invoice,
     main_app::{AppBooking, Pending, Target},
     ownership::{Claimed, ObjectClaims, Owner},
+    refunds::{Amounts, RefundKey},
     rows::StoredProjection,
 };
 
@@ -80,6 +83,18 @@ pub struct Missing {
     /// The objects in hand: the claims on a booking are asked for without theirs, which the
     /// working set has.
     pub in_hand: Vec<ObjectId>,
+    /// Charges.
+    pub charges: Vec<ChargeKey>,
+    /// Credit notes.
+    pub credit_notes: Vec<CreditNoteKey>,
+    /// Payment intents: the sessions that name them.
+    pub payment_intents: Vec<PaymentIntentId>,
+    /// What gives charges and credit notes to invoices.
+    pub refunds: Vec<RefundKey>,
+    /// The charges in hand, which a [`RefundKey`] is asked for without.
+    pub charges_in_hand: Vec<ChargeKey>,
+    /// The credit notes in hand, which a [`RefundKey`] is asked for without.
+    pub credit_notes_in_hand: Vec<CreditNoteKey>,
 }
 
 impl Missing {
@@ -92,6 +107,12 @@ impl Missing {
             claims,
             claimants,
             in_hand: _,
+            charges,
+            credit_notes,
+            payment_intents,
+            refunds,
+            charges_in_hand: _,
+            credit_notes_in_hand: _,
         } = self;
         invoices.is_empty()
             && checkout_sessions.is_empty()
@@ -99,6 +120,10 @@ impl Missing {
             && bookings.is_empty()
             && claims.is_empty()
             && claimants.is_empty()
+            && charges.is_empty()
+            && credit_notes.is_empty()
+            && payment_intents.is_empty()
+            && refunds.is_empty()
     }
 }
 
@@ -107,7 +132,7 @@ impl Missing {
 pub struct Loaded {
     /// The invoices asked for.
     pub invoices: BTreeMap<InvoiceId, StoredInvoice>,
-    /// The sessions asked for, and those that name an invoice asked for.
+    /// The sessions asked for, and those that name an invoice or a payment intent asked for.
     pub checkout_sessions: BTreeMap<CheckoutSessionId, StoredCheckoutSession>,
     /// The accounts asked for.
     pub accounts: BTreeMap<AccountId, Account>,
@@ -120,6 +145,13 @@ pub struct Loaded {
     pub claimants: BTreeMap<(BookingId, AccountId), Vec<Claimed>>,
     /// Those of the accounts and bookings asked for whose row is pending.
     pub pending: BTreeMap<Target, Pending>,
+    /// The charges asked for.
+    pub charges: BTreeMap<ChargeKey, Charge>,
+    /// The credit notes asked for.
+    pub credit_notes: BTreeMap<CreditNoteKey, CreditNote>,
+    /// The first of each key asked for by id, [`MAX_COUNTED`](crate::refunds::MAX_COUNTED) at
+    /// most.
+    pub refunds: BTreeMap<RefundKey, Amounts>,
 }
 
 /// Where a working set is loaded from: PostgreSQL, or the memory of a test.

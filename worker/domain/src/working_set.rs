@@ -12,13 +12,16 @@ use crate::{
     account::Account,
     account_snapshot::AccountSnapshot,
     by_claim::Naming,
+    charge::{Charge, ChargeKey},
+    credit_note::{CreditNote, CreditNoteKey},
     event::{Event, EventData},
     holders::{self, Claimants, Holders, InHand},
-    ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
+    ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId, PaymentIntentId},
     main_app::{Pending, Target},
     merge::{Change, value},
     objects::Objects,
     ownership::{Claim, ClaimKey, Claimant, Claimed, FirstClaim, ObjectClaims, Owner, Owners},
+    refunds::{Amounts, RefundKey},
     source::{Booking, Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice},
 };
 
@@ -35,6 +38,14 @@ pub struct WorkingSet {
     pub bookings: Objects<BookingId, Booking>,
     /// The claims of the objects in hand: those of which an event came.
     pub claims: Objects<ObjectId, ObjectClaims>,
+    /// The charges in hand: those of which an event came.
+    pub charges: Objects<ChargeKey, Charge>,
+    /// The credit notes in hand: those of which an event came.
+    pub credit_notes: Objects<CreditNoteKey, CreditNote>,
+    /// Payment intents whose sessions are wanted.
+    payment_intents: Objects<PaymentIntentId, ()>,
+    /// The charges and credit notes that are not in hand.
+    pub(crate) refunds_elsewhere: Objects<RefundKey, Amounts>,
     claimants: Claimants,
     /// Whose each booking was before the first event was merged.
     owners_before: Option<Owners>,
@@ -64,17 +75,7 @@ impl WorkingSet {
             }
         }
         for event in events {
-            match &event.data {
-                EventData::Invoice(data) => set.invoices.want(&data.id),
-                EventData::CheckoutSession(data) => {
-                    set.checkout_sessions.want(&data.id);
-                    if let Some(invoice) = value(&data.session.invoice) {
-                        set.invoices.want(invoice);
-                    }
-                }
-                EventData::Account(data) => set.accounts.want(&data.id),
-                EventData::Ignored(_) => {}
-            }
+            set.want_data(event);
             if let Some((object, claim)) = event.claim() {
                 set.claims.want(&object);
                 if let Some(booking) = claim.booking {
@@ -84,6 +85,48 @@ impl WorkingSet {
             }
         }
         set
+    }
+
+    /// Wants what the event says something of, and what that names.
+    fn want_data(&mut self, event: &Event) {
+        let account = event.account();
+        match &event.data {
+            EventData::Invoice(data) => {
+                self.invoices.want(&data.id);
+                self.want_refunds(&account, Some(&data.id), None);
+            }
+            EventData::CheckoutSession(data) => {
+                self.checkout_sessions.want(&data.id);
+                let invoice = value(&data.session.invoice);
+                if let Some(invoice) = invoice {
+                    self.invoices.want(invoice);
+                }
+                self.want_refunds(&account, invoice, value(&data.session.payment_intent));
+            }
+            EventData::Account(data) => self.accounts.want(&data.id),
+            EventData::Charge(data) => {
+                self.charges.want(&(account.clone(), data.id.clone()));
+                let Charge {
+                    payment_intent,
+                    invoice,
+                    ..
+                } = &data.charge;
+                if let Some(invoice) = invoice {
+                    self.invoices.want(invoice);
+                } else if let Some(intent) = payment_intent {
+                    self.payment_intents.want(intent);
+                }
+                self.want_refunds(&account, invoice.as_ref(), None);
+            }
+            EventData::CreditNote(data) => {
+                self.credit_notes.want(&(account.clone(), data.id.clone()));
+                if let Some(invoice) = &data.note.invoice {
+                    self.invoices.want(invoice);
+                }
+                self.want_refunds(&account, data.note.invoice.as_ref(), None);
+            }
+            EventData::Ignored(_) => {}
+        }
     }
 
     /// The working set of one account.
@@ -132,6 +175,12 @@ impl WorkingSet {
                 claims: self.claims.missing(),
                 claimants: self.claimants.missing(),
                 in_hand: self.claims.wanted().cloned().collect(),
+                charges: self.charges.missing(),
+                credit_notes: self.credit_notes.missing(),
+                payment_intents: self.payment_intents.missing(),
+                refunds: self.refunds_elsewhere.missing(),
+                charges_in_hand: self.charges.wanted().cloned().collect(),
+                credit_notes_in_hand: self.credit_notes.wanted().cloned().collect(),
             };
             if missing.is_empty() {
                 return Ok(());
@@ -144,6 +193,9 @@ impl WorkingSet {
                 claims,
                 claimants,
                 pending,
+                charges,
+                credit_notes,
+                refunds,
             } = source.load(&missing).await?;
             self.invoices.insert(missing.invoices, invoices);
             self.checkout_sessions
@@ -153,6 +205,11 @@ impl WorkingSet {
             self.claims.insert(missing.claims, claims);
             self.claimants.insert(missing.claimants, claimants);
             self.pending.extend(pending);
+            self.charges.insert(missing.charges, charges);
+            self.credit_notes.insert(missing.credit_notes, credit_notes);
+            self.payment_intents
+                .insert(missing.payment_intents, BTreeMap::new());
+            self.refunds_elsewhere.insert(missing.refunds, refunds);
         }
     }
 
@@ -177,6 +234,7 @@ impl WorkingSet {
                 self.invoices.want(invoice);
             }
         }
+        self.want_given_back();
         let owners = self.owners();
         for (id, booking) in self.bookings.iter() {
             // The row that the main app reads may show an invoice of another claim.
@@ -203,6 +261,19 @@ impl WorkingSet {
                     ObjectId::CheckoutSession(id) => self.checkout_sessions.want(id),
                 }
             }
+        }
+    }
+
+    /// Wants the invoices of the charges and notes in hand, and what was given back of them.
+    fn want_given_back(&mut self) {
+        for invoice in self.invoices_given_back() {
+            self.invoices.want(&invoice);
+        }
+        for intent in self.payment_intents_given_back() {
+            self.payment_intents.want(&intent);
+        }
+        for key in self.refund_keys() {
+            self.refunds_elsewhere.want(&key);
         }
     }
 
@@ -278,6 +349,16 @@ impl WorkingSet {
             (EventData::Account(data), _) => self.accounts.merge(&data.id, |account| {
                 account.merge(event.header.created, &event.header.id, &data.change)
             }),
+            (EventData::Charge(data), _) => {
+                let key = (event.account(), data.id.clone());
+                let said = data.charge.clone();
+                self.charges.merge(&key, |charge| charge.merge(said))
+            }
+            (EventData::CreditNote(data), _) => {
+                let key = (event.account(), data.id.clone());
+                let said = data.note.clone();
+                self.credit_notes.merge(&key, |note| note.merge(said))
+            }
             (EventData::Invoice(_) | EventData::CheckoutSession(_) | EventData::Ignored(_), _) => {
                 Change::Unchanged
             }

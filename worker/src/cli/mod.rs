@@ -78,7 +78,7 @@ enum Command {
     /// Look at, replay or discard events that could not be applied
     #[command(subcommand)]
     DeadLetters(DeadLetters),
-    /// List invoices that the main app does not see yet
+    /// See how invoices are, and which of them the main app does not see yet
     #[command(subcommand)]
     Invoices(Invoices),
     /// List rows of the main app's tables that could not be written yet

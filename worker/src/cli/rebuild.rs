@@ -54,10 +54,10 @@ Examples:
   worker rebuild --booking 7 --yes"
 )]
 pub(super) struct Rebuild {
-    /// An invoice, a Checkout Session or a connected account
+    /// An invoice, a Checkout Session, a connected account, a charge or a credit note
     #[arg(long, value_name = "ID", group = "what")]
     object: Option<String>,
-    /// A connected account with all of its invoices and sessions
+    /// A connected account with all of its objects
     #[arg(long, value_name = "ACCOUNT", group = "what")]
     account: Option<String>,
     /// A booking's row, with all invoices and sessions that name the booking
@@ -254,6 +254,8 @@ fn by_prefix(id: &str) -> Option<Subject> {
         "in" => Some(Subject::Object(ObjectId::Invoice(id.into()))),
         "cs" => Some(Subject::Object(ObjectId::CheckoutSession(id.into()))),
         "acct" => Some(Subject::Account(id.into())),
+        "ch" | "py" => Some(Subject::Charge(id.into())),
+        "cn" => Some(Subject::CreditNote(id.into())),
         _ => None,
     }
 }

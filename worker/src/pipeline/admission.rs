@@ -71,6 +71,8 @@ impl<'a> Admitted<'a> {
             EventData::Account(_)
             | EventData::Invoice(_)
             | EventData::CheckoutSession(_)
+            | EventData::Charge(_)
+            | EventData::CreditNote(_)
             | EventData::Ignored(_) => None,
         }
     }

@@ -146,7 +146,7 @@ impl Rebuild<'_> {
         let objects = |subjects: &[Subject]| -> Vec<ObjectId> {
             let objects = subjects.iter().filter_map(|subject| match subject {
                 Subject::Object(object) => Some(object.clone()),
-                Subject::Account(_) => None,
+                Subject::Account(_) | Subject::Charge(_) | Subject::CreditNote(_) => None,
             });
             objects.collect()
         };
@@ -157,12 +157,15 @@ impl Rebuild<'_> {
         }
         let all_bookings: Vec<BookingId> = all_bookings.into_iter().collect();
         let neighbours = rebuild::objects_of(tx, &all_bookings, MAX_NEIGHBOURS).await?;
+        // What a charge or a note gives back of its invoice is computed anew, also where its
+        // events name another one by now.
+        let given_back = rebuild::given_back(tx, rebuilt).await?;
         rebuild::forget(tx, rebuilt).await?;
 
         let accounts = rebuilt.iter().chain(kept);
         let hosts = accounts.filter_map(|subject| match subject {
             Subject::Account(id) => Some(Target::Host(id.clone())),
-            Subject::Object(_) => None,
+            Subject::Object(_) | Subject::Charge(_) | Subject::CreditNote(_) => None,
         });
         let rows = all_bookings.iter().copied().map(Target::Booking);
         let mut recheck = Recheck {
@@ -171,6 +174,8 @@ impl Rebuild<'_> {
         };
         recheck.objects.extend(kept_objects);
         recheck.objects.extend(rebuilt_objects);
+        let given_back = given_back.into_iter().map(ObjectId::Invoice);
+        recheck.objects.extend(given_back);
         let bodies = plan.bodies.values();
         Ok(Prepared {
             deliveries: bodies.map(|body| self.decoder.unqueued(body)).collect(),

@@ -95,6 +95,9 @@ pub(crate) async fn load(
     mut conn: &Connection,
     ids: &[AccountId],
 ) -> Result<BTreeMap<AccountId, Account>> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let ids: Vec<&str> = ids.iter().map(AccountId::as_str).collect();
     let rows: Vec<Row> = Select::<Row, _>::records(ByIds { ids: &ids })
         .load(&mut conn)

@@ -10,7 +10,7 @@ use domain::{
     changes::ChangedCheckoutSession,
     checkout_session::{CheckoutSession, PaymentStatus, Status},
     decode::moment,
-    ids::{BookingId, CheckoutSessionId, InvoiceId},
+    ids::{BookingId, CheckoutSessionId, InvoiceId, PaymentIntentId},
     merge::{EventOrder, set_by, value},
     ownership::Claim,
     source::StoredCheckoutSession,
@@ -62,7 +62,7 @@ impl Row {
             payment_status: payment_status.map(|status| status.as_str().to_owned()),
             status,
             invoice: value(&whole.invoice).map(ToString::to_string),
-            payment_intent: value(&whole.payment_intent).cloned(),
+            payment_intent: value(&whole.payment_intent).map(ToString::to_string),
             event_created: moment(whole.latest.created),
             event_id: whole.latest.event_id,
             is_undecided: changed.is_undecided,
@@ -103,7 +103,7 @@ impl Row {
                 .and_then(|status| set_by(Some(status), &order(status.rank()))),
             status: status.and_then(|status| set_by(Some(status), &order(status.rank()))),
             invoice: set_by(self.invoice.map(InvoiceId::from), &order(0)),
-            payment_intent: set_by(self.payment_intent, &order(0)),
+            payment_intent: set_by(self.payment_intent.map(PaymentIntentId::from), &order(0)),
         };
         let claim = Claim {
             account: self.account.into(),
@@ -120,12 +120,21 @@ filter! {
     } ")"
 }
 
+filter! {
+    ByPaymentIntents { "payment_intent_id = ANY(" intents: &'a str => Text, } ")"
+}
+
+type Sessions = BTreeMap<CheckoutSessionId, StoredCheckoutSession>;
+
 /// The sessions named, and those that name the invoices.
 pub(crate) async fn load(
     mut conn: &Connection,
     ids: &[CheckoutSessionId],
     invoices: &[InvoiceId],
-) -> Result<BTreeMap<CheckoutSessionId, StoredCheckoutSession>> {
+) -> Result<Sessions> {
+    if ids.is_empty() && invoices.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let ids: Vec<&str> = ids.iter().map(CheckoutSessionId::as_str).collect();
     let invoices: Vec<&str> = invoices.iter().map(InvoiceId::as_str).collect();
     let filter = ByIdsOrInvoices {
@@ -133,6 +142,24 @@ pub(crate) async fn load(
         invoices: &invoices,
     };
     let rows: Vec<Row> = Select::<Row, _>::records(filter).load(&mut conn).await?;
+    sessions(rows)
+}
+
+/// The sessions that name the payment intents. A statement of its own: only refunds need it.
+pub(crate) async fn of_payment_intents(
+    mut conn: &Connection,
+    intents: &[PaymentIntentId],
+) -> Result<Sessions> {
+    if intents.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let intents: Vec<&str> = intents.iter().map(PaymentIntentId::as_str).collect();
+    let filter = ByPaymentIntents { intents: &intents };
+    let rows: Vec<Row> = Select::<Row, _>::records(filter).load(&mut conn).await?;
+    sessions(rows)
+}
+
+fn sessions(rows: Vec<Row>) -> Result<Sessions> {
     let stored = rows.into_iter().map(|row| {
         let id = CheckoutSessionId::from(row.id.as_str());
         Ok((id, row.into_stored()?))

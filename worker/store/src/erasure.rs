@@ -11,8 +11,8 @@ use crate::{Connection, Result, WriteTx, archive_page::ArchivePage};
 /// How many rows of an account there are, or were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
-    /// Rows of invoices, sessions, claims, the account, its history, its commands,
-    /// its pending rows and its news.
+    /// Rows of invoices, sessions, charges, credit notes, claims, the account, its history, its
+    /// commands, its pending rows and its news.
     pub rows: usize,
     /// Dead letters.
     pub dead_letters: usize,
@@ -24,7 +24,7 @@ pub struct Erased {
 
 /// The rows that are removed: table and condition. The conditions of the first ones read what
 /// the later ones remove.
-const ROWS: [(&str, &str); 9] = [
+const ROWS: [(&str, &str); 11] = [
     (
         "stripe.pending_projection",
         "(kind = 'host' AND id = $1) OR object_id = $1 \
@@ -40,6 +40,8 @@ const ROWS: [(&str, &str); 9] = [
     ),
     ("stripe.invoice", "account = $1"),
     ("stripe.checkout_session", "account = $1"),
+    ("stripe.charge", "account = $1"),
+    ("stripe.credit_note", "account = $1"),
     ("stripe.account_transition", "account_id = $1"),
     ("stripe.command", "object_id = $1 OR account = $1"),
     (

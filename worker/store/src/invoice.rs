@@ -10,8 +10,9 @@ use domain::{
     changes::ChangedInvoice,
     decode::moment,
     ids::{BookingId, InvoiceId},
-    invoice::{Invoice, InvoiceColumns, Status},
+    invoice::{FinalizationError, Invoice, InvoiceColumns, Status},
     ownership::Claim,
+    refunds::GivenBack,
     rows::{StoredProjection, WaitingFor},
     source::StoredInvoice,
 };
@@ -46,6 +47,11 @@ record! {
         waiting: Option<String> => Nullable<Text> = "waiting",
         is_undecided: bool => Bool = "owner_unknown",
         by_claim: Option<Value> => Nullable<Jsonb> = "by_claim",
+        amount_refunded: i64 => BigInt = "amount_refunded",
+        amount_credited: i64 => BigInt = "amount_credited",
+        finalization_error: Option<String> => Nullable<Text> = "finalization_error_type",
+        finalization_error_code: Option<String> => Nullable<Text> = "finalization_error_code",
+        tax_status: Option<String> => Nullable<Text> = "automatic_tax_status",
     }
     on update "updated_at = now()"
 }
@@ -61,6 +67,9 @@ impl Row {
         let columns = stored.columns.clone();
         let claimed = by_claim.latest().and_then(|(claim, _)| claim.booking);
         let is_plain = by_claim.is_of_one_event();
+        let (kind, code) = columns
+            .finalization_error
+            .map_or((None, None), |error| (Some(error.kind), error.code));
         Self {
             id: id.to_string(),
             account: stored.account.to_string(),
@@ -81,6 +90,11 @@ impl Row {
                 true => None,
                 false => serde_json::to_value(by_claim).ok(),
             },
+            amount_refunded: stored.given_back.refunded,
+            amount_credited: stored.given_back.credited,
+            finalization_error: kind,
+            finalization_error_code: code,
+            tax_status: columns.tax_status,
         }
     }
 
@@ -91,6 +105,7 @@ impl Row {
         });
         let status = Status::parse(&self.status)
             .ok_or_else(|| serde_json::Error::custom("stripe.invoice has an unknown status"))?;
+        let code = self.finalization_error_code;
         let projection = StoredProjection {
             account: self.account.into(),
             booking: self.booking.map(BookingId),
@@ -104,8 +119,16 @@ impl Row {
                 number: self.number,
                 hosted_url: self.hosted_url,
                 pdf_url: self.pdf_url,
+                finalization_error: self
+                    .finalization_error
+                    .map(|kind| FinalizationError { kind, code }),
+                tax_status: self.tax_status,
                 event_created: self.event_created.timestamp(),
                 event_id: self.event_id,
+            },
+            given_back: GivenBack {
+                refunded: self.amount_refunded,
+                credited: self.amount_credited,
             },
         };
         let by_claim = match &self.by_claim {
@@ -134,6 +157,9 @@ pub(crate) async fn load(
     mut conn: &Connection,
     ids: &[InvoiceId],
 ) -> Result<BTreeMap<InvoiceId, StoredInvoice>> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let ids: Vec<&str> = ids.iter().map(InvoiceId::as_str).collect();
     let rows: Vec<Row> = Select::<Row, _>::records(ByIds { ids: &ids })
         .load(&mut conn)

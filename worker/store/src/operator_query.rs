@@ -61,12 +61,14 @@ struct Waiting {
 /// main app yet, nobody knows whose booking its session names, or the main app is in the way
 /// of its row.
 pub async fn waiting_for(mut conn: &Connection, event: &Row) -> Result<Option<String>> {
-    let query = match event.event_type.starts_with("invoice.") {
-        true => {
+    let query = match event.event_type.split_once('.').map(|(kind, _)| kind) {
+        // Neither waits for anything of the main app's.
+        Some("charge" | "credit_note") => return Ok(None),
+        Some("invoice") => {
             "SELECT waiting FROM stripe.invoice WHERE id = $1 AND waiting IS NOT NULL \
              UNION ALL SELECT reason FROM stripe.pending_projection WHERE object_id = $1 LIMIT 1"
         }
-        false => {
+        _ => {
             "SELECT 'owner_unknown' AS waiting FROM stripe.checkout_session \
              WHERE id = $1 AND owner_unknown \
              UNION ALL SELECT reason FROM stripe.pending_projection WHERE object_id = $1 LIMIT 1"

@@ -7,7 +7,7 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use domain::{
-    ids::{AccountId, BookingId, ObjectId},
+    ids::{AccountId, BookingId, ChargeId, CreditNoteId, InvoiceId, ObjectId},
     rejection::CLAIMED_BY_OTHER_ACCOUNT,
 };
 
@@ -20,6 +20,10 @@ pub enum Subject {
     Object(ObjectId),
     /// A connected account.
     Account(AccountId),
+    /// A charge.
+    Charge(ChargeId),
+    /// A credit note.
+    CreditNote(CreditNoteId),
 }
 
 impl Subject {
@@ -28,6 +32,8 @@ impl Subject {
         match self {
             Self::Object(object) => object.as_str(),
             Self::Account(account) => account,
+            Self::Charge(charge) => charge,
+            Self::CreditNote(note) => note,
         }
     }
 
@@ -37,6 +43,8 @@ impl Subject {
             Self::Object(ObjectId::Invoice(_)) => "invoice.",
             Self::Object(ObjectId::CheckoutSession(_)) => "checkout.session.",
             Self::Account(_) => "account.",
+            Self::Charge(_) => "charge.",
+            Self::CreditNote(_) => "credit_note.",
         }
     }
 }
@@ -87,13 +95,15 @@ impl Found {
     fn subject(self) -> Subject {
         match self.kind.as_str() {
             "account" => Subject::Account(self.id.into()),
+            "charge" => Subject::Charge(self.id.into()),
+            "credit_note" => Subject::CreditNote(self.id.into()),
             kind => Subject::Object(booking_claim::object(kind, self.id)),
         }
     }
 }
 
 /// Up to `limit` objects behind `after`, of this account alone where one is named: invoices,
-/// then sessions, then accounts, each by id.
+/// then sessions, accounts, charges and credit notes, each by id.
 pub async fn page(
     mut conn: &Connection,
     account: Option<&str>,
@@ -105,10 +115,12 @@ pub async fn page(
         Some(Subject::Object(ObjectId::Invoice(id))) => (0, id.as_str()),
         Some(Subject::Object(ObjectId::CheckoutSession(id))) => (1, id.as_str()),
         Some(Subject::Account(id)) => (2, id.as_str()),
+        Some(Subject::Charge(id)) => (3, id.as_str()),
+        Some(Subject::CreditNote(id)) => (4, id.as_str()),
     };
     let table = |number: i32, kind: &str, table: &str, column: &str| {
         format!(
-            "(SELECT {number} AS place, '{kind}' AS kind, id FROM stripe.{table} \
+            "(SELECT DISTINCT {number} AS place, '{kind}' AS kind, id FROM stripe.{table} \
              WHERE ($2 < {number} OR ($2 = {number} AND id > $3)) \
                 AND ($1 IS NULL OR {column} = $1) ORDER BY id LIMIT $4)"
         )
@@ -117,6 +129,8 @@ pub async fn page(
         table(0, "invoice", "invoice", "account"),
         table(1, "session", "checkout_session", "account"),
         table(2, "account", "account", "id"),
+        table(3, "charge", "charge", "account"),
+        table(4, "credit_note", "credit_note", "account"),
     ];
     let query = format!(
         "SELECT kind, id FROM ({}) AS found ORDER BY place, id LIMIT $4",
@@ -137,7 +151,9 @@ pub async fn find(mut conn: &Connection, id: &str) -> Result<Vec<Subject>> {
     let found: Vec<Found> = diesel::sql_query(
         "SELECT 'invoice' AS kind, id FROM stripe.invoice WHERE id = $1 UNION ALL \
          SELECT 'session', id FROM stripe.checkout_session WHERE id = $1 UNION ALL \
-         SELECT 'account', id FROM stripe.account WHERE id = $1",
+         SELECT 'account', id FROM stripe.account WHERE id = $1 UNION ALL \
+         SELECT DISTINCT 'charge', id FROM stripe.charge WHERE id = $1 UNION ALL \
+         SELECT DISTINCT 'credit_note', id FROM stripe.credit_note WHERE id = $1",
     )
     .bind::<Text, _>(id)
     .load(&mut conn)
@@ -190,6 +206,38 @@ pub async fn bookings_of(mut conn: &Connection, objects: &[ObjectId]) -> Result<
     Ok(bookings.into_iter().map(|row| BookingId(row.id)).collect())
 }
 
+#[derive(QueryableByName)]
+struct Invoice {
+    #[diesel(sql_type = Text)]
+    id: String,
+}
+
+/// The invoices that show what was given back by the charges and notes among these.
+pub async fn given_back(mut conn: &Connection, subjects: &[Subject]) -> Result<Vec<InvoiceId>> {
+    let (mut charges, mut notes) = (Vec::new(), Vec::new());
+    for subject in subjects {
+        match subject {
+            Subject::Charge(id) => charges.push(id.as_str()),
+            Subject::CreditNote(id) => notes.push(id.as_str()),
+            Subject::Object(_) | Subject::Account(_) => {}
+        }
+    }
+    let invoices: Vec<Invoice> = diesel::sql_query(
+        "SELECT c.invoice_id AS id FROM stripe.charge c \
+         WHERE c.id = ANY($1) AND c.invoice_id IS NOT NULL UNION \
+         SELECT s.invoice_id FROM stripe.charge c \
+         JOIN stripe.checkout_session s ON s.payment_intent_id = c.payment_intent_id \
+         WHERE c.id = ANY($1) AND s.invoice_id IS NOT NULL UNION \
+         SELECT n.invoice_id FROM stripe.credit_note n \
+         WHERE n.id = ANY($2) AND n.invoice_id IS NOT NULL",
+    )
+    .bind::<Array<Text>, _>(charges)
+    .bind::<Array<Text>, _>(notes)
+    .load(&mut conn)
+    .await?;
+    Ok(invoices.into_iter().map(|row| row.id.into()).collect())
+}
+
 fn columns(objects: &[ObjectId]) -> (Vec<&'static str>, Vec<&str>) {
     let kinds = objects.iter().map(booking_claim::kind).collect();
     (kinds, objects.iter().map(ObjectId::as_str).collect())
@@ -199,6 +247,7 @@ fn columns(objects: &[ObjectId]) -> (Vec<&'static str>, Vec<&str>) {
 pub async fn forget(tx: &WriteTx<'_>, subjects: &[Subject]) -> Result<()> {
     let mut conn: &Connection = tx;
     let (mut invoices, mut sessions, mut accounts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut charges, mut notes) = (Vec::new(), Vec::new());
     let mut objects = Vec::new();
     for subject in subjects {
         match subject {
@@ -210,6 +259,8 @@ pub async fn forget(tx: &WriteTx<'_>, subjects: &[Subject]) -> Result<()> {
                 }
             }
             Subject::Account(id) => accounts.push(id.as_str()),
+            Subject::Charge(id) => charges.push(id.as_str()),
+            Subject::CreditNote(id) => notes.push(id.as_str()),
         }
     }
     let (kinds, ids) = columns(&objects);
@@ -225,6 +276,8 @@ pub async fn forget(tx: &WriteTx<'_>, subjects: &[Subject]) -> Result<()> {
         ("invoice", invoices),
         ("checkout_session", sessions),
         ("account", accounts),
+        ("charge", charges),
+        ("credit_note", notes),
     ] {
         diesel::sql_query(format!("DELETE FROM stripe.{table} WHERE id = ANY($1)"))
             .bind::<Array<Text>, _>(ids)

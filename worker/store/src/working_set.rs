@@ -15,9 +15,11 @@ use domain::{
 use futures_util::try_join;
 
 use crate::{
-    Connection, Error, Result, WriteTx, account, booking_claim, checkout_session, invoice,
+    Connection, Error, Result, WriteTx, account, booking_claim, charge, checkout_session,
+    credit_note, invoice,
     main_app::{booking::Bookings, read, write},
     pending_projection::{self, Failed},
+    refunds,
 };
 
 /// The tables, as a source of working sets.
@@ -57,18 +59,46 @@ impl Source for Tables<'_> {
             claims,
             claimants,
             in_hand,
+            charges,
+            credit_notes,
+            payment_intents,
+            refunds: _,
+            charges_in_hand: _,
+            credit_notes_in_hand: _,
         } = missing;
         let conn = self.conn;
-        // All in one round trip.
-        let (invoices, checkout_sessions, loaded, claims, mut first, claimants, pending) = try_join!(
-            invoice::load(conn, invoices),
-            checkout_session::load(conn, checkout_sessions, invoices),
-            account::load(conn, accounts),
-            booking_claim::of_objects(conn, claims),
-            booking_claim::first(conn, bookings, in_hand),
-            booking_claim::claimants(conn, claimants, in_hand),
-            pending_projection::load(conn, bookings, accounts),
+        // All in one round trip. Nothing is sent for an empty list.
+        let (
+            (invoices, checkout_sessions, loaded),
+            (claims, mut first, claimants, pending),
+            (charges, credit_notes, refunds, of_intents),
+        ) = try_join!(
+            async {
+                try_join!(
+                    invoice::load(conn, invoices),
+                    checkout_session::load(conn, checkout_sessions, invoices),
+                    account::load(conn, accounts),
+                )
+            },
+            async {
+                try_join!(
+                    booking_claim::of_objects(conn, claims),
+                    booking_claim::first(conn, bookings, in_hand),
+                    booking_claim::claimants(conn, claimants, in_hand),
+                    pending_projection::load(conn, bookings, accounts),
+                )
+            },
+            async {
+                try_join!(
+                    charge::load(conn, charges),
+                    credit_note::load(conn, credit_notes),
+                    refunds::load(conn, missing),
+                    checkout_session::of_payment_intents(conn, payment_intents),
+                )
+            },
         )?;
+        let mut checkout_sessions = checkout_sessions;
+        checkout_sessions.extend(of_intents);
         let booking = |id: &BookingId| {
             let booking = Booking {
                 first_elsewhere: first.remove(id),
@@ -84,6 +114,9 @@ impl Source for Tables<'_> {
             claims,
             claimants,
             pending,
+            charges,
+            credit_notes,
+            refunds,
         })
     }
 
@@ -123,6 +156,8 @@ pub async fn save(tx: &WriteTx<'_>, changes: &Changes<'_>) -> Result<()> {
         checkout_sessions,
         claims,
         accounts,
+        charges,
+        credit_notes,
         app: _,
     } = changes;
     try_join!(
@@ -130,6 +165,8 @@ pub async fn save(tx: &WriteTx<'_>, changes: &Changes<'_>) -> Result<()> {
         checkout_session::write(tx, checkout_sessions),
         booking_claim::write(tx, claims),
         account::write(tx, accounts),
+        charge::write(tx, charges),
+        credit_note::write(tx, credit_notes),
     )?;
     Ok(())
 }

@@ -52,6 +52,8 @@ mod readiness;
 mod reading;
 mod rebuild;
 mod recorder;
+mod refunds;
+mod refunds_seen;
 mod replay;
 mod roles;
 mod row_security;

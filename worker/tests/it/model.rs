@@ -129,6 +129,8 @@ impl Model<'_> {
             .collect();
         prop_assert_eq!(&tables.invoice_rows, &expected);
         prop_assert_eq!(self.memory.sessions(), reference::sessions(&told));
+        let given_back = reference::given_back(&told);
+        prop_assert_eq!(self.memory.given_back(), given_back);
         Ok(())
     }
 }

@@ -64,16 +64,22 @@ fn invoices_and_sessions_end_as_the_reference_says_in_every_order() {
     try_all(HISTORIES, USUAL, sayings(), |said, arrivals| {
         let bodies: Vec<_> = said.iter().map(|said| said.event().bytes()).collect();
         let expected = lines(reference::shown(said, None));
+        let given_back: Vec<String> = reference::given_back(said)
+            .into_iter()
+            .map(|(invoice, (refunded, credited))| format!("{invoice} {refunded} {credited}"))
+            .collect();
         let mut states = Vec::new();
         for (index, arrival) in arrivals.iter().enumerate() {
             runtime.block_on(async {
                 lab.wipe().await;
                 run(&lab, &bodies, &arrival.units(), 1 + index % 2).await;
-                states.push((lab.invoices().await, lab.state().await));
+                let seen = (lab.invoices().await, lab.given_back().await);
+                states.push((seen, lab.state().await));
             });
         }
-        for (invoices, state) in &states {
+        for ((invoices, seen), state) in &states {
             prop_assert_eq!(invoices, &expected);
+            prop_assert_eq!(seen, &given_back);
             prop_assert_eq!(state, &states[0].1);
         }
         Ok(())

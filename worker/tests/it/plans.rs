@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::Lab;
 use harness::tokio_postgres::Client;
 use harness::{
-    stripe::{Account, CheckoutSession, Event, Invoice},
+    stripe::{Account, Charge, CheckoutSession, CreditNote, Event, Invoice},
     wait::{self, Seen},
 };
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,11 @@ const ROWS: &str = r#"
             CASE WHEN i % 20 = 0 THEN 'no_booking' END, i % 100 = 0 FROM generate_series(1, 20000) i;
     INSERT INTO stripe.checkout_session (id, account, invoice_id, event_created, event_id, owner_unknown)
         SELECT 'cs_old' || i, 'acct_a', 'in_old' || i, now(), 'evt_old' || i, i % 100 = 0 FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.charge (id, account, payment_intent_id, invoice_id, amount_refunded, event_created, event_id)
+        SELECT 'ch_old' || i, 'acct_a', 'pi_old' || i, CASE WHEN i % 2 = 0 THEN 'in_old' || i END, 1, now(),
+            'evt_old' || i FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.credit_note (id, account, invoice_id, amount, is_void, event_created, event_id)
+        SELECT 'cn_old' || i, 'acct_a', 'in_old' || i, 1, i % 10 = 0, now(), 'evt_old' || i FROM generate_series(1, 20000) i;
     INSERT INTO stripe.booking_claim
         SELECT 30000 + i, 'acct_a', 'invoice', 'in_old' || i, now(), 'evt_old' || i FROM generate_series(1, 20000) i;
     INSERT INTO stripe.account (id, api_needed) SELECT 'acct_old' || i, i % 100 = 0 FROM generate_series(1, 20000) i;
@@ -41,6 +46,8 @@ const NO_STATISTICS: &str = r#"
     ALTER TABLE stripe.event SET (autovacuum_enabled = false);
     ALTER TABLE stripe.invoice SET (autovacuum_enabled = false);
     ALTER TABLE stripe.checkout_session SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.charge SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.credit_note SET (autovacuum_enabled = false);
     ALTER TABLE stripe.booking_claim SET (autovacuum_enabled = false);
     ALTER TABLE stripe.account SET (autovacuum_enabled = false);
     ALTER TABLE stripe.account_transition SET (autovacuum_enabled = false);
@@ -74,6 +81,18 @@ fn events(index: usize) -> Vec<Event> {
         booking: Some((index + 1).to_string()),
         ..CheckoutSession::default()
     };
+    let charge = Charge {
+        id: format!("ch_{index}"),
+        intent: Some(format!("pi_{index}")),
+        ..Charge::default()
+    };
+    let note = CreditNote {
+        id: format!("cn_{index}"),
+        invoice: format!("in_{index}"),
+        ..CreditNote::default()
+    };
+    let mut session = session.value();
+    session["payment_intent"] = format!("pi_{index}").into();
     let account = Account {
         id: format!("acct_{}", index % 5),
         ..Account::default()
@@ -83,7 +102,15 @@ fn events(index: usize) -> Vec<Event> {
         Event::new(
             &format!("evt_s{index}"),
             "checkout.session.completed",
-            session.value(),
+            session,
+        )
+        .of_account("acct_a"),
+        Event::new(&format!("evt_c{index}"), "charge.refunded", charge.value())
+            .of_account("acct_a"),
+        Event::new(
+            &format!("evt_n{index}"),
+            "credit_note.created",
+            note.value(),
         )
         .of_account("acct_a"),
         Event::new(&format!("evt_a{index}"), "account.updated", account.value()),

@@ -131,6 +131,8 @@ fn claims(said: &[Said]) -> BTreeSet<String> {
         let (kind, id) = match &one.what {
             What::Invoice { id, .. } => ("invoice", id),
             What::Session { id, .. } => ("session", id),
+            What::Charge { id, .. } => ("charge", id),
+            What::Note { id, .. } => ("note", id),
         };
         let claim = (one.created, one.id.as_str());
         let known = first

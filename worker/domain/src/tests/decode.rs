@@ -108,6 +108,8 @@ fn every_field_of_an_invoice_is_kept_with_the_rank_of_its_status() {
         number: text("A-1"),
         hosted_url: text("https://hosted"),
         pdf_url: text("https://pdf"),
+        finalization_error: None,
+        tax_status: None,
     };
     assert_eq!(data.invoice, expected);
     assert!(data.invoice.is_of_one_event());

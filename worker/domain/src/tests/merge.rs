@@ -88,6 +88,8 @@ fn an_invoice_keeps_its_highest_status_and_the_values_of_its_latest_event() {
             created: None,
             hosted_url: None,
             pdf_url: None,
+            finalization_error: None,
+            tax_status: None,
             status: Register {
                 value: status,
                 order,

@@ -10,6 +10,7 @@ mod merge;
 mod outcome;
 mod projection;
 mod reclassify;
+mod refunds;
 mod rows;
 mod stored_form;
 mod text_enum;
@@ -176,6 +177,7 @@ impl Source for Memory {
                 .map(|key| (key.clone(), self.claimants(key, &missing.in_hand)))
                 .collect(),
             pending: self.pending.clone(),
+            ..Loaded::default()
         })
     }
 

@@ -9,6 +9,7 @@ use crate::{
     ids::{BookingId, InvoiceId},
     invoice::{InvoiceColumns, Status},
     ownership::Owner,
+    refunds::GivenBack,
     rows::{StoredProjection, WaitingFor},
 };
 
@@ -39,6 +40,7 @@ fn an_invoice_waits_until_the_owner_of_its_booking_is_known() {
             waiting,
             is_undecided,
             columns: columns_of(&named),
+            given_back: GivenBack::default(),
         };
         let events = std::slice::from_ref(&named);
         assert_eq!(projected(&source(Some(owner)), events), expected);
@@ -56,6 +58,7 @@ fn an_invoice_without_a_booking_waits_for_what_its_session_waits_for() {
         // The claim is the session's.
         is_undecided: false,
         columns: columns_of(&unnamed),
+        given_back: GivenBack::default(),
     };
     for (owner, waiting, booking) in [
         (Owner::Unknown, Some(WaitingFor::Owner), None),
@@ -81,6 +84,7 @@ fn an_invoice_whose_claim_is_refused_gets_no_booking_from_a_session() {
         waiting: Some(WaitingFor::Claim),
         is_undecided: false,
         columns: columns_of(&events[0]),
+        given_back: GivenBack::default(),
     };
     let stored = projected(&source(Some(owned_by("acct_a"))), &events);
     assert_eq!(stored, refused);
@@ -146,6 +150,7 @@ fn an_invoice_with_one_accepted_part_is_projected_from_that_part() {
         waiting: None,
         is_undecided: true,
         columns: columns_of(&invoice("evt_1", "acct_a", Some("7"), 0)),
+        given_back: GivenBack::default(),
     };
     assert_eq!(projected("acct_a", "acct_b", owned_by("acct_a")), accepted);
     // One part is refused and one undecided: the less certain of the two counts.
@@ -155,6 +160,7 @@ fn an_invoice_with_one_accepted_part_is_projected_from_that_part() {
         waiting: Some(WaitingFor::Claim),
         is_undecided: true,
         columns: columns_of(&invoice("evt_2", "acct_b", Some("8"), 1)),
+        given_back: GivenBack::default(),
     };
     assert_eq!(projected("acct_a", "acct_b", owned_by("acct_c")), refused);
 }

@@ -14,6 +14,7 @@ use crate::{
     ids::InvoiceId,
     merge::Change,
     ownership::Owner,
+    refunds::RefundKey,
     source::{Missing, Recheck},
     working_set::WorkingSet,
 };
@@ -38,6 +39,11 @@ fn a_working_set_asks_for_all_that_its_events_touch() {
         claims: vec![session_object("cs_1")],
         claimants: vec![(BOOKING, "acct_a".into())],
         in_hand: vec![session_object("cs_1")],
+        refunds: vec![
+            RefundKey::OfInvoice("acct_a".into(), "in_1".into()),
+            RefundKey::NotesOf("acct_a".into(), "in_1".into()),
+        ],
+        ..Missing::default()
     };
     // The row of the booking shows an invoice that no event names.
     let second = Missing {

@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 use store::{
     archive, dead_letter_query,
     event_query::{self, Row},
-    operator_query,
+    invoice_query, operator_query,
 };
 
 use super::replays;
 use crate::cli::{
     context::{Context, OutputFormat},
     error::CliError,
+    invoices,
     output::{or_empty, safe, stamp, time},
 };
 
@@ -38,6 +39,7 @@ impl Show {
         let letter = letters.get(&self.id);
         let archived = archive::stored_at(&conn, &self.id).await?;
         let waiting = operator_query::waiting_for(&conn, &event).await?;
+        let invoice = invoice_query::of_event(&conn, &event).await?;
         let history = event_query::replays(&conn, &self.id).await?;
         let mut output = self.form.output();
         if self.form.json {
@@ -45,6 +47,7 @@ impl Show {
             object["dead_letter"] = json!(letter);
             object["archived_since"] = json!(archived.map(stamp));
             object["waiting_for"] = json!(waiting);
+            object["invoice"] = json!(invoice.as_ref().map(invoices::object));
             object["replays"] = history.iter().map(replays::object).collect();
             output.object(&object)?;
             return Ok(());
@@ -54,6 +57,10 @@ impl Show {
         let bytes = archived.map(|at| format!("archived since {}", time(at)));
         card.push(("Bytes", bytes.unwrap_or_else(|| "not archived".into())));
         card.push(("Waits for", or_empty(waiting.as_ref())));
+        if let Some(invoice) = &invoice {
+            card.push(("Invoice", invoice.id.clone()));
+            card.extend(invoices::fields(invoice));
+        }
         output.card(&card)?;
         replays::print(&mut output, &history)?;
         Ok(())

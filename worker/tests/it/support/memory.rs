@@ -11,11 +11,14 @@ use chrono::DateTime;
 use domain::{
     account::Account,
     changes::Changes,
+    charge::{Charge, ChargeKey},
     checkout_session::CheckoutSession,
+    credit_note::{CreditNote, CreditNoteKey},
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
     main_app::AppBooking,
     outcome::{Decision, Outcome},
     ownership::{ClaimKey, Claimant, Claimed, MAX_OBJECTS, ObjectClaims, StoredClaim},
+    refunds::{Amounts, MAX_COUNTED, RefundKey},
     rows::{HostRow, InvoiceRow, StoredProjection},
     source::{Booking, Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice},
 };
@@ -39,6 +42,8 @@ pub struct Tables {
     pub checkout_sessions: BTreeMap<CheckoutSessionId, StoredCheckoutSession>,
     pub accounts: BTreeMap<AccountId, Account>,
     pub claims: BTreeMap<(ObjectId, ClaimKey), StoredClaim>,
+    pub charges: BTreeMap<ChargeKey, Charge>,
+    pub credit_notes: BTreeMap<CreditNoteKey, CreditNote>,
     pub invoice_rows: BTreeMap<BookingId, InvoiceRow>,
     pub hosts: BTreeMap<AccountId, HostRow>,
     /// The main app's bookings; `None` where they are not in this database.
@@ -157,6 +162,19 @@ impl Memory {
             })
             .collect()
     }
+
+    /// What was given back of each invoice: refunded, and credited.
+    pub fn given_back(&self) -> BTreeMap<String, (i64, i64)> {
+        let tables = self.tables();
+        let invoices = tables.invoices.iter();
+        let invoices = invoices.filter_map(|(id, one)| Some((id, one.projection.as_ref()?)));
+        invoices
+            .map(|(id, one)| {
+                let sums = (one.given_back.refunded, one.given_back.credited);
+                (id.to_string(), sums)
+            })
+            .collect()
+    }
 }
 
 impl Tables {
@@ -200,14 +218,46 @@ impl Tables {
         link.is_some_and(|link| invoices.contains(&link.value))
     }
 
+    /// The first charges or notes of a key by id, without those in hand.
+    fn refunds(&self, key: &RefundKey, missing: &Missing) -> Amounts {
+        let charges = self.charges.iter();
+        let charges = charges.filter(|(id, _)| !missing.charges_in_hand.contains(id));
+        let notes = self.credit_notes.iter();
+        let notes = notes.filter(|(id, _)| !missing.credit_notes_in_hand.contains(id));
+        let amounts: Amounts = match key {
+            RefundKey::OfInvoice(account, invoice) => charges
+                .filter(|(id, one)| id.0 == *account && one.invoice.as_ref() == Some(invoice))
+                .map(|(id, one)| (id.1.to_string(), one.amount_refunded()))
+                .collect(),
+            RefundKey::OfPaymentIntent(account, intent) => charges
+                .filter(|(id, one)| id.0 == *account && one.invoice.is_none())
+                .filter(|(_, one)| one.payment_intent.as_ref() == Some(intent))
+                .map(|(id, one)| (id.1.to_string(), one.amount_refunded()))
+                .collect(),
+            RefundKey::NotesOf(account, invoice) => notes
+                .filter(|(id, one)| id.0 == *account && one.invoice.as_ref() == Some(invoice))
+                .filter_map(|(id, one)| Some((id.1.to_string(), one.amount()?)))
+                .collect(),
+        };
+        amounts.into_iter().take(MAX_COUNTED).collect()
+    }
+
     fn save(&mut self, changes: &Changes<'_>) {
         let Changes {
             invoices,
             checkout_sessions,
             claims,
             accounts,
+            charges,
+            credit_notes,
             app,
         } = changes;
+        for (key, charge) in charges {
+            self.charges.insert((*key).clone(), (*charge).clone());
+        }
+        for (key, note) in credit_notes {
+            self.credit_notes.insert((*key).clone(), (*note).clone());
+        }
         for changed in invoices {
             let projection: StoredProjection = changed.projection.stored.clone();
             let stored = StoredInvoice {
@@ -257,6 +307,12 @@ impl Source for Memory {
             claims,
             claimants,
             in_hand,
+            charges,
+            credit_notes,
+            payment_intents,
+            refunds,
+            charges_in_hand: _,
+            credit_notes_in_hand: _,
         } = missing;
         let tables = self.tables();
         let mut loaded = Loaded::default();
@@ -265,7 +321,13 @@ impl Source for Memory {
             loaded.invoices.extend(stored.map(|one| (id.clone(), one)));
         }
         for (id, session) in &tables.checkout_sessions {
-            let names = |whole| tables.names(&whole, invoices);
+            let names = |whole| {
+                let pays = |one: &CheckoutSession| {
+                    let intent = one.payment_intent.as_ref();
+                    intent.is_some_and(|intent| payment_intents.contains(&intent.value))
+                };
+                tables.names(&whole, invoices) || pays(&whole)
+            };
             if checkout_sessions.contains(id) || session.by_claim.whole().is_some_and(names) {
                 loaded.checkout_sessions.insert(id.clone(), session.clone());
             }
@@ -292,6 +354,19 @@ impl Source for Memory {
             claims.retain(|claim| claim.by.account == *account);
             claims.truncate(MAX_OBJECTS);
             loaded.claimants.insert((*booking, account.clone()), claims);
+        }
+        for key in charges {
+            let stored = tables.charges.get(key).cloned();
+            loaded.charges.extend(stored.map(|one| (key.clone(), one)));
+        }
+        for key in credit_notes {
+            let stored = tables.credit_notes.get(key).cloned();
+            let stored = stored.map(|one| (key.clone(), one));
+            loaded.credit_notes.extend(stored);
+        }
+        for key in refunds {
+            let amounts = tables.refunds(key, missing);
+            loaded.refunds.insert(key.clone(), amounts);
         }
         Ok(loaded)
     }

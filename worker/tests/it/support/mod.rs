@@ -14,6 +14,7 @@ pub mod migrating;
 pub mod news;
 pub mod operator;
 pub mod payments;
+pub mod refunds;
 pub mod running;
 pub mod statements;
 pub mod transaction_pooler;
@@ -180,6 +181,14 @@ impl Lab {
         .await
     }
 
+    /// What was refunded and credited of each invoice.
+    pub async fn given_back(&self) -> Vec<String> {
+        self.rows(
+            "SELECT concat_ws(' ', id, amount_refunded, amount_credited) FROM stripe.invoice ORDER BY id",
+        )
+        .await
+    }
+
     /// The rows of `"HostOnboarding"` as text, by account, without our own
     /// times.
     pub async fn hosts(&self) -> Vec<String> {
@@ -202,7 +211,15 @@ impl Lab {
     pub async fn state(&self) -> Vec<String> {
         let mut rows = self.invoices().await;
         rows.extend(self.hosts().await);
-        for table in ["invoice", "checkout_session", "booking_claim", "account"] {
+        let tables = [
+            "invoice",
+            "checkout_session",
+            "booking_claim",
+            "account",
+            "charge",
+            "credit_note",
+        ];
+        for table in tables {
             rows.extend(
                 self.rows(&format!(
                     "SELECT '{table} ' || (to_jsonb(t) - 'updated_at')::text FROM stripe.{table} t ORDER BY 1"
@@ -244,7 +261,8 @@ impl Lab {
             .batch_execute(
                 r#"TRUNCATE "Invoice", "HostOnboarding", stripe.event, stripe.invoice,
                    stripe.checkout_session, stripe.booking_claim, stripe.account,
-                   stripe.account_transition, stripe.dead_letter, stripe.event_archive"#,
+                   stripe.account_transition, stripe.dead_letter, stripe.event_archive,
+                   stripe.charge, stripe.credit_note"#,
             )
             .await
             .unwrap();

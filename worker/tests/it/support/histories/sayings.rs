@@ -10,6 +10,7 @@ prop_compose! {
         invoice in 0..4_u8,
         session in 0..3_u8,
         is_session in prop::bool::weighted(0.3),
+        intent in prop::option::of(0..3_u8),
         kind in prop::sample::select(vec!["invoice.updated", "invoice.paid", "invoice.deleted"]),
         status in prop::sample::select(vec![
             None, Some("draft"), Some("open"), Some("uncollectible"), Some("paid"), Some("void"),
@@ -29,6 +30,7 @@ prop_compose! {
                 invoice: linked.map(|_| format!("in_{session}")),
                 payment,
                 status: session_status,
+                intent: intent.map(|intent| format!("pi_{intent}")),
             }
         } else {
             What::Invoice {
@@ -44,11 +46,42 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn given_back()(
+        id in 0..3_u8,
+        is_note in any::<bool>(),
+        amount in 0..5_i64,
+        intent in prop::option::weighted(0.8, 0..3_u8),
+        // Most charges name no invoice; a note nearly always does.
+        named in prop::option::weighted(0.3, 0..4_u8),
+        noted in prop::option::weighted(0.9, 0..4_u8),
+        is_void in prop::bool::weighted(0.2),
+    ) -> What {
+        let invoice = |number: Option<u8>| number.map(|number| format!("in_{number}"));
+        if is_note {
+            What::Note {
+                id: format!("cn_{id}"),
+                total: amount * 100,
+                is_void,
+                invoice: invoice(noted),
+            }
+        } else {
+            What::Charge {
+                id: format!("ch_{id}"),
+                refunded: amount * 100,
+                intent: intent.map(|intent| format!("pi_{intent}")),
+                invoice: invoice(named),
+            }
+        }
+    }
+}
+
 /// Up to 13 events about four invoices, three sessions, three bookings and
-/// three accounts, in four seconds: nearly everything collides.
+/// three accounts, with refunds and credit notes in between, in four seconds:
+/// nearly everything collides.
 pub fn sayings() -> impl Strategy<Value = Vec<Said>> {
     let one = (
-        what(),
+        prop_oneof![3 => what(), 1 => given_back()],
         0..4_i64,
         prop::option::weighted(0.6, 1..4_i32),
         prop::sample::select(vec!["acct_a", "acct_a", "acct_b", ""]),
@@ -60,7 +93,9 @@ pub fn sayings() -> impl Strategy<Value = Vec<Said>> {
                 id: format!("evt_{index:02}"),
                 created: START + second,
                 account: account.into(),
-                booking,
+                // Charges and notes name none.
+                booking: booking
+                    .filter(|_| matches!(what, What::Invoice { .. } | What::Session { .. })),
                 what,
             })
             .collect()

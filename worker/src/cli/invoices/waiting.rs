@@ -1,9 +1,9 @@
-//! `worker invoices`: invoices that the main app does not see yet.
+//! `worker invoices waiting`: invoices that the main app does not see yet.
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::json;
 
-use super::{
+use crate::cli::{
     context::{Context, OutputFormat},
     error::CliError,
     listing::{self, Listing},
@@ -14,29 +14,8 @@ use store::{
     operator_query::{self, WaitingInvoice},
 };
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Invoices {
-    /// List invoices without a booking to show them at, and why
-    #[command(after_help = "Reasons:
-  no_booking          nothing names a booking: its session may still come, or it is not ours
-  booking_missing     the booking is not in the main app's table yet
-  owner_unknown       BOOKING_OWNER_QUERY does not know whose the booking is
-  booking_claimed_by_other_account
-                      the booking is another account's
-  amount_unknown      no event gave a total and a currency
-  too_many_bookings   it has named more bookings than an invoice may, and names none
-  too_many_objects    more invoices and sessions name the booking than may, before it
-
-They are joined by themselves as soon as the missing part is there.
-
-Examples:
-  worker invoices waiting
-  worker invoices waiting --reason booking_missing --json | jq .booking")]
-    Waiting(Waiting),
-}
-
 #[derive(Debug, Args)]
-pub(super) struct Waiting {
+pub(in crate::cli) struct Waiting {
     /// Only with this reason
     #[arg(long, value_name = "CODE")]
     reason: Option<String>,
@@ -53,16 +32,8 @@ pub(super) struct Waiting {
     form: OutputFormat,
 }
 
-impl Invoices {
-    pub(super) async fn run(&self, context: &Context<'_>) -> Result<(), CliError> {
-        match self {
-            Self::Waiting(waiting) => waiting.run(context).await,
-        }
-    }
-}
-
 impl Waiting {
-    async fn run(&self, context: &Context<'_>) -> Result<(), CliError> {
+    pub(super) async fn run(&self, context: &Context<'_>) -> Result<(), CliError> {
         let conn = context.connect().await?;
         let after = Some(self.after.clone());
         listing::list(context, &conn, self, after, self.limit, self.form).await

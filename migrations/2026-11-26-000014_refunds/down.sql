@@ -1,0 +1,9 @@
+ALTER TABLE stripe.invoice
+    DROP COLUMN amount_refunded,
+    DROP COLUMN amount_credited,
+    DROP COLUMN finalization_error_type,
+    DROP COLUMN finalization_error_code,
+    DROP COLUMN automatic_tax_status;
+DROP INDEX stripe.checkout_session_payment_intent_id;
+DROP TABLE stripe.credit_note;
+DROP TABLE stripe.charge;
