@@ -4,18 +4,11 @@
 //! it may sell. A change of anything else in the row, such as a host's requirements, is no
 //! news. It holds ids and facts and nothing personal.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use crate::{
-    ids::{BookingId, InvoiceId},
-    invoice::Status,
-    main_app::{AppChanges, Target},
-    projection::Projection,
-    rows::{HostRow, InvoiceRow, RowStatus},
+    rows::{HostRow, RowStatus},
     text_enum,
-    working_set::WorkingSet,
 };
 
 text_enum! {
@@ -36,13 +29,11 @@ text_enum! {
     }
 }
 
-/// One piece of news.
+/// One piece of news of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
     /// What happened.
     pub kind: NewsKind,
-    /// The row that changed.
-    pub target: Target,
     /// What the message says of it: a JSON object.
     pub facts: Value,
 }
@@ -63,7 +54,6 @@ pub fn of_host(before: Option<&HostBefore>, row: &HostRow) -> Option<News> {
         before.is_some_and(|before| before.status == to && before.can_sell == row.can_sell);
     (!shows_the_same).then(|| News {
         kind: NewsKind::HostStatus,
-        target: Target::Host(row.account.clone()),
         facts: json!({
             "stripeAccountId": row.account.as_str(),
             "hostId": row.host_id,
@@ -75,73 +65,13 @@ pub fn of_host(before: Option<&HostBefore>, row: &HostRow) -> Option<News> {
     })
 }
 
-impl WorkingSet {
-    /// The news of the bookings whose rows change, in the order in which it is told.
-    pub fn booking_news(
-        &self,
-        projection: &Projection<'_>,
-        app: &AppChanges,
-    ) -> BTreeMap<BookingId, Vec<News>> {
-        let mut news = BTreeMap::new();
-        for row in app.insert.iter().chain(&app.update) {
-            let before = self.shown(row.booking_id);
-            let other = before.filter(|before| before.stripe_invoice_id != row.stripe_invoice_id);
-            let voided = other.filter(|before| is_void(projection, &before.stripe_invoice_id));
-            let is_new = other.is_some() || before.is_none_or(|before| before.status != row.status);
-            let mut told = Vec::new();
-            told.extend(voided.map(|before| of_row(projection, before, NewsKind::Voided)));
-            let kind = row.status.filter(|_| is_new).map(NewsKind::of_status);
-            told.extend(kind.map(|kind| of_row(projection, row, kind)));
-            if !told.is_empty() {
-                news.insert(row.booking_id, told);
-            }
-        }
-        for (booking, _) in &app.delete {
-            let before = self.shown(*booking);
-            let voided = before.map(|row| of_row(projection, row, NewsKind::Voided));
-            news.extend(voided.map(|voided| (*booking, vec![voided])));
-        }
-        news
-    }
-
-    /// The row of `"Invoice"` that the main app reads until this batch is committed.
-    fn shown(&self, booking: BookingId) -> Option<&InvoiceRow> {
-        self.bookings.get(&booking)?.app.as_ref()?.row.as_ref()
-    }
-}
-
 impl NewsKind {
-    fn of_status(status: RowStatus) -> Self {
+    /// The news of a row that shows an invoice of this status.
+    pub(crate) fn of_status(status: RowStatus) -> Self {
         match status {
             RowStatus::Draft => Self::Draft,
             RowStatus::Sent => Self::Sent,
             RowStatus::Paid => Self::Paid,
         }
-    }
-}
-
-fn is_void(projection: &Projection<'_>, invoice: &InvoiceId) -> bool {
-    let known = projection.invoices.get(invoice);
-    known.is_some_and(|known| matches!(known.invoice.status.value, Status::Void | Status::Deleted))
-}
-
-fn of_row(projection: &Projection<'_>, row: &InvoiceRow, kind: NewsKind) -> News {
-    let known = projection.invoices.get(&row.stripe_invoice_id);
-    let account = known.map(|known| known.stored.account.as_str());
-    // A row that went shows nothing any more.
-    let status = row.status.filter(|_| kind != NewsKind::Voided);
-    News {
-        kind,
-        target: Target::Booking(row.booking_id),
-        facts: json!({
-            "bookingId": row.booking_id.0,
-            "stripeInvoiceId": row.stripe_invoice_id.as_str(),
-            "status": status.map(RowStatus::as_str),
-            "amount": row.amount,
-            "currency": row.currency,
-            "hasPdf": !row.pdf_url.is_empty(),
-            // The platform's own account has no id here.
-            "stripeAccountId": account.filter(|account| !account.is_empty()),
-        }),
     }
 }

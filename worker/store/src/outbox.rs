@@ -6,7 +6,7 @@ use diesel::{
     sql_types::{Array, BigInt, Integer, Jsonb, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
-use domain::{news::News, text_enum};
+use domain::{main_app::Target, news::News, text_enum};
 use serde_json::Value;
 
 use crate::{Connection, Result, WriteTx, statement::bulk};
@@ -53,21 +53,21 @@ bulk! {
      ORDER BY n.position"
 }
 
-/// Adds news, in this order. The writers' lock is held until the commit, so whoever reads the
+/// Adds news of rows, in this order. The writers' lock is held until the commit, so whoever reads the
 /// table sees ids in their order: none appears below one that was there before.
-pub(crate) async fn add(tx: &WriteTx<'_>, news: &[&News]) -> Result<()> {
+pub(crate) async fn add(tx: &WriteTx<'_>, news: &[(Target, &News)]) -> Result<()> {
     if news.is_empty() {
         return Ok(());
     }
     let mut add = Add::default();
-    for (position, one) in news.iter().enumerate() {
+    for (position, (target, one)) in news.iter().enumerate() {
         let behind = news.iter().skip(position + 1);
         // All news of one row stands together.
-        let later = behind.take_while(|other| other.target == one.target);
+        let later = behind.take_while(|(other, _)| other == target);
         add.position.push(index(position));
         add.kind.push(one.kind.as_str());
-        add.subject.push(one.target.kind());
-        add.key.push(one.target.id());
+        add.subject.push(target.kind());
+        add.key.push(target.id());
         add.payload.push(&one.facts);
         add.later.push(index(later.count()));
     }

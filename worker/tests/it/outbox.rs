@@ -1,7 +1,10 @@
 //! News for the main app: what makes news and what does not. How it is published is in
 //! `publish_changes.rs`.
 
-use harness::stripe::{Account, Event, Invoice};
+use harness::{
+    stripe::{Account, Event, Invoice},
+    test_servers::TestBroker,
+};
 use serde_json::{Value, json};
 use store::outbox::Outbox;
 
@@ -9,6 +12,7 @@ use crate::support::{
     APPLIED, Lab, STALE,
     invoices::{HOST, event, invoice, paid},
     news::{last, telling, told},
+    operator::Operator,
     payments::nth_paid,
     statements::Counter,
 };
@@ -177,6 +181,34 @@ async fn a_host_is_told_of_when_its_status_changes_or_whether_it_may_sell() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_tells_what_the_row_shows_after_it() {
+    let lab = telling().await;
+    let events = [
+        later(0, "evt_1", "invoice.created", "draft"),
+        later(1, "evt_2", "invoice.finalized", "open"),
+        later(2, "evt_3", "invoice.paid", "paid"),
+        nth_paid(0),
+    ];
+    lab.take(&events).await;
+    let both = ["booking.invoice.paid 1 1", "booking.invoice.paid 7 1"];
+    assert_eq!(told(&lab).await, both);
+    lab.take(&events).await;
+    assert_eq!(told(&lab).await, both);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_forgotten_leaves_no_news() {
+    let (lab, broker) = (telling().await, TestBroker::new("newsforgotten"));
+    lab.take(&[paid("evt_1", "7"), host(0, "evt_2", |_| {}), nth_paid(9)])
+        .await;
+    assert_eq!(told(&lab).await.len(), 3);
+    let forget = format!("forget --account {HOST} --yes");
+    let operator = Operator::new(lab.worker_url(), &broker);
+    operator.run(&forget).await.well();
+    assert_eq!(told(&lab).await, ["booking.invoice.paid 10 1"]);
+}
+
 /// Whatever the order, the last news says how the booking is.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_news_says_the_end_state_in_every_order() {
@@ -260,7 +292,7 @@ async fn unless_it_is_turned_on_no_statement_is_sent_for_it() {
         let mut events: Vec<Event> = (first..first + 10).map(nth_paid).collect();
         let id = format!("evt_host_{first}");
         events.push(host(i64::try_from(first).unwrap(), &id, |account| {
-            account["charges_enabled"] = (first % 20 == 0).into();
+            account["charges_enabled"] = first.is_multiple_of(20).into();
         }));
         events
     };

@@ -250,12 +250,18 @@ impl Writer<'_> {
                 return Ok(());
             };
             let of_hosts = hosts.iter().filter_map(|host| {
-                let before = shown.get(host.account.as_str());
-                news::of_host(before, host)
+                let news = news::of_host(shown.get(host.account.as_str()), host)?;
+                Some((Target::Host(host.account.clone()), news))
             });
-            let of_hosts: Vec<News> = of_hosts.collect();
-            let of_bookings = rows.iter().filter_map(|row| bookings.get(&row.booking()?));
-            let news: Vec<&News> = of_bookings.flatten().chain(&of_hosts).collect();
+            let of_hosts: Vec<(Target, News)> = of_hosts.collect();
+            let of_bookings = rows.iter().flat_map(|row| {
+                let booking = row.booking();
+                let told = booking.and_then(|booking| bookings.get(&booking));
+                let told = told.into_iter().flatten();
+                told.map(|one| (row.target(), one))
+            });
+            let of_hosts = of_hosts.iter().map(|(host, news)| (host.clone(), news));
+            let news: Vec<(Target, &News)> = of_bookings.chain(of_hosts).collect();
             outbox::add(tx, &news).await
         };
         savepoint::within(tx, limits, work).await
