@@ -28,6 +28,10 @@ pub struct Event {
 
 /// What an event says of its object.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most events are of invoices, and are not to cost an allocation more"
+)]
 pub enum EventData {
     /// `invoice.*`
     Invoice(InvoiceData),
