@@ -30,7 +30,7 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventData {
     /// `invoice.*`
-    Invoice(InvoiceData),
+    Invoice(Box<InvoiceData>),
     /// `checkout.session.*`
     CheckoutSession(CheckoutSessionData),
     /// `account.*`
@@ -119,7 +119,7 @@ fn data(body: &[u8], header: &Header, rules: &Rules) -> Result<EventData, Reject
     };
     Ok(match event_type.object() {
         ObjectType::Invoice => {
-            EventData::Invoice(invoice::decode(body, event_type, header, rules)?)
+            EventData::Invoice(Box::new(invoice::decode(body, event_type, header, rules)?))
         }
         ObjectType::CheckoutSession => {
             EventData::CheckoutSession(checkout_session::decode(body, header, rules)?)
