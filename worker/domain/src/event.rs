@@ -34,7 +34,7 @@ pub struct Event {
 )]
 pub enum EventData {
     /// `invoice.*`
-    Invoice(InvoiceData),
+    Invoice(Box<InvoiceData>),
     /// `checkout.session.*`
     CheckoutSession(CheckoutSessionData),
     /// `account.*`
@@ -123,7 +123,7 @@ fn data(body: &[u8], header: &Header, rules: &Rules) -> Result<EventData, Reject
     };
     Ok(match event_type.object() {
         ObjectType::Invoice => {
-            EventData::Invoice(invoice::decode(body, event_type, header, rules)?)
+            EventData::Invoice(Box::new(invoice::decode(body, event_type, header, rules)?))
         }
         ObjectType::CheckoutSession => {
             EventData::CheckoutSession(checkout_session::decode(body, header, rules)?)

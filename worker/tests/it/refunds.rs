@@ -67,7 +67,7 @@ async fn a_charge_of_an_old_version_names_its_invoice_itself() {
         let event = of_a(Event::new("evt_ch", "charge.refunded", charge.value()));
         assert_eq!(
             lab.take(&[event, invoice]).await,
-            vec![Decision::Applied; 2]
+            [Decision::Applied, Decision::Applied]
         );
         // The newer versions name none, and no session does it for them.
         let named = version < ApiVersion::V2025_03_31Basil;
