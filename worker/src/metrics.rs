@@ -1,6 +1,8 @@
 //! The worker's metrics. No label holds an id or anything out of a body.
 
+pub mod commands;
 pub mod gauges;
+pub mod stripe;
 
 use std::time::Duration;
 
@@ -18,8 +20,12 @@ use prometheus_client::{
 use domain::outcome::Decision;
 use shared::clock;
 
-use self::gauges::{BacklogGauges, QueueGauges};
-use crate::{commands::metrics::CommandMetrics, health::Health, stripe::metrics::ApiMetrics};
+use self::{
+    commands::CommandMetrics,
+    gauges::{BacklogGauges, QueueGauges},
+    stripe::ApiMetrics,
+};
+use crate::health::Health;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {

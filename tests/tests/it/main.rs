@@ -12,6 +12,7 @@
 
 mod broker_upgrade;
 mod cluster;
+mod commands_apart;
 mod damage;
 mod dependencies;
 mod faults;

@@ -2,13 +2,14 @@
 //!
 //! | module | does |
 //! | --- | --- |
-//! | [`consumer`] | takes commands from their queue and sends the answers |
+//! | [`consumer`] | takes commands from their queue and answers them |
+//! | `replies` | sends the answers |
 //! | [`wire`] | the forms in which commands come and answers go |
 //! | [`command`] | the commands, read strictly from what was sent |
+//! | [`json`] | reads JSON in which no field is named twice |
 //! | [`input`] | reads fields one by one, and names all that are wrong |
 //! | [`service`] | does a command |
 //! | [`host`] | the commands about hosts |
-//! | [`settings`] | what the deployment sets for them |
 //! | [`error`] | why a command was not done, as the app reads it |
 //!
 //! Commands run beside the events: they have a consumer, a channel and connections to the
@@ -19,7 +20,7 @@ pub mod consumer;
 pub mod error;
 pub mod host;
 pub mod input;
-pub mod metrics;
+pub mod json;
+mod replies;
 pub mod service;
-pub mod settings;
 pub mod wire;

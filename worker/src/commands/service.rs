@@ -6,9 +6,8 @@ use store::{Connection, Pool};
 use super::{
     command::{Command, Name},
     error::CommandError,
-    settings::CommandSettings,
 };
-use crate::stripe::client::Client;
+use crate::{config::commands::CommandSettings, stripe::client::Client};
 
 /// What commands are done with.
 #[derive(Clone, Debug)]

@@ -7,10 +7,8 @@ use harness::{
 };
 use serde_json::{Value, json};
 use worker::{
-    commands::{
-        command::Name,
-        settings::{AccountsApi, Bearer, Origins},
-    },
+    commands::command::Name,
+    config::commands::{AccountsApi, Bearer, Origins},
     jobs::read_accounts::ReadAccounts,
     metrics::Metrics,
 };

@@ -18,8 +18,8 @@ use tokio::{
 };
 use worker::{
     jobs::read_accounts::ReadAccounts,
-    metrics::Metrics,
-    stripe::{client::Client, config::ApiConfig, metrics::ApiMetrics},
+    metrics::{Metrics, stripe::ApiMetrics},
+    stripe::{client::Client, config::ApiConfig},
 };
 
 /// A double of Stripe's API that always gives the same answer.

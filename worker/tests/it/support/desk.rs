@@ -8,13 +8,11 @@ use serde_json::{Value, json};
 use store::Database;
 use worker::{
     commands::{
-        command::Name,
-        consumer::CONNECTIONS,
-        error::CommandError,
-        service::CommandService,
-        settings::{CommandSettings, Origins},
+        command::Name, consumer::CONNECTIONS, error::CommandError, service::CommandService,
     },
-    stripe::{client::Client, config::ApiConfig, metrics::ApiMetrics},
+    config::commands::{CommandSettings, Origins},
+    metrics::stripe::ApiMetrics,
+    stripe::{client::Client, config::ApiConfig},
 };
 
 use super::Lab;

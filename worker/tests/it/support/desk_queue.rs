@@ -22,9 +22,9 @@ use worker::{
     amqp::consumer::Queue,
     commands::{
         consumer::{CommandConsumer, PREFETCH},
-        metrics::CommandMetrics,
         service::CommandService,
     },
+    metrics::commands::CommandMetrics,
 };
 
 use super::running::BOUND;
@@ -53,7 +53,7 @@ impl Answering {
             metrics: metrics.clone(),
         };
         let token = stop.clone();
-        let task = tokio::spawn(async move { consumer.run(&token).await.unwrap() });
+        let task = tokio::spawn(async move { consumer.run(&token).await });
         Self {
             metrics,
             stop,
