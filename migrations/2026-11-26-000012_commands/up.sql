@@ -23,8 +23,6 @@ CREATE TABLE stripe.command (
     CHECK ((object_id IS NOT NULL) = (state = 'done'))
 );
 
-CREATE INDEX command_object_id ON stripe.command (object_id) WHERE object_id IS NOT NULL;
-
 COMMENT ON TABLE stripe.command IS 'What commands of the main app have Stripe make: one row for each thing that is to exist once.';
 COMMENT ON COLUMN stripe.command.key IS 'What is made and for whom, such as host.onboard:42: the account of host 42.';
 COMMENT ON COLUMN stripe.command.attempt IS 'The number of the attempt. A new one begins only when it is known that the one before made nothing.';

@@ -7,7 +7,10 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use futures_util::try_join;
 
-use crate::{Connection, Result};
+use crate::{
+    Connection, Result,
+    api_read::{self, Reads},
+};
 
 /// How much waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Backlog {
     pub waiting: Vec<WaitingCount>,
     /// Dead letters in the state `dead`.
     pub open_dead_letters: i64,
+    /// Reads of Stripe's API in 30 days.
+    pub reads: Reads,
 }
 
 /// How many rows are pending for one reason.
@@ -54,12 +59,17 @@ struct Count {
 /// Counts what waits. Every count goes by an index that holds nothing else: what was decided
 /// long ago is not read.
 pub async fn count(conn: &Connection) -> Result<Backlog> {
-    let (pending, waiting, open_dead_letters) =
-        try_join!(pending(conn), waiting(conn), open_dead_letters(conn))?;
+    let (pending, waiting, open_dead_letters, reads) = try_join!(
+        pending(conn),
+        waiting(conn),
+        open_dead_letters(conn),
+        api_read::reads(conn)
+    )?;
     Ok(Backlog {
         pending,
         waiting,
         open_dead_letters,
+        reads,
     })
 }
 
