@@ -30,7 +30,7 @@ help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 servers: ## Installs PostgreSQL, RabbitMQ and a C compiler where they are missing
-	@scripts/install-servers.sh
+	@scripts/install-servers.sh $(WITH)
 
 build: servers ## Builds all programs
 	@cargo build --locked --workspace --bins $(CARGO_FLAGS)
@@ -48,7 +48,9 @@ down: ## Stops what `make up` started and keeps its data; WIPE=1 removes the dat
 
 # Most tests wait for a server and not for a core: three at a time keep a core busy.
 test: export RUST_TEST_THREADS ?= $(shell echo $$((3 * $$(nproc))))
-test: build ## Runs all tests against servers of their own
+# A NestJS app and Stripe's own package are run by Node.js.
+test: WITH := node
+test: build ## Runs all tests against servers of their own; installs Node.js and npm where missing
 	@$(STACK) run -- cargo test --locked --workspace --no-fail-fast $(CARGO_FLAGS)
 
 test-on: export RUST_TEST_THREADS ?= $(shell echo $$((3 * $$(nproc))))

@@ -2,10 +2,21 @@
 # Makes sure that this machine has what building and running the project needs:
 # a C compiler and linker, PostgreSQL (13 or newer) and RabbitMQ.
 #
+#   scripts/install-servers.sh         that
+#   scripts/install-servers.sh node    Node.js and npm too, which tests need
+#
 # Nothing is installed that is there already, nor a server whose address is
 # given (DATABASE_URL, AMQP_URL). No server is started here, and a server that
 # comes with a package is kept from starting: the harness runs private ones.
 set -eu
+
+case "${1:-}" in
+    "" | node) with=${1:-} ;;
+    *)
+        printf 'install-servers: the argument is "%s": it can be "node"\n' "$1" >&2
+        exit 64
+        ;;
+esac
 
 # Oldest PostgreSQL that the migrations are written for.
 POSTGRES_OLDEST=13
@@ -32,10 +43,16 @@ has_rabbitmq() {
 
 has_compiler() { command -v cc >/dev/null 2>&1; }
 
+# Of any age: tests/src/npm.rs installs a newer Node.js for itself by npm.
+has_node() { command -v node >/dev/null 2>&1; }
+has_npm() { command -v npm >/dev/null 2>&1; }
+
 wanted=""
 has_compiler || wanted="$wanted gcc libc6-dev"
 [ -n "${DATABASE_URL:-}" ] || has_postgres || wanted="$wanted postgresql"
 [ -n "${AMQP_URL:-}" ] || has_rabbitmq || wanted="$wanted rabbitmq-server"
+[ -z "$with" ] || has_node || wanted="$wanted nodejs"
+[ -z "$with" ] || has_npm || wanted="$wanted npm"
 [ -n "$wanted" ] || exit 0
 
 missing() {
@@ -45,6 +62,8 @@ missing() {
             gcc) say "  - a C compiler and linker named cc (Debian: gcc libc6-dev)" ;;
             postgresql) say "  - PostgreSQL $POSTGRES_OLDEST or newer (Debian: postgresql), or set DATABASE_URL to a server of yours" ;;
             rabbitmq-server) say "  - RabbitMQ 3.10 or newer (Debian: rabbitmq-server), or set AMQP_URL to a server of yours" ;;
+            nodejs) say "  - Node.js, for tests (Debian: nodejs)" ;;
+            npm) say "  - npm, for tests (Debian: npm)" ;;
         esac
     done
     exit 1
@@ -87,6 +106,8 @@ left=""
 has_compiler || left="$left gcc"
 [ -n "${DATABASE_URL:-}" ] || has_postgres || left="$left postgresql"
 [ -n "${AMQP_URL:-}" ] || has_rabbitmq || left="$left rabbitmq-server"
+[ -z "$with" ] || has_node || left="$left nodejs"
+[ -z "$with" ] || has_npm || left="$left npm"
 if [ -n "$left" ]; then
     wanted="$left"
     missing "not found after its package was installed"

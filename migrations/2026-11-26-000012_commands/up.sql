@@ -25,8 +25,6 @@ CREATE TABLE stripe.command (
     CHECK ((object_id IS NOT NULL) = (state = 'done'))
 );
 
-CREATE INDEX command_object_id ON stripe.command (object_id) WHERE object_id IS NOT NULL;
-CREATE INDEX command_account ON stripe.command (account) WHERE account IS NOT NULL;
 CREATE INDEX command_in_progress ON stripe.command (attempted_at) WHERE state = 'in_progress';
 
 COMMENT ON TABLE stripe.command IS 'What commands of the main app have Stripe make: one row for each thing that is to exist once.';

@@ -24,6 +24,11 @@ use lapin::types::ShortString;
 /// the 255 of an AMQP name.
 const MAX_PREFIX: usize = 200;
 
+const WORKER: &str = "stripe.events.worker";
+const DEAD: &str = "stripe.dead";
+const COMMANDS: &str = "stripe.commands";
+const EXPIRED_COMMANDS: &str = "stripe.commands.expired";
+
 /// The names of this deployment's exchanges and queues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
@@ -73,13 +78,21 @@ impl Names {
         let name = |name: &str| ShortString::from(format!("{prefix}{name}"));
         Ok(Self {
             events: name("stripe.events"),
-            worker: name("stripe.events.worker"),
-            dead_exchange: name("stripe.dead"),
-            dead_queue: name("stripe.dead"),
-            commands: name("stripe.commands"),
-            expired_commands: name("stripe.commands.expired"),
+            worker: name(WORKER),
+            dead_exchange: name(DEAD),
+            dead_queue: name(DEAD),
+            commands: name(COMMANDS),
+            expired_commands: name(EXPIRED_COMMANDS),
             changes: name("dialoom.changes"),
         })
+    }
+
+    /// Whether a name is that of a queue of this or another deployment, whatever its prefix.
+    #[must_use]
+    pub fn is_ours(name: &str) -> bool {
+        [WORKER, DEAD, COMMANDS, EXPIRED_COMMANDS]
+            .iter()
+            .any(|ours| name.ends_with(ours))
     }
 
     /// Reads `AMQP_PREFIX`; none is an empty one.

@@ -14,6 +14,7 @@
 //! | [`certificates`] | a private authority, for servers that speak TLS |
 //! | [`nest`] | a NestJS app of the document's code, with npm's packages |
 //! | [`caller`] | a client that sends commands over the broker |
+//! | [`npm`] | packages of npm, and a Node.js that is new enough for them |
 //! | [`http`], [`client`] | post an event to `ingest` over loopback: simply, and fast |
 //! | [`faults`] | breaks everything while events flow, and checks that nothing is lost |
 //! | [`schedules`] | every schedule of a few tasks on one thread |
@@ -37,6 +38,7 @@ pub mod faults;
 pub mod http;
 pub mod leaks;
 pub mod nest;
+pub mod npm;
 pub mod ports;
 pub mod private;
 pub mod process;

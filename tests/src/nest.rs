@@ -1,34 +1,26 @@
 //! A NestJS app: the code of docs/MAIN_APP.md, with the packages of npm.
-//!
-//! Its folder lies beside what Cargo builds, and is made once. Where the machine's Node.js
-//! is older than NestJS needs, a newer one is installed into that folder.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{collections::BTreeMap, process::Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
     sync::OnceCell,
+    task::spawn_blocking,
 };
 
-/// The oldest Node.js that NestJS runs on.
-const OLDEST_NODE: u32 = 20;
-/// What is installed where there is none or an older one.
-const NODE: &str = "node@22";
+use crate::npm::Packages;
 
-const PACKAGE: &str = include_str!("../nest/package.json");
-const LOCK: &str = include_str!("../nest/package-lock.json");
-const TSCONFIG: &str = include_str!("../nest/tsconfig.json");
 const MAIN_APP: &str = include_str!("../../docs/MAIN_APP.md");
-const SOURCES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 7] = [
+    ("package.json", include_str!("../nest/package.json")),
+    (
+        "package-lock.json",
+        include_str!("../nest/package-lock.json"),
+    ),
+    ("tsconfig.json", include_str!("../nest/tsconfig.json")),
     ("src/driver.ts", include_str!("../nest/src/driver.ts")),
     ("src/golevelup.ts", include_str!("../nest/src/golevelup.ts")),
     ("src/news.ts", include_str!("../nest/src/news.ts")),
@@ -38,8 +30,7 @@ const SOURCES: [(&str, &str); 4] = [
 /// The app's folder, compiled.
 #[derive(Clone, Debug)]
 pub struct NestProject {
-    folder: PathBuf,
-    node: PathBuf,
+    packages: Packages,
 }
 
 /// The app as a process that does what it is asked.
@@ -63,29 +54,15 @@ impl NestProject {
     }
 
     async fn make() -> Result<Self> {
-        let folder = beside_binaries()?.join("nest");
-        fs::create_dir_all(folder.join("src"))?;
-        fs::write(folder.join("package.json"), PACKAGE)?;
-        fs::write(folder.join("package-lock.json"), LOCK)?;
-        fs::write(folder.join("tsconfig.json"), TSCONFIG)?;
         let documented = code_of(MAIN_APP);
         ensure!(!documented.is_empty(), "docs/MAIN_APP.md has no code");
-        let sources = SOURCES.map(|(name, text)| (name.to_owned(), text.to_owned()));
-        for (name, text) in sources.into_iter().chain(documented) {
-            fs::write(folder.join(name), text)?;
-        }
-        let stamp = folder.join("installed");
-        let wanted = format!("{:x?}", Sha256::digest(LOCK));
-        if fs::read_to_string(&stamp).ok().as_deref() != Some(&wanted) {
-            npm(
-                &folder,
-                &["ci", "--no-audit", "--no-fund", "--loglevel=error"],
-            )
-            .await?;
-            fs::write(&stamp, wanted)?;
-        }
-        let node = node(&folder).await?;
-        let project = Self { folder, node };
+        let files = FILES.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let files = files.into_iter().chain(documented);
+        let files: Vec<_> = files
+            .map(|(name, text)| (name, text.into_bytes()))
+            .collect();
+        let packages = spawn_blocking(move || Packages::install("nest", &files)).await??;
+        let project = Self { packages };
         let tsc = project
             .script("node_modules/typescript/bin/tsc")
             .output()
@@ -98,12 +75,8 @@ impl NestProject {
     /// A script of the folder, to be run by Node.js.
     #[must_use]
     pub fn script(&self, path: &str) -> Command {
-        let mut command = Command::new(&self.node);
-        command
-            .arg(path)
-            .current_dir(&self.folder)
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
+        let mut command = Command::from(self.packages.script(path));
+        command.kill_on_drop(true);
         command
     }
 
@@ -187,62 +160,6 @@ fn code_of(document: &str) -> BTreeMap<String, String> {
             fits.then(|| (name.to_owned(), code.to_owned()))
         })
         .collect()
-}
-
-/// The folder that Cargo builds into: this program lies in `<it>/debug/deps`.
-fn beside_binaries() -> Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    let profile = program
-        .ancestors()
-        .skip(1)
-        .find(|folder| !folder.ends_with("deps"));
-    let target = profile.and_then(Path::parent);
-    target
-        .map(Path::to_owned)
-        .context("this program lies nowhere")
-}
-
-async fn node(folder: &Path) -> Result<PathBuf> {
-    if version("node")
-        .await
-        .is_some_and(|major| major >= OLDEST_NODE)
-    {
-        return Ok("node".into());
-    }
-    let own = folder.join("newer");
-    let program = own.join("node_modules/.bin/node");
-    if !program.exists() {
-        fs::create_dir_all(&own)?;
-        fs::write(own.join("package.json"), "{\"private\": true}")?;
-        npm(&own, &["install", "--no-audit", "--no-fund", NODE]).await?;
-    }
-    Ok(program)
-}
-
-async fn version(program: &str) -> Option<u32> {
-    let output = Command::new(program).arg("--version").output().await.ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    text.trim()
-        .strip_prefix('v')?
-        .split('.')
-        .next()?
-        .parse()
-        .ok()
-}
-
-async fn npm(folder: &Path, arguments: &[&str]) -> Result<()> {
-    let run = Command::new("npm")
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .context("npm is missing: install Node.js and npm (Debian: nodejs npm)")?;
-    if !run.status.success() {
-        let said = String::from_utf8_lossy(&run.stderr);
-        bail!("npm {} failed:\n{said}", arguments.join(" "));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -11,20 +11,29 @@ const FIRST: Duration = Duration::from_millis(100);
 /// The longest pause: after an outage the worker is back within it.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// Pauses that double from 100 ms to 3 s, each shortened by up to a half at
+/// Pauses that double from 100 ms to 3 s or another limit, each shortened by up to a half at
 /// random, so that several workers do not come back in step.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     next: Duration,
+    longest: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { next: FIRST }
+        Self::up_to(LONGEST)
     }
 }
 
 impl Backoff {
+    /// Pauses that grow to `longest`.
+    pub fn up_to(longest: Duration) -> Self {
+        Self {
+            next: FIRST,
+            longest,
+        }
+    }
+
     /// Waits for the next pause.
     pub async fn pause(&mut self) {
         tokio::time::sleep(self.next_pause()).await;
@@ -33,7 +42,7 @@ impl Backoff {
     /// The next pause.
     pub fn next_pause(&mut self) -> Duration {
         let whole = self.next;
-        self.next = (whole * 2).min(LONGEST);
+        self.next = (whole * 2).min(self.longest);
         let percent = u32::try_from(RandomState::new().build_hasher().finish() % 50).unwrap_or(0);
         whole - whole * percent / 100
     }

@@ -1,5 +1,7 @@
 //! The worker's configuration, from the environment alone.
 
+pub mod commands;
+
 use std::net::SocketAddr;
 
 use domain::rules::Rules;
@@ -11,7 +13,8 @@ use shared::{
 
 use store::{Database, archive_page::ArchivePolicy, outbox::Outbox};
 
-use crate::{commands::settings::CommandSettings, stripe::config::ApiConfig};
+use self::commands::CommandSettings;
+use crate::stripe::config::ApiConfig;
 
 /// The metadata key that names the booking, where nothing else is said.
 const DEFAULT_BOOKING_KEY: &str = "dialoomBookingId";

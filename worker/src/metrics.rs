@@ -1,7 +1,9 @@
 //! The worker's metrics. No label holds an id or anything out of a body.
 
 pub mod changes;
+pub mod commands;
 pub mod gauges;
+pub mod stripe;
 
 use std::time::Duration;
 
@@ -21,9 +23,11 @@ use shared::clock;
 
 use self::{
     changes::ChangeMetrics,
+    commands::CommandMetrics,
     gauges::{BacklogGauges, QueueGauges},
+    stripe::ApiMetrics,
 };
-use crate::{commands::metrics::CommandMetrics, health::Health, stripe::metrics::ApiMetrics};
+use crate::health::Health;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {

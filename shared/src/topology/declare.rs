@@ -73,8 +73,24 @@ impl Declared {
 /// The most commands that wait; the broker refuses more.
 const MOST_COMMANDS: i32 = 10_000;
 
+/// The bytes of commands that wait at most, ten times those of as many usual ones: an app must
+/// not fill the disk that events need.
+const MOST_COMMAND_BYTES: i32 = 64 * 1024 * 1024;
+
 /// How long a command waits at most, in milliseconds: whoever sent it has given up by then.
 const COMMAND_TTL: i32 = 60_000;
+
+/// How long one that waited too long is kept for the worker to answer it, in milliseconds. It
+/// may hold a host's mail address, and nobody waits for so long.
+const EXPIRED_TTL: i32 = 600_000;
+
+/// How often a command may come back. The worker answers one that came back five times; a
+/// message that its client cannot read, such as one with a name that is no UTF-8, ends each
+/// session before.
+const COMMAND_DELIVERIES: i32 = 6;
+
+/// How often one that waited too long may come back: all that it needs is an answer.
+const EXPIRED_DELIVERIES: i32 = 2;
 
 /// Declares the exchanges, queues and bindings of events and dead letters; those of commands
 /// for [`Role::Commands`], the exchange of news for [`Role::Changes`]. Where the broker's user may not, it only sees that
@@ -89,7 +105,7 @@ pub async fn declare(
 ) -> Result<Declared, TopologyError> {
     let made = match role {
         Role::Publisher | Role::Consumer => make(connection, names).await,
-        Role::Commands => make_commands(connection, names).await,
+        Role::Commands => make_commands(connection, names).await.map(|()| Vec::new()),
         Role::Changes => exchange(connection, &names.changes, ExchangeKind::Topic)
             .await
             .map(|()| Vec::new()),
@@ -117,22 +133,22 @@ async fn make(connection: &Connection, names: &Names) -> Result<Vec<OtherLimit>,
     Ok(dead.into_iter().chain(worker).collect())
 }
 
-async fn make_commands(
-    connection: &Connection,
-    names: &Names,
-) -> Result<Vec<OtherLimit>, TopologyError> {
-    let quorum = || {
+async fn make_commands(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
+    let bounded = |ttl, deliveries| {
         vec![
             ("x-queue-type", text("quorum")),
             ("x-overflow", text("reject-publish")),
             ("x-max-length", AMQPValue::LongInt(MOST_COMMANDS)),
+            ("x-max-length-bytes", AMQPValue::LongInt(MOST_COMMAND_BYTES)),
+            (DELIVERY_LIMIT, AMQPValue::LongInt(deliveries)),
+            ("x-message-ttl", AMQPValue::LongInt(ttl)),
         ]
     };
-    let expired = queue_of_any_limit(connection, &names.expired_commands, quorum()).await?;
+    let arguments = bounded(EXPIRED_TTL, EXPIRED_DELIVERIES);
+    queue(connection, &names.expired_commands, arguments).await?;
     exchange(connection, &names.commands, ExchangeKind::Topic).await?;
-    let mut arguments = quorum();
+    let mut arguments = bounded(COMMAND_TTL, COMMAND_DELIVERIES);
     arguments.extend([
-        ("x-message-ttl", AMQPValue::LongInt(COMMAND_TTL)),
         ("x-dead-letter-exchange", text("")),
         (
             "x-dead-letter-routing-key",
@@ -140,10 +156,9 @@ async fn make_commands(
         ),
         ("x-dead-letter-strategy", text("at-least-once")),
     ]);
-    let commands = queue_of_any_limit(connection, &names.commands, arguments).await?;
+    queue(connection, &names.commands, arguments).await?;
     // A name that is no command's gets an answer that says so.
-    bind(connection, &names.commands, &names.commands, &["#"]).await?;
-    Ok(expired.into_iter().chain(commands).collect())
+    bind(connection, &names.commands, &names.commands, &["#"]).await
 }
 
 fn worker_arguments(names: &Names) -> Arguments {

@@ -17,7 +17,7 @@ use serde_json::Value;
 /// Crates that are there in several versions, since others ask for them so. A new
 /// one is looked at before it is added: two versions are two lots of code to
 /// trust. One that is gone is taken out.
-const SEVERAL: [&str; 15] = [
+const SEVERAL: [&str; 16] = [
     "base64",
     "bit-vec",
     "block-buffer",
@@ -26,6 +26,7 @@ const SEVERAL: [&str; 15] = [
     "crypto-common",
     "digest",
     "getrandom",
+    "hashbrown",
     "hmac",
     "nom",
     "sha2",

@@ -26,6 +26,7 @@ const PURE: [(&str, &[&str]); 2] = [
 const WORKER_LAYERS: &[&[&str]] = &[
     &["cli"],
     &["service"],
+    &["commands"],
     &["jobs", "replay", "dead_letters", "pipeline"],
     &["config"],
     &["amqp", "stripe"],

@@ -1,5 +1,5 @@
-//! Both services with the broker users of docs/OPERATIONS.md, and what these
-//! users cannot do.
+//! Both services with the broker users of docs/OPERATIONS.md and an app with the one of
+//! docs/MAIN_APP.md, and what these users cannot do.
 
 mod refused;
 
@@ -16,25 +16,31 @@ use harness::{
 };
 use lapin::{
     Channel,
-    options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions},
+    options::{
+        ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+        QueuePurgeOptions,
+    },
     types::FieldTable,
 };
 
-use crate::support::{BOUND, SECRET};
+use serde_json::json;
+
+use crate::support::{BOUND, SECRET, ask, until_answered};
 
 const PREFIX: &str = "eu.";
 const PASSWORD: &str = "password-of-both";
 
-/// The commands of the document, with this test's prefix and passwords.
-fn commands() -> Vec<Vec<String>> {
-    let text = include_str!("../../../docs/OPERATIONS.md");
-    let section = text
-        .split("\n## Broker users with least rights")
-        .nth(1)
-        .unwrap();
+const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
+const MAIN_APP: &str = include_str!("../../../docs/MAIN_APP.md");
+
+/// The commands below a heading of a document, up to the next one, with this test's prefix and
+/// passwords.
+fn commands(document: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, section) = document.split_once(&format!("\n{heading}\n")).unwrap();
+    let section = section.split("\n#").next().unwrap();
     let lines = section.lines().filter_map(|line| {
         let line = line.strip_prefix("    rabbitmqctl ")?;
-        let line = line.replace("^stripe", r"^eu\.stripe");
+        let line = line.replace(r"stripe\.", r"eu\.stripe\.");
         let line = line.replace("'...'", PASSWORD).replace('\'', "");
         Some(line.split(' ').map(str::to_owned).collect())
     });
@@ -57,14 +63,20 @@ struct Deployment {
 
 impl Deployment {
     fn url(&self, user: &str) -> String {
-        format!(
-            "amqp://{user}:{PASSWORD}@127.0.0.1:{}/%2f",
-            self.node.port()
-        )
+        self.url_in("%2f", user)
+    }
+
+    fn url_in(&self, virtual_host: &str, user: &str) -> String {
+        let port = self.node.port();
+        format!("amqp://{user}:{PASSWORD}@127.0.0.1:{port}/{virtual_host}")
     }
 
     async fn channel(&self, user: &str) -> (lapin::Connection, Channel) {
-        let connection = rabbitmq::connect(&self.url(user)).await.unwrap();
+        self.channel_to(&self.url(user)).await
+    }
+
+    async fn channel_to(&self, url: &str) -> (lapin::Connection, Channel) {
+        let connection = rabbitmq::connect(url).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         (connection, channel)
     }
@@ -82,9 +94,11 @@ impl Deployment {
             .env("STRIPE_WEBHOOK_SECRETS", SECRET)
     }
 
-    async fn worker(&self) -> Service {
+    /// Starts the worker, with a virtual host of commands where one is named.
+    async fn worker(&self, commands: Option<&str>) -> Service {
         let options = ServiceOptions::worker(self.folder.path())
             .unwrap()
+            .env("COMMANDS_AMQP_URL", commands.unwrap_or_default())
             .env("AMQP_URL", self.url("dialoom_worker"))
             .env("AMQP_PREFIX", PREFIX)
             .env("DATABASE_URL", self.database.url())
@@ -155,27 +169,63 @@ async fn the_documented_broker_users_are_enough_and_no_more() {
         database,
         folder,
     };
-    let commands = commands();
-    let (users, less) = commands.split_at(4);
-    assert_eq!(less.len(), 1, "{commands:?}");
+    let together = commands(OPERATIONS, "## Broker users with least rights");
+    let apart = commands(OPERATIONS, "### Commands in a virtual host of their own");
+    let app = commands(MAIN_APP, "### The app's user at the broker");
+    assert_eq!((together.len(), apart.len(), app.len()), (5, 6, 3));
+    let (users, less) = together.split_at(3);
+    let (full, less) = less.split_at(1);
     run(&deployment.node, users).await;
+    // The rights of a release without commands, which an upgrade finds.
+    run(&deployment.node, &apart[3..4]).await;
 
     // Ingest waits for the worker, which makes the topology.
     let mut ingest = deployment.ingest();
     until_unready(&ingest, "may not declare it").await;
     assert_eq!(deliver(&ingest, "evt_0", "1").await, 503);
-    let mut worker = deployment.worker().await;
+    let mut worker = deployment.worker(None).await;
     ingest.until_ready(BOUND).await.unwrap();
-    everything_works(&deployment, &ingest, "1").await;
+    events_work(&deployment, &ingest, "1").await;
+    commands_are_refused(&worker, "eu.stripe.commands").await;
+
+    // The rights are given, and the worker finds them by itself.
+    run(&deployment.node, full).await;
+    run(&deployment.node, &app[0..1]).await;
+    run(&deployment.node, &app[2..3]).await;
+    commands_work(&deployment, "%2f").await;
+    events_work(&deployment, &ingest, "2").await;
+    refused::to_the_app(&deployment, "%2f").await;
 
     // The same with less, once the topology is there.
     worker.terminate().await.unwrap();
     run(&deployment.node, less).await;
-    let mut worker = deployment.worker().await;
-    everything_works(&deployment, &ingest, "2").await;
+    let mut worker = deployment.worker(None).await;
+    events_work(&deployment, &ingest, "3").await;
+    commands_work(&deployment, "%2f").await;
+
+    // Commands in a virtual host of their own, and the app there as NestJS wants it.
+    worker.terminate().await.unwrap();
+    let (full, less) = apart.split_at(4);
+    run(&deployment.node, full).await;
+    run(&deployment.node, &app[1..2]).await;
+    let url = deployment.url_in("commands", "dialoom_commands");
+    let mut worker = deployment.worker(Some(&url)).await;
+    events_work(&deployment, &ingest, "4").await;
+    commands_work(&deployment, "commands").await;
+    worker.terminate().await.unwrap();
+    run(&deployment.node, less).await;
+    let mut worker = deployment.worker(Some(&url)).await;
+    events_work(&deployment, &ingest, "5").await;
+    commands_work(&deployment, "commands").await;
+    nest_is_answered(&deployment).await;
 
     refused::to_ingest(&deployment).await;
     refused::to_the_worker(&deployment).await;
+    refused::to_the_commands_user(&deployment).await;
+    refused::to_the_app(&deployment, "commands").await;
+    worker.terminate().await.unwrap();
+    each_right_is_needed(&deployment, &apart[2]).await;
+    let mut worker = deployment.worker(None).await;
 
     a_right_too_few_is_told(&deployment).await;
 
@@ -220,8 +270,46 @@ async fn the_documented_broker_users_are_enough_and_no_more() {
     ingest.terminate().await.unwrap();
 }
 
+/// The app's user publishes to the exchange and is answered.
+async fn commands_work(deployment: &Deployment, virtual_host: &str) {
+    let url = deployment.url_in(virtual_host, "app");
+    let host = json!({ "hostId": 7 });
+    let answer = until_answered(&url, "eu.stripe.commands", "host.status", &host).await;
+    assert_eq!(answer["err"]["code"], "not_configured");
+}
+
+/// As NestJS's client asks: by the default exchange and the queue's name.
+async fn nest_is_answered(deployment: &Deployment) {
+    let url = deployment.url_in("commands", "app");
+    let packet = json!({ "pattern": "host.status", "data": { "hostId": 7 }, "id": "1" });
+    let answer = ask(&url, "", "eu.stripe.commands", &packet).await.unwrap();
+    assert_eq!(answer.unwrap()["err"]["code"], "not_configured");
+}
+
+/// The worker says that it takes no commands, and why, and is ready.
+async fn commands_are_refused(worker: &Service, name: &str) {
+    let said = |log: &str| {
+        let mut lines = log.lines();
+        lines.any(|line| line.contains("no command is taken until") && line.contains(name))
+    };
+    wait::until("a line in the log", BOUND, async || match worker.log() {
+        log if said(&log) => Seen::Reached(()),
+        log => Seen::NotYet(log),
+    })
+    .await
+    .unwrap();
+    let ready = http::get(&format!("{}/readyz", worker.admin_url())).await;
+    assert_eq!(ready.unwrap().status.as_u16(), 200);
+    let metrics = http::get(&format!("{}/metrics", worker.admin_url())).await;
+    let metrics = metrics.unwrap().text();
+    assert!(
+        metrics.contains("\nworker_commands_consuming 0\n"),
+        "{metrics}"
+    );
+}
+
 /// An event is applied; another one dies, is written down, and is sent again.
-async fn everything_works(deployment: &Deployment, ingest: &Service, round: &str) {
+async fn events_work(deployment: &Deployment, ingest: &Service, round: &str) {
     let (good, dead) = (format!("evt_good{round}"), format!("evt_dead{round}"));
     assert_eq!(deliver(ingest, &good, round).await, 200);
     let outcome = format!("SELECT outcome FROM stripe.event WHERE id = '{good}'");
@@ -235,6 +323,58 @@ async fn everything_works(deployment: &Deployment, ingest: &Service, round: &str
     deployment.until(&letter, "2dead").await;
     let discard = "UPDATE stripe.dead_letter SET state = 'discarded'";
     deployment.client.execute(discard, &[]).await.unwrap();
+}
+
+/// Without one of the rights of the commands' user, the topology does not come about, or no
+/// command comes through.
+async fn each_right_is_needed(deployment: &Deployment, full: &[String]) {
+    let admin = deployment.node.url();
+    let (_, rest) = admin.split_once("//").unwrap();
+    let (login, address) = rest.split_once('@').unwrap();
+    let (user, _) = login.split_once(':').unwrap();
+    let address = address.split('/').next().unwrap();
+    let everything = ["set_permissions", "-p", "commands", user, ".*", ".*", ".*"];
+    deployment.node.ctl(&everything).await.unwrap();
+    let admin = format!("amqp://{login}@{address}/commands");
+    let (command, rights) = full.split_at(4);
+    for (right, less) in [
+        (0, r"^eu\.stripe\.commands$"),
+        (0, r"^eu\.stripe\.commands\.expired$"),
+        (1, r"^amq\.default$"),
+        (1, r"^eu\.stripe\.commands$"),
+        (2, r"^eu\.stripe\.commands$"),
+        (2, r"^eu\.stripe\.commands\.expired$"),
+    ] {
+        let (_connection, channel) = deployment.channel_to(&admin).await;
+        for queue in ["eu.stripe.commands", "eu.stripe.commands.expired"] {
+            let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
+            deleted.await.unwrap();
+        }
+        let exchange = "eu.stripe.commands".into();
+        let deleted = channel.exchange_delete(exchange, ExchangeDeleteOptions::default());
+        deleted.await.unwrap();
+        let mut rights = rights.to_vec();
+        rights[right] = less.to_owned();
+        let arguments: Vec<&str> = command.iter().chain(&rights).map(String::as_str).collect();
+        deployment.node.ctl(&arguments).await.unwrap();
+        let url = deployment.url_in("commands", "dialoom_commands");
+        let mut worker = deployment.worker(Some(&url)).await;
+        wait::until("the consumer of commands", BOUND, async || {
+            let log = worker.log();
+            let has = |text: &str| log.contains(text);
+            match has("no command is taken until") || has("taking commands") {
+                true => Seen::Reached(()),
+                false => Seen::NotYet(log.clone()),
+            }
+        })
+        .await
+        .unwrap();
+        let host = json!({ "hostId": 7 });
+        let app = deployment.url_in("commands", "app");
+        let answer = ask(&app, "eu.stripe.commands", "host.status", &host).await;
+        assert!(!matches!(answer, Ok(Some(_))), "{rights:?} are enough");
+        worker.terminate().await.unwrap();
+    }
 }
 
 /// Without a right on the queue, `ingest` is not told whether it is there. Brokers up to 4.2.5

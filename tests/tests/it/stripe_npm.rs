@@ -1,15 +1,11 @@
 //! Stripe's own package from npm: installed for the tests, and used as a client of
 //! the stand-in.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{Mutex, PoisonError},
-};
+use std::fs;
 
 use harness::{
     checkout,
+    npm::Packages,
     stripe_api::{Fault, Kind, Options, RateLimit, StandIn},
 };
 use serde_json::{Value, json};
@@ -26,45 +22,16 @@ const FILES: [&str; 8] = [
     "wire.ts",
 ];
 
-/// Installs the packages that the lock names, where they are not installed yet, and
-/// gives the folder.
-pub(crate) fn install() -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+/// Installs the packages that the lock names, where they are not installed yet.
+pub(crate) fn install() -> Packages {
     let source = checkout::root().unwrap().join("tests/types");
-    let folder = checkout::dev_folder().unwrap().join("stripe-types");
-    checkout::make_folder(&folder).unwrap();
-    let lock = |folder: &Path| fs::read(folder.join("package-lock.json")).unwrap_or_default();
-    // It is written last, so that an installation that was killed is done again.
-    let installed = folder.join("installed");
-    let is_fresh = installed.exists() && lock(&folder) == lock(&source);
-    if !is_fresh {
-        let _ = fs::remove_file(&installed);
-    }
-    for file in FILES {
-        fs::copy(source.join(file), folder.join(file)).unwrap();
-    }
-    if !is_fresh {
-        let (done, text) = run(&folder, "npm", &["ci"]);
-        assert!(
-            done,
-            "npm cannot install the packages of tests/types:\n{text}"
-        );
-        fs::write(&installed, "").unwrap();
-    }
-    folder
+    let files = FILES.map(|name| (name.to_owned(), fs::read(source.join(name)).unwrap()));
+    Packages::install("types", &files).unwrap()
 }
 
-/// Runs a program there; gives whether it succeeded, and what it printed.
-pub(crate) fn run(folder: &Path, program: &str, arguments: &[&str]) -> (bool, String) {
-    let mut command = Command::new(program);
-    let output = command.args(arguments).current_dir(folder).output();
-    let output = output.unwrap_or_else(|error| {
-        panic!(
-            "{program} does not run ({error}): install Node.js 20 or later with npm, in Debian \
-             with `apt-get install nodejs npm`"
-        )
-    });
+/// Runs a script there; gives whether it succeeded, and what it printed.
+pub(crate) fn run(packages: &Packages, script: &str, arguments: &[&str]) -> (bool, String) {
+    let output = packages.script(script).args(arguments).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (
         output.status.success(),
@@ -74,7 +41,7 @@ pub(crate) fn run(folder: &Path, program: &str, arguments: &[&str]) -> (bool, St
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stripes_own_client_works_with_the_stand_in() {
-    let folder = install();
+    let packages = install();
     let api = StandIn::start(Options::default()).await.unwrap();
     // The client tries again by itself, with the same key.
     api.fault(Fault::post("/v1/accounts", Kind::Conflict409));
@@ -86,7 +53,7 @@ async fn stripes_own_client_works_with_the_stand_in() {
         Fault::get("/v1/accounts", Kind::RateLimited(RateLimit::GlobalRate)).should_retry(true),
     );
     let address = api.base_url().to_owned();
-    let client = move || run(&folder, "node", &["client.mjs", &address]);
+    let client = move || run(&packages, "client.mjs", &[&address]);
     let (done, text) = tokio::task::spawn_blocking(client).await.unwrap();
     assert!(done, "{text}");
     let seen: Value = serde_json::from_str(text.trim()).unwrap();

@@ -27,7 +27,8 @@ impl Objects {
 
 #[tokio::test]
 async fn the_stand_in_answers_as_stripes_types_say() {
-    let folder = install();
+    let packages = install();
+    let folder = packages.folder();
     let api = StandIn::start(Options::default()).await.unwrap();
     let mut objects = Objects::default();
     let account = accounts(&api, &mut objects).await;
@@ -36,7 +37,7 @@ async fn the_stand_in_answers_as_stripes_types_say() {
     events(&api, &mut objects).await;
     let file = folder.join("objects.json");
     fs::write(&file, Value::from(objects.0).to_string()).unwrap();
-    let (checked, text) = run(&folder, "node", &["check.mjs", "objects.json"]);
+    let (checked, text) = run(&packages, "check.mjs", &["objects.json"]);
     assert!(
         checked,
         "objects that the types do not allow ({}):\n{text}",
@@ -46,8 +47,9 @@ async fn the_stand_in_answers_as_stripes_types_say() {
 
 #[test]
 fn the_stand_in_takes_the_parameters_of_stripes_types() {
-    let folder = install();
-    let (made, text) = run(&folder, "node", &["parameters.mjs", "parameters.json"]);
+    let packages = install();
+    let folder = packages.folder();
+    let (made, text) = run(&packages, "parameters.mjs", &["parameters.json"]);
     assert!(made, "{text}");
     let made = fs::read_to_string(folder.join("parameters.json")).unwrap();
     let root = checkout::root().unwrap();

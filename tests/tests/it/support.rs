@@ -2,14 +2,22 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
+use futures_util::StreamExt;
 use harness::{
     http,
     private::PrivateFolder,
+    servers::rabbitmq,
     services::{Service, ServiceOptions},
     stripe::{Event, Invoice, now, sign},
     test_servers::{TestBroker, TestDatabase},
     wait::{self, Seen},
 };
+use lapin::{
+    BasicProperties,
+    options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions},
+    types::{FieldTable, ShortString},
+};
+use serde_json::Value;
 
 /// The secret that the sender signs with.
 pub(crate) const SECRET: &str = "whsec_of_the_deployment";
@@ -117,4 +125,58 @@ impl Deployment {
         .await
         .unwrap();
     }
+}
+
+/// Sends a command to an exchange and waits for its answer by direct reply-to; `None` where
+/// none comes in time.
+pub(crate) async fn ask(
+    url: &str,
+    exchange: &str,
+    key: &str,
+    body: &Value,
+) -> lapin::Result<Option<Value>> {
+    const REPLY_TO: &str = "amq.rabbitmq.reply-to";
+    /// Longer than an answer takes that nothing holds up.
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let connection = rabbitmq::connect(url).await.unwrap();
+    let channel = connection.create_channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    let options = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    let (tag, table) = (ShortString::default(), FieldTable::default());
+    let replies = channel.basic_consume(REPLY_TO.into(), tag, options, table);
+    let mut replies = replies.await?;
+    let properties = BasicProperties::default()
+        .with_reply_to(REPLY_TO.into())
+        .with_correlation_id("1".into());
+    let (options, body) = (BasicPublishOptions::default(), body.to_string());
+    let sent = channel.basic_publish(
+        exchange.into(),
+        key.into(),
+        options,
+        body.as_bytes(),
+        properties,
+    );
+    sent.await?.await?;
+    match tokio::time::timeout(PATIENCE, replies.next()).await {
+        Ok(Some(answer)) => Ok(Some(serde_json::from_slice(&answer?.data).unwrap())),
+        Ok(None) | Err(_) => Ok(None),
+    }
+}
+
+/// Asks over and over until there is an answer.
+pub(crate) async fn until_answered(url: &str, exchange: &str, key: &str, body: &Value) -> Value {
+    wait::until("an answer to a command", BOUND, async || {
+        match ask(url, exchange, key, body).await {
+            Ok(Some(answer)) => Seen::Reached(answer),
+            Ok(None) => Seen::NotYet("no answer".into()),
+            Err(error) => Seen::NotYet(error.to_string()),
+        }
+    })
+    .await
+    .unwrap()
 }

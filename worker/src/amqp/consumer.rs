@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use futures_util::StreamExt;
 use lapin::{
-    Channel, Connection, Consumer as Messages,
+    Channel, Connection, Consumer as Messages, ErrorKind,
     message::Delivery as Message,
     options::{BasicConsumeOptions, BasicQosOptions},
     types::{FieldTable, ShortString},
@@ -23,6 +23,10 @@ use crate::backoff::Backoff;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A session that lasted so long was a good one: the next pause is short again.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
+/// The longest pause where a person has to mend something at the broker first.
+const LONGEST_REFUSED: Duration = Duration::from_secs(60);
+/// The broker's reply code where the user lacks a right.
+const ACCESS_REFUSED: u16 = 403;
 
 /// A queue to consume.
 #[derive(Clone, Debug)]
@@ -110,6 +114,44 @@ pub async fn serve(server: &impl Serve, stop: &CancellationToken) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Serves as [`serve`] does what the worker can go on without: a topology that differs and a
+/// right that is missing are looked at again as well, after pauses that grow to a minute.
+pub async fn serve_beside(server: &impl Serve, stop: &CancellationToken) {
+    let fresh = || (Backoff::default(), Backoff::up_to(LONGEST_REFUSED));
+    let (mut lost, mut refused) = fresh();
+    while !stop.is_cancelled() {
+        let started = Instant::now();
+        let Err(error) = server.session(stop).await else {
+            return;
+        };
+        server.lost(&error);
+        if started.elapsed() > GOOD_SESSION {
+            (lost, refused) = fresh();
+        }
+        let pause = match error.needs_a_person() {
+            true => refused.next_pause(),
+            false => lost.next_pause(),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+impl SessionError {
+    /// Whether the session cannot succeed before a person has changed something at the broker.
+    pub fn needs_a_person(&self) -> bool {
+        match self {
+            Self::Topology(TopologyError::Broker { source, .. }) | Self::Broker(source) => {
+                matches!(source.kind(), ErrorKind::ProtocolError(error) if error.get_id() == ACCESS_REFUSED)
+            }
+            Self::Topology(_) => true,
+            Self::Connect(_) | Self::Ended | Self::Redeliver => false,
+        }
+    }
 }
 
 impl Queue {

@@ -7,13 +7,13 @@ use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, Stream, StreamExt, future::ready, stream};
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection,
+    BasicProperties,
     message::Delivery,
-    options::{BasicAckOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
-    types::{AMQPValue, FieldTable, ShortString},
+    options::BasicAckOptions,
+    types::{AMQPValue, ShortString},
 };
 use serde_json::Value;
-use shared::{telemetry::report, topology::TopologyError};
+use shared::{telemetry::report, topology::Names};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
@@ -22,9 +22,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    command::Name, error::CommandError, metrics::CommandMetrics, service::CommandService, wire,
+    command::Name,
+    error::CommandError,
+    replies::{Replies, Sent},
+    service::CommandService,
+    wire,
 };
-use crate::amqp::consumer::{self, Queue, Serve, Session, SessionError};
+use crate::{
+    amqp::consumer::{self, Queue, Serve, Session, SessionError},
+    metrics::commands::CommandMetrics,
+};
 
 /// The most commands in hand. One that waits for Stripe costs some kilobytes.
 pub const PREFETCH: u16 = 200;
@@ -32,8 +39,6 @@ pub const PREFETCH: u16 = 200;
 pub const CONNECTIONS: u32 = 6;
 /// How long a command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(50);
-/// How the name of a caller begins that takes its answers without a queue.
-const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to.";
 /// So many deliveries of a command ended with a worker that stopped: it is given up.
 const MOST_DELIVERIES: i64 = 5;
 
@@ -52,11 +57,7 @@ pub struct CommandConsumer {
 struct Tasks {
     service: CommandService,
     metrics: CommandMetrics,
-    connection: Connection,
-    /// The channel of the answers.
-    answers: Channel,
-    /// Queues of this deployment, which no answer may be sent to.
-    own: Vec<ShortString>,
+    replies: Replies,
 }
 
 /// Whether a command came in time.
@@ -67,31 +68,18 @@ enum Came {
 }
 
 impl CommandConsumer {
-    /// Consumes until `stop`, over as many connections as it takes.
-    ///
-    /// # Errors
-    /// A topology that differs from ours: no retry mends it.
-    pub async fn run(&self, stop: &CancellationToken) -> Result<(), TopologyError> {
-        consumer::serve(self, stop).await
+    /// Consumes until `stop`, over as many connections as it takes. Where the broker's user
+    /// lacks a right, or a queue of that name differs, no command is taken until somebody has
+    /// mended it; events are.
+    pub async fn run(&self, stop: &CancellationToken) {
+        consumer::serve_beside(self, stop).await;
     }
 
-    async fn tasks(&self, connection: Connection) -> Result<Arc<Tasks>, SessionError> {
-        let answers = connection.create_channel().await?;
-        answers
-            .confirm_select(ConfirmSelectOptions::default())
-            .await?;
-        let names = &self.queue.names;
+    async fn tasks(&self) -> Result<Arc<Tasks>, SessionError> {
         Ok(Arc::new(Tasks {
             service: self.service.clone(),
             metrics: self.metrics.clone(),
-            connection,
-            answers,
-            own: vec![
-                names.worker.clone(),
-                names.dead_queue.clone(),
-                names.commands.clone(),
-                names.expired_commands.clone(),
-            ],
+            replies: Replies::open(&self.queue.amqp).await?,
         }))
     }
 }
@@ -99,19 +87,20 @@ impl CommandConsumer {
 impl Serve for CommandConsumer {
     async fn session(&self, stop: &CancellationToken) -> Result<(), SessionError> {
         let Session {
-            connection,
+            connection: _connection,
             channel,
             messages,
         } = self.queue.open().await?;
         let expired = &self.queue.names.expired_commands;
         let expired = consumer::consume(&channel, expired).await?;
-        let tasks = self.tasks(connection).await?;
+        let tasks = self.tasks().await?;
         // Where one queue's consumer ends, so does the session.
         let mut commands = stream::select(
             ending(messages.map(|message| (message, Came::InTime))),
             ending(expired.map(|message| (message, Came::TooLate))),
         );
         info!("taking commands");
+        self.metrics.consuming.set(1);
         let mut in_hand = JoinSet::new();
         let ended = loop {
             let (message, came) = tokio::select! {
@@ -123,7 +112,7 @@ impl Serve for CommandConsumer {
                 },
                 Some(done) = in_hand.join_next() => match done {
                     Ok(Ok(())) => continue,
-                    Ok(Err(error)) => break Err(SessionError::Broker(error)),
+                    Ok(Err(error)) => break Err(error),
                     // It caught its own panics, so this is a mistake in the catching.
                     Err(_panicked) => break Err(SessionError::Redeliver),
                 },
@@ -136,17 +125,25 @@ impl Serve for CommandConsumer {
             consumer::close(&channel).await;
         }
         self.metrics.in_hand.set(0);
+        self.metrics.consuming.set(0);
         ended
     }
 
     fn lost(&self, error: &SessionError) {
-        warn!(reason = %report(error), "the consumer of commands lost the broker");
+        let reason = report(error);
+        match error.needs_a_person() {
+            true => error!(
+                %reason,
+                "no command is taken until somebody mends this at the broker; events go on"
+            ),
+            false => warn!(%reason, "the consumer of commands lost the broker"),
+        }
     }
 }
 
 impl Tasks {
     /// One command, from its delivery to its ack.
-    async fn take(self: Arc<Self>, message: Delivery, came: Came) -> Result<(), lapin::Error> {
+    async fn take(self: Arc<Self>, message: Delivery, came: Came) -> Result<(), SessionError> {
         self.metrics.in_hand.inc();
         let answered = self.answer(&message, came).await;
         self.metrics.in_hand.dec();
@@ -155,7 +152,7 @@ impl Tasks {
         Ok(())
     }
 
-    async fn answer(&self, message: &Delivery, came: Came) -> Result<(), lapin::Error> {
+    async fn answer(&self, message: &Delivery, came: Came) -> Result<(), SessionError> {
         let started = Instant::now();
         let request = wire::read(message.routing_key.as_str(), &message.data);
         let (name, id, result) = match request {
@@ -182,75 +179,30 @@ impl Tasks {
         match message.properties.reply_to() {
             Some(reply_to) => {
                 let body = wire::answer(&result, id.as_deref());
-                self.send(reply_to, &message.properties, &body).await
+                self.reply(reply_to, &message.properties, &body).await
             }
             // It was sent without asking for an answer.
             None => Ok(()),
         }
     }
 
-    /// Publishes an answer and waits for the broker to have it.
-    async fn send(
+    /// Sends an answer to where the caller wants it.
+    async fn reply(
         &self,
         reply_to: &ShortString,
         asked: &BasicProperties,
         body: &[u8],
-    ) -> Result<(), lapin::Error> {
-        if self.own.contains(reply_to) {
-            warn!("a command asks for its answer in a queue of this deployment; it gets none");
+    ) -> Result<(), SessionError> {
+        if Names::is_ours(reply_to.as_str()) {
+            warn!("a command asks for its answer in a queue of events or commands; it gets none");
             return Ok(());
         }
-        let mut properties =
-            BasicProperties::default().with_content_type("application/json".into());
-        if let Some(correlation_id) = asked.correlation_id() {
-            properties = properties.with_correlation_id(correlation_id.clone());
-        }
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
-        let published = self
-            .answers
-            .basic_publish(
-                ShortString::default(),
-                reply_to.clone(),
-                options,
-                body,
-                properties,
-            )
-            .await?;
-        let is_gone = match published.await? {
-            Confirmation::Ack(None) | Confirmation::NotRequested => false,
-            Confirmation::Ack(Some(_)) => self.is_gone(reply_to).await?,
-            // Its queue is full.
-            Confirmation::Nack(_) => true,
-        };
-        if is_gone {
+        let correlation_id = asked.correlation_id().as_ref();
+        let sent = self.replies.send(reply_to, correlation_id, body).await?;
+        if sent == Sent::ToNobody {
             self.metrics.callers_gone.inc();
         }
         Ok(())
-    }
-
-    /// Whether an answer that came back had nobody to take it. RabbitMQ up to 4.1 gives back
-    /// every answer to a caller that uses its direct reply-to, also one that it delivered;
-    /// such a caller is there as long as its name can be looked at.
-    async fn is_gone(&self, reply_to: &ShortString) -> Result<bool, lapin::Error> {
-        if !reply_to.as_str().starts_with(DIRECT_REPLY_TO) {
-            return Ok(true);
-        }
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        // A channel of its own, which the broker closes where there is nobody.
-        let channel = self.connection.create_channel().await?;
-        let looked = channel
-            .queue_declare(reply_to.clone(), options, FieldTable::default())
-            .await;
-        if looked.is_ok() {
-            consumer::close(&channel).await;
-        }
-        Ok(looked.is_err())
     }
 }
 

@@ -128,7 +128,7 @@ impl CommandError {
 
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
-        warn!(%error, "a command met an error of the database");
+        warn!(reason = %store::in_log(&error), "a command met an error of the database");
         Self::passing(
             "database_unavailable",
             "the worker's database did not answer; send the command again",

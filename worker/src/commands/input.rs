@@ -87,23 +87,30 @@ impl Fields {
     }
 }
 
-/// A text that is not empty.
+/// A text of one line that is not empty.
 pub fn text(value: Value) -> Result<String, String> {
     match value {
         Value::String(text) if text.trim().is_empty() => Err("is empty".into()),
         Value::String(text) if text.len() > MAX_TEXT => {
             Err(format!("is longer than {MAX_TEXT} bytes"))
         }
-        Value::String(text) if text.contains('\0') => Err("holds a NUL".into()),
+        // A NUL is no text to PostgreSQL, and none of these belongs into a name or an address.
+        Value::String(text) if text.contains(char::is_control) => {
+            Err("holds a control character".into())
+        }
         Value::String(text) => Ok(text),
         _ => Err("is no text".into()),
     }
 }
 
-/// An id of the main app's: a text, or a whole number.
+/// An id of the main app's: a text, or a whole number. Ids that differ in spaces around them
+/// alone would be two hosts here, and perhaps one elsewhere.
 pub fn id(value: Value) -> Result<String, String> {
     match value {
         Value::Number(number) if number.is_i64() => Ok(number.to_string()),
+        Value::String(given) if given.trim() != given && !given.trim().is_empty() => {
+            Err("begins or ends with a space".into())
+        }
         Value::String(_) => text(value),
         _ => Err("is neither a text nor a whole number".into()),
     }
@@ -217,6 +224,13 @@ mod tests {
             json!(" "),
             json!(1.5),
             json!("a\0"),
+            json!("a\n"),
+            json!("a\u{85}b"),
+            json!(" a"),
+            json!("a\u{a0}"),
+            json!(u64::MAX),
+            json!(-0.0),
+            json!([1]),
             json!("a".repeat(501)),
         ] {
             assert!(id(wrong).is_err());

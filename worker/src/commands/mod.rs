@@ -2,16 +2,17 @@
 //!
 //! | module | does |
 //! | --- | --- |
-//! | [`consumer`] | takes commands from their queue and sends the answers |
+//! | [`consumer`] | takes commands from their queue and answers them |
+//! | `replies` | sends the answers |
 //! | [`wire`] | the forms in which commands come and answers go |
 //! | [`command`] | the commands, read strictly from what was sent |
+//! | [`json`] | reads JSON in which no field is named twice |
 //! | [`input`] | reads fields one by one, and names all that are wrong |
 //! | [`service`] | does a command |
 //! | `attempts` | has Stripe make something once |
 //! | [`finish`] | goes on with what interrupted commands began |
 //! | [`host`] | the commands about hosts |
 //! | [`booking`] | the commands about bookings |
-//! | [`settings`] | what the deployment sets for them |
 //! | [`error`] | why a command was not done, as the app reads it |
 //!
 //! Commands run beside the events: they have a consumer, a channel and connections to the
@@ -25,7 +26,7 @@ pub mod error;
 pub mod finish;
 pub mod host;
 pub mod input;
-pub mod metrics;
+pub mod json;
+mod replies;
 pub mod service;
-pub mod settings;
 pub mod wire;

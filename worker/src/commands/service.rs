@@ -6,9 +6,9 @@ use store::{Connection, Pool, outbox::Outbox};
 use super::{
     command::{Command, Name},
     error::CommandError,
-    settings::CommandSettings,
 };
 use crate::{
+    config::commands::CommandSettings,
     pipeline::{delivery::Decoder, executor::BatchExecutor},
     stripe::client::Client,
 };

@@ -9,7 +9,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::error::CommandError;
+use super::{error::CommandError, json};
 
 /// The largest command, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -49,8 +49,8 @@ pub fn read(routing_key: &str, body: &[u8]) -> Result<Request, CommandError> {
     if body.len() > MAX_BODY {
         return Err(invalid("a command has at most 64 KiB"));
     }
-    let value: Value =
-        serde_json::from_slice(body).map_err(|_| invalid("the message is no JSON"))?;
+    let value = json::read(body)
+        .map_err(|_| invalid("the message is no JSON, nests too deep, or names a field twice"))?;
     let Value::Object(mut fields) = value else {
         return Err(invalid("the message is no JSON object"));
     };
@@ -81,7 +81,7 @@ fn pattern(pattern: Option<Value>) -> Option<String> {
     match pattern? {
         // NestJS writes a pattern that is an object as text.
         Value::String(text) if text.starts_with('{') => {
-            let object: Value = serde_json::from_str(&text).ok()?;
+            let object = json::read(text.as_bytes()).ok()?;
             Some(object["cmd"].as_str()?.to_owned())
         }
         Value::String(name) => Some(name),
@@ -139,6 +139,7 @@ mod tests {
             "null",
             r#"{"pattern":1}"#,
             r#"{"pattern":{}}"#,
+            r#"{"hostId":1,"hostId":2}"#,
             &long,
         ];
         for wrong in wrong {

@@ -4,6 +4,9 @@
 //! What Stripe says is kept only if, once this writer has the lock, the same is known of
 //! the account as when Stripe was asked: then it is newer than all of it, and no event was
 //! applied in between. So no lock is held while Stripe is asked.
+//!
+//! Nobody waits for these reads, so they stop where Stripe's allowance for reads is nearly used
+//! up: what is left is for commands.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,14 +17,14 @@ use domain::{account::Account, ids::AccountId, working_set::WorkingSet};
 use prometheus_client::metrics::counter::Counter;
 use shared::clock;
 use store::{
-    Connection, Error, Pool, account,
+    Connection, Error, Pool, account, api_read,
     main_app::booking::Bookings,
     outbox::Outbox,
     working_set::{self, Tables},
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     jobs::{Job, JobError},
@@ -36,6 +39,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// How many accounts are looked up at once.
 const PAGE: i64 = 100;
+/// The pause between two looks at how many reads are left.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// The job.
 #[derive(Debug)]
@@ -48,6 +53,15 @@ pub struct ReadAccounts {
     read: Counter,
     /// The accounts that Stripe refused, so that they do not hold up the others.
     refused: BTreeMap<AccountId, Retry>,
+    budget: Budget,
+}
+
+/// How many reads Stripe's allowance leaves, as it was last looked at.
+#[derive(Debug, Default)]
+struct Budget {
+    looked_at: Option<Instant>,
+    left: i64,
+    is_used_up: bool,
 }
 
 /// When Stripe is asked again.
@@ -86,11 +100,12 @@ impl ReadAccounts {
             read,
             refused: BTreeMap::new(),
             outbox: Outbox::Off,
+            budget: Budget::default(),
         }
     }
 
-    /// Reads every account that needs it now. One that Stripe refused before is left out
-    /// until its pause has passed.
+    /// Reads every account that needs it now, as far as Stripe's allowance goes. One that
+    /// Stripe refused before is left out until its pause has passed.
     ///
     /// # Errors
     /// The first [`ReadError`]; the accounts after it were tried as well.
@@ -114,6 +129,10 @@ impl ReadAccounts {
                     refused.insert(id, retry);
                     continue;
                 }
+                if !self.budget.take(&self.pool).await? {
+                    self.refused.append(&mut refused);
+                    return first_error;
+                }
                 match read(&self.pool, &self.client, &id, self.outbox).await {
                     Ok(()) => {
                         self.read.inc();
@@ -126,6 +145,33 @@ impl ReadAccounts {
                 }
             }
         }
+    }
+}
+
+impl Budget {
+    /// Takes one read, where one is left. The tables are looked at once a minute at most.
+    async fn take(&mut self, pool: &Pool) -> store::Result<bool> {
+        if self.looked_at.is_none_or(|at| at.elapsed() > ASK_AGAIN) {
+            let conn = pool.get().await?;
+            let reads = api_read::reads(&conn).await?;
+            self.looked_at = Some(Instant::now());
+            self.left = reads.room();
+            let is_used_up = self.left == 0;
+            if is_used_up && !self.is_used_up {
+                warn!(
+                    reads = reads.sent,
+                    allowed = reads.allowed,
+                    "Stripe's allowance for reads of 30 days is nearly used up: accounts are read \
+                     for commands alone until there is room again"
+                );
+            } else if self.is_used_up && !is_used_up {
+                info!("Stripe's allowance has room again: accounts are read");
+            }
+            self.is_used_up = is_used_up;
+        }
+        let has_room = self.left > 0;
+        self.left -= i64::from(has_room);
+        Ok(has_room)
     }
 }
 

@@ -15,7 +15,10 @@ use prometheus_client::{
     metrics::{MetricType, family::Family, gauge::ConstGauge, gauge::Gauge},
     registry::Registry,
 };
-use store::backlog::{Backlog, WaitingNews};
+use store::{
+    api_read::Reads,
+    backlog::{Backlog, WaitingNews},
+};
 use tokio::time::Instant;
 
 use crate::health::Health;
@@ -40,7 +43,7 @@ struct ReasonLabel {
 pub struct BacklogGauges {
     pending: Family<PendingLabels, Gauge>,
     waiting: Family<ReasonLabel, Gauge>,
-    dead_letters: OpenDeadLetters,
+    counted: Counted,
     news: News,
 }
 
@@ -56,7 +59,7 @@ impl BacklogGauges {
             "Invoices that are not shown to the main app yet, by reason",
             self.waiting.clone(),
         );
-        registry.register_collector(Box::new(self.dead_letters.clone()));
+        registry.register_collector(Box::new(self.counted.clone()));
         registry.register_collector(Box::new(self.news.clone()));
     }
 
@@ -86,7 +89,10 @@ impl BacklogGauges {
             let gauge = self.waiting.get_or_create(&ReasonLabel { reason });
             gauge.inc_by(one.count);
         }
-        self.dead_letters.set(Some(backlog.open_dead_letters));
+        self.counted.set(Some(Numbers {
+            open_dead_letters: backlog.open_dead_letters,
+            reads: backlog.reads,
+        }));
         self.news.set(Some(backlog.news.clone()));
     }
 
@@ -94,33 +100,57 @@ impl BacklogGauges {
     pub fn clear(&self) {
         self.pending.clear();
         self.waiting.clear();
-        self.dead_letters.set(None);
+        self.counted.set(None);
         self.news.set(None);
     }
 }
 
-/// How many dead letters are open, where that is known.
-#[derive(Clone, Debug, Default)]
-struct OpenDeadLetters(Arc<Mutex<Option<i64>>>);
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    open_dead_letters: i64,
+    reads: Reads,
+}
 
-impl OpenDeadLetters {
-    fn set(&self, count: Option<i64>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = count;
+/// Numbers without labels, where they are known.
+#[derive(Clone, Debug, Default)]
+struct Counted(Arc<Mutex<Option<Numbers>>>);
+
+impl Counted {
+    fn set(&self, numbers: Option<Numbers>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = numbers;
     }
 }
 
-impl Collector for OpenDeadLetters {
+impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let count = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match count {
-            Some(count) => gauge(
-                &mut encoder,
+        let numbers = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Numbers {
+            open_dead_letters,
+            reads,
+        }) = numbers
+        else {
+            return Ok(());
+        };
+        for (name, help, value) in [
+            (
                 "dead_letters_open",
                 "Dead letters that wait for an operator",
-                count,
+                open_dead_letters,
             ),
-            None => Ok(()),
+            (
+                "stripe_reads_30_days",
+                "Reads of Stripe's API that were sent in 30 days",
+                reads.sent,
+            ),
+            (
+                "stripe_reads_allowed_30_days",
+                "Reads that Stripe allows in 30 days, at least",
+                reads.allowed,
+            ),
+        ] {
+            gauge(&mut encoder, name, help, value)?;
         }
+        Ok(())
     }
 }
 

@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 use super::{
     call::{ApiFamily, Call, IdempotencyKey},
     client::Client,
-    error::ApiError,
+    error::{ApiError, Refusal},
 };
 
 /// Pages of accounts that are looked through. Accounts that were made within a day or two
 /// of an interrupted request fit into some.
 const MAX_PAGES: u32 = 50;
+/// Stripe's ids have at most so many bytes.
+const MAX_ID: usize = 255;
 
 /// Why an account could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +54,7 @@ impl Client {
     /// # Errors
     /// [`ApiError`].
     pub async fn account_object(&self, id: &AccountId) -> Result<Value, ApiError> {
-        let path = format!("/accounts/{id}");
+        let path = account_path(id)?;
         let call = Call::get(ApiFamily::V1, "/v1/accounts/{id}", &path, &json!({}));
         self.send(&call).await
     }
@@ -99,27 +101,70 @@ impl Client {
             let found = accounts
                 .iter()
                 .find(|account| account["metadata"]["hostId"] == host);
+            let id_of = |account: &Value| {
+                let id = account_id(account);
+                // Nothing may be taken for missing that was not seen to be.
+                id.ok_or(ApiError::Unreadable("an account has no id"))
+            };
             if let Some(found) = found {
-                return Ok(account_id(found));
+                return Ok(Some(id_of(found)?));
             }
-            after = accounts
-                .last()
-                .and_then(account_id)
-                .map(|id| id.to_string());
-            if page["has_more"] != true || after.is_none() {
+            if page["has_more"] != true {
                 return Ok(None);
             }
+            let last = accounts.last().unwrap_or(&Value::Null);
+            after = Some(id_of(last)?.to_string());
         }
         Err(ApiError::Unreadable("the list of accounts does not end"))
     }
 }
 
+/// The path of an account. An id that is none of Stripe's would be another path.
+pub(super) fn account_path(id: &AccountId) -> Result<String, ApiError> {
+    match is_account_id(id.as_str()) {
+        true => Ok(format!("/accounts/{id}")),
+        false => Err(ApiError::Refused(Refusal {
+            status: 404,
+            code: Some("resource_missing".into()),
+            ..Refusal::default()
+        })),
+    }
+}
+
 fn account_id(object: &Value) -> Option<AccountId> {
     let id = object["id"].as_str()?;
-    // It becomes part of a path.
-    let is_plain = id
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let is_id = id.starts_with("acct_") && is_plain && id.len() <= 255;
-    is_id.then(|| id.to_owned().into())
+    is_account_id(id).then(|| id.to_owned().into())
+}
+
+fn is_account_id(id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    id.starts_with("acct_") && id.len() <= MAX_ID && id.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_is_none_of_stripes_makes_no_path() {
+        let path = |id: &str| account_path(&id.to_owned().into());
+        assert_eq!(path("acct_1AbC").unwrap(), "/accounts/acct_1AbC");
+        let long = format!("acct_{}", "a".repeat(MAX_ID));
+        for wrong in [
+            "",
+            "acct_1/login_links",
+            "acct_1?expand[]=x",
+            "acct_1/../../v2",
+            "acct_1 2",
+            "acct_\0",
+            "cus_1",
+            &long,
+        ] {
+            assert!(path(wrong).is_err(), "{wrong:.40}");
+            assert_eq!(account_id(&json!({ "id": wrong })), None, "{wrong:.40}");
+        }
+        for strange in [json!(null), json!([]), json!({ "id": { "id": "acct_1" } })] {
+            assert_eq!(account_id(&strange), None);
+        }
+    }
 }

@@ -27,9 +27,9 @@ use super::{
     config::{API_VERSION, ApiConfig},
     error::{ApiError, RateLimit, Refusal},
     limits::Limits,
-    metrics::ApiMetrics,
     retry::{self, Ended},
 };
+use crate::metrics::stripe::ApiMetrics;
 
 /// The largest answer that is read. A page of a hundred accounts has some 600 KB.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
@@ -147,7 +147,7 @@ impl Client {
         let (ended, error) = failure(status, &headers, &body, request.clone());
         warn!(endpoint = call.endpoint, status, request_id, %error, "Stripe refused or failed");
         if let Some(limit) = ended.limit {
-            self.0.metrics.limited(limit);
+            self.0.metrics.limited(limit.as_str());
         }
         Err((ended, error))
     }
@@ -209,7 +209,7 @@ impl Client {
             Err(error) => Err(error.into()),
         };
         if let Err(error) = counted {
-            warn!(%error, "a read from Stripe was not counted");
+            warn!(reason = %store::in_log(&error), "a read from Stripe was not counted");
         }
     }
 }

@@ -6,6 +6,7 @@ use domain::ids::AccountId;
 use serde_json::{Map, Value, json};
 
 use super::{
+    accounts::account_path,
     call::{ApiFamily, Call},
     client::Client,
     error::ApiError,
@@ -102,7 +103,7 @@ impl Client {
     /// # Errors
     /// [`ApiError`].
     pub async fn login_link(&self, account: &AccountId) -> Result<String, ApiError> {
-        let path = format!("/accounts/{account}/login_links");
+        let path = format!("{}/login_links", account_path(account)?);
         let endpoint = "/v1/accounts/{id}/login_links";
         let call = Call::post(ApiFamily::V1, endpoint, &path, json!({}));
         text(&self.send(&call).await?, "url")

@@ -9,6 +9,5 @@ pub mod config;
 pub mod error;
 mod limits;
 pub mod links;
-pub mod metrics;
 mod retry;
 pub mod tax;

@@ -11,11 +11,11 @@ const LEAST_ALLOWANCE: i64 = 10_000;
 const READS_A_TRANSACTION: i64 = 500;
 
 /// The reads of 30 days.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
     /// How many were sent.
     pub sent: i64,
-    /// How many Stripe allows, as far as the invoices tell.
+    /// How many Stripe allows, as far as paid invoices were counted; it may be more.
     pub allowed: i64,
 }
 
@@ -38,16 +38,18 @@ struct Sums {
     paid: i64,
 }
 
-/// The reads of the last 30 days, and the allowance. A paid invoice counts as a transaction.
-/// No more invoices are counted than it takes to say that there is room.
+/// The reads of the last 30 days, and the allowance. A paid invoice counts as a transaction, by
+/// the ledger, whose index ends with the newest events. No more of them are counted than it
+/// takes to say that there is room.
 pub async fn reads(mut conn: &Connection) -> Result<Reads> {
     let sums: Sums = diesel::sql_query(
         "WITH r AS (SELECT coalesce(sum(reads), 0)::bigint AS sent FROM stripe.api_read \
                     WHERE day > (now() AT TIME ZONE 'UTC')::date - 30) \
          SELECT r.sent, CASE WHEN r.sent < $1 / 2 THEN 0 ELSE \
-            (SELECT count(*) FROM (SELECT FROM stripe.invoice \
-             WHERE status = 'paid' AND created > now() - interval '30 days' \
-             LIMIT 2 * r.sent / $2) AS paid) END AS paid FROM r",
+            (SELECT count(*) FROM (SELECT FROM stripe.event \
+             WHERE type = 'invoice.paid' AND outcome IN ('applied', 'stale') \
+                AND first_seen_at > now() - interval '30 days' \
+             ORDER BY first_seen_at DESC LIMIT 2 * r.sent / $2) AS paid) END AS paid FROM r",
     )
     .bind::<BigInt, _>(LEAST_ALLOWANCE)
     .bind::<BigInt, _>(READS_A_TRANSACTION)
@@ -60,8 +62,14 @@ pub async fn reads(mut conn: &Connection) -> Result<Reads> {
 }
 
 impl Reads {
-    /// Whether there is room for reads that nobody waits for: the last tenth is for commands.
+    /// How many reads there is room for that nobody waits for: the last tenth of the allowance
+    /// is for commands.
+    pub fn room(self) -> i64 {
+        (self.allowed / 10 * 9 - self.sent).max(0)
+    }
+
+    /// Whether there is room for a read that nobody waits for.
     pub fn has_room(self) -> bool {
-        self.sent < self.allowed / 10 * 9
+        self.room() > 0
     }
 }

@@ -7,7 +7,10 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use futures_util::try_join;
 
-use crate::{Connection, Result};
+use crate::{
+    Connection, Result,
+    api_read::{self, Reads},
+};
 
 /// How much waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub struct Backlog {
     pub open_dead_letters: i64,
     /// News for the main app that is to be published.
     pub news: WaitingNews,
+    /// Reads of Stripe's API in 30 days.
+    pub reads: Reads,
 }
 
 /// How many rows are pending for one reason.
@@ -67,17 +72,19 @@ struct Count {
 /// Counts what waits. Every count goes by an index that holds nothing else: what was decided
 /// long ago is not read.
 pub async fn count(conn: &Connection) -> Result<Backlog> {
-    let (pending, waiting, open_dead_letters, news) = try_join!(
+    let (pending, waiting, open_dead_letters, news, reads) = try_join!(
         pending(conn),
         waiting(conn),
         open_dead_letters(conn),
-        news(conn)
+        news(conn),
+        api_read::reads(conn)
     )?;
     Ok(Backlog {
         pending,
         waiting,
         open_dead_letters,
         news,
+        reads,
     })
 }
 

@@ -6,7 +6,10 @@ use harness::{
     stripe_api::{Fault, Gate, Kind, Options, Payment, RateLimit},
 };
 use serde_json::{Value, json};
-use worker::commands::{command::Name, error::CommandError, settings::CommandSettings};
+use worker::{
+    commands::{command::Name, error::CommandError},
+    config::commands::CommandSettings,
+};
 
 use crate::support::desk::Desk;
 

@@ -8,11 +8,8 @@ use harness::{
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use worker::{
-    commands::{
-        command::Name,
-        finish::FinishCommands,
-        settings::{AccountsApi, Bearer, Origins},
-    },
+    commands::{command::Name, finish::FinishCommands},
+    config::commands::{AccountsApi, Bearer, Origins},
     jobs::read_accounts::ReadAccounts,
     metrics::Metrics,
 };

@@ -3,12 +3,32 @@
 
 use std::process::Command;
 
+use shared::config::Env;
+use worker::config::{
+    Config,
+    commands::{AccountsApi, Bearer},
+};
+
 const GOOD: [(&str, &str); 4] = [
     ("DATABASE_URL", "postgres://u:hidden-word@127.0.0.1:1/db"),
     ("AMQP_URL", "amqp://u:hidden-word@127.0.0.1:1"),
     ("STRIPE_MODE", "test"),
     ("WORKER_ADMIN_LISTEN", "127.0.0.1:0"),
 ];
+
+/// What is said of these variables, the last of which is wrong.
+fn refused_with(variables: &[(&str, &str)]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_worker"))
+        .env_clear()
+        .envs(GOOD)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{variables:?}: {stderr}");
+    assert!(!stderr.contains("hidden-word"), "{stderr}");
+    stderr
+}
 
 fn refused(change: (&str, Option<&str>)) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
@@ -72,6 +92,19 @@ fn each_variable_that_is_wrong_is_named_with_what_is_expected() {
             "https://",
         ),
         ("CHANGES", "on", "yes or no"),
+        ("COMMANDS_AMQP_URL", "http://u:hidden-word@h", "amqp"),
+        (
+            "COMMANDS_AMQP_URL",
+            "amqp://u:1?hidden-word@h",
+            "percent-encoded",
+        ),
+        ("REDIRECT_ORIGINS", "app.example.com", "https://"),
+        ("REDIRECT_ORIGINS", "https://a.example/path", "commas"),
+        ("REDIRECT_ORIGINS", "https://a.example,*", "commas"),
+        ("STRIPE_ACCOUNTS_API", "v3", "v2, v1 or v1-type"),
+        ("HOST_FEES_COLLECTOR", "platform", "stripe or application"),
+        ("HOST_LOSSES_COLLECTOR", "host", "stripe or application"),
+        ("AUTOMATIC_TAX", "true", "yes or no"),
         ("AMQP_PREFIX", "amq.x", "amq."),
         ("LOG_FORMAT", "xml", "json or text"),
         ("RUST_LOG", "worker=loud=very", "filter"),
@@ -79,6 +112,54 @@ fn each_variable_that_is_wrong_is_named_with_what_is_expected() {
         let line = refused((name, Some(value)));
         assert!(line.contains(expected), "{line}");
     }
+}
+
+/// The limits of the rate are read where there is a key.
+#[test]
+fn a_rate_is_a_number_of_requests() {
+    for name in ["STRIPE_RATE_LIMIT", "STRIPE_ENDPOINT_RATE_LIMIT"] {
+        for wrong in ["0", "-1", "many", "1.5"] {
+            let line = refused_with(&[("STRIPE_API_KEY", "sk_test_hidden-word"), (name, wrong)]);
+            assert!(line.contains(name), "{line}");
+            assert!(line.contains("requests in a second"), "{line}");
+        }
+    }
+}
+
+/// With right values it goes on to the database, which is not there.
+#[test]
+fn right_values_of_the_commands_variables_are_taken() {
+    let variables = [
+        ("STRIPE_API_KEY", "rk_test_hidden-word"),
+        ("STRIPE_RATE_LIMIT", "50"),
+        ("STRIPE_ENDPOINT_RATE_LIMIT", "10"),
+        ("COMMANDS_AMQP_URL", "amqps://u:hidden-word@h/commands"),
+        (
+            "REDIRECT_ORIGINS",
+            "https://app.example.com, http://localhost:3000",
+        ),
+        ("STRIPE_ACCOUNTS_API", "v1-type"),
+        ("HOST_FEES_COLLECTOR", "stripe"),
+        ("HOST_LOSSES_COLLECTOR", "application"),
+        ("AUTOMATIC_TAX", "yes"),
+    ];
+    let env = Env::from_pairs(GOOD.iter().chain(&variables).copied());
+    let config = Config::from_env(&env).unwrap();
+    assert_eq!(config.commands.accounts_api, AccountsApi::V1Type);
+    assert_eq!(config.commands.fees, Some(Bearer::Stripe));
+    assert_eq!(config.commands.losses, Some(Bearer::Application));
+    assert!(config.commands.automatic_tax);
+    assert!(config.commands.origins.allow("http://localhost:3000/done"));
+    let api = config.api.unwrap();
+    assert_eq!((api.rate.get(), api.endpoint_rate.get()), (50, 10));
+    let shown = format!("{:?}", (config.commands_amqp, api.base));
+    assert!(!shown.contains("hidden-word"), "{shown}");
+
+    let config = Config::from_env(&Env::from_pairs(GOOD)).unwrap();
+    assert!(config.api.is_none());
+    assert!(config.commands.origins.is_empty());
+    assert_eq!(config.commands.accounts_api, AccountsApi::V2);
+    assert_eq!((config.commands.fees, config.commands.losses), (None, None));
 }
 
 #[test]

@@ -73,6 +73,8 @@ async fn the_gauges_show_what_waits_and_follow_when_it_waits_no_more() {
         (missing, 1.0),
         (unnamed, 0.0),
         (dead, 1.0),
+        ("worker_stripe_reads_30_days", 0.0),
+        ("worker_stripe_reads_allowed_30_days", 10_000.0),
     ] {
         assert_eq!(shown.value(name), Some(count), "{name}");
     }

@@ -28,6 +28,7 @@ mod deployment;
 mod forget;
 mod gauges;
 mod hostile;
+mod hostile_commands;
 mod hostile_hosts;
 mod invoices;
 mod late_claims;

@@ -144,6 +144,9 @@ fn overtaken(booking: usize) -> Vec<Event> {
 async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     let lab = Lab::with_bookings(&[]).await;
     lab.client.batch_execute(ROWS).await.unwrap();
+    // So many that paid invoices are counted.
+    let reads = "INSERT INTO stripe.api_read VALUES ((now() AT TIME ZONE 'UTC')::date, 9000)";
+    lab.client.batch_execute(reads).await.unwrap();
     lab.client
         .batch_execute("ANALYZE; SELECT pg_stat_reset()")
         .await
@@ -167,6 +170,22 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
         store::account::needing_api(&conn, "", 100).await.unwrap();
         let backlog = store::backlog::count(&conn).await.unwrap();
         assert!(!backlog.waiting.is_empty(), "{backlog:?}");
+        store::api_read::count(&conn).await.unwrap();
+        store::api_read::reads(&conn).await.unwrap();
+        store::account::of_host(&conn, "host-7", 10).await.unwrap();
+        let attempt = store::command::Attempt {
+            key: "host.onboard:7",
+            idempotency_key: "key-1",
+            payload_hash: &[0; 32],
+            api: "v2",
+            account: None,
+            request: &serde_json::json!({}),
+        };
+        store::command::begin(&conn, &attempt).await.unwrap();
+        store::command::finish(&conn, attempt.key, 1, "acct_old1")
+            .await
+            .unwrap();
+        store::command::find(&conn, attempt.key).await.unwrap();
         store::event_query::newly_handled(&conn, &["invoice.paid"], 10)
             .await
             .unwrap();

@@ -18,8 +18,8 @@ use tokio::{
 };
 use worker::{
     jobs::read_accounts::ReadAccounts,
-    metrics::Metrics,
-    stripe::{client::Client, config::ApiConfig, metrics::ApiMetrics},
+    metrics::{Metrics, stripe::ApiMetrics},
+    stripe::{client::Client, config::ApiConfig},
 };
 
 /// A double of Stripe's API that always gives the same answer.
@@ -203,4 +203,81 @@ async fn a_disconnected_account_is_not_asked_about() {
         .await
         .unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 0);
+}
+
+/// The last tenth of what Stripe allows is for commands. Reads that nobody waits for go on when
+/// there is room again, and the tables are not asked at each of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_that_nobody_waits_for_stop_before_stripes_allowance_is_used_up() {
+    let lab = Lab::new().await;
+    lab.take(&[updated("evt_1", true), updated("evt_2", false)])
+        .await;
+    let used = async |reads: i64| {
+        let set = "INSERT INTO stripe.api_read VALUES ((now() AT TIME ZONE 'UTC')::date - 1, $1) \
+            ON CONFLICT (day) DO UPDATE SET reads = $1";
+        lab.client.execute(set, &[&reads]).await.unwrap();
+    };
+    let (api, asked) = stripe(200, account(true)).await;
+    let metrics = Metrics::default();
+    used(9_000).await;
+    let mut stopped = job(&lab, &api, &metrics);
+    stopped.read_all().await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    assert_eq!(status(&lab).await, ["RESTRICTED true"]);
+    used(0).await;
+    stopped.read_all().await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "it was looked at just now");
+    // A command's read goes on.
+    used(9_999).await;
+    let id = "acct_a".to_owned().into();
+    let read = worker::jobs::read_accounts::read(
+        &lab.executor.pool,
+        &api,
+        &id,
+        store::outbox::Outbox::Off,
+    );
+    read.await.unwrap();
+    assert_eq!(status(&lab).await, ["ENABLED false"]);
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+
+    // There is room once more, for one read: of two accounts one is read.
+    used(8_999).await;
+    for name in ["acct_a", "acct_ab"] {
+        let mut object = account(true);
+        object["id"] = name.into();
+        for (number, payouts) in [(3, true), (4, false)] {
+            object["payouts_enabled"] = payouts.into();
+            let event = Event::new(
+                &format!("evt_{name}{number}"),
+                "account.updated",
+                object.clone(),
+            );
+            lab.take_one(&event.of_account(name).at(200)).await;
+        }
+    }
+    job(&lab, &api, &metrics).read_all().await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+/// What was paid counts as Stripe counts it: 500 reads for each, and no more of it is counted
+/// than it takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_allowance_grows_with_what_was_paid() {
+    let lab = Lab::new().await;
+    let set = "INSERT INTO stripe.api_read VALUES ((now() AT TIME ZONE 'UTC')::date, 12000); \
+        INSERT INTO stripe.event (id, type, created, outcome, first_seen_at) \
+        SELECT 'evt_' || i, CASE WHEN i % 2 = 0 THEN 'invoice.paid' ELSE 'invoice.sent' END, \
+            now(), 'applied', now() - interval '29 days' FROM generate_series(1, 60) i; \
+        INSERT INTO stripe.event (id, type, created, outcome, first_seen_at) \
+        SELECT 'evt_old' || i, 'invoice.paid', now(), 'applied', now() - interval '31 days' \
+            FROM generate_series(1, 1000) i";
+    lab.client.batch_execute(set).await.unwrap();
+    let conn = lab.executor.pool.get().await.unwrap();
+    let reads = store::api_read::reads(&conn).await.unwrap();
+    assert_eq!((reads.sent, reads.allowed), (12_000, 15_000));
+    assert_eq!(reads.room(), 1_500);
+    let days = "UPDATE stripe.api_read SET day = day - 30";
+    lab.client.batch_execute(days).await.unwrap();
+    let reads = store::api_read::reads(&conn).await.unwrap();
+    assert_eq!((reads.sent, reads.allowed), (0, 10_000));
 }

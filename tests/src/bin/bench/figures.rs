@@ -5,7 +5,7 @@ use serde::Serialize;
 /// A figure of the report.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figure {
-    /// `intake`, `worker`, `whole` or `growth`.
+    /// `intake`, `worker`, `commands`, `whole` or `growth`.
     pub(crate) section: &'static str,
     /// What was measured.
     pub(crate) name: String,

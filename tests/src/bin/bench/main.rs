@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`intake`], [`drain`], [`whole`], [`growth`] | what is measured |
+//! | [`intake`], [`drain`], [`commands`], [`whole`], [`growth`] | what is measured |
 //! | [`limit`] | the least that does the same work |
 //! | [`load`] | the load generator |
 //! | [`events`] | the events that are sent |
@@ -16,6 +16,7 @@
 #![allow(clippy::print_stdout, reason = "it talks to the person who called it")]
 
 mod child;
+mod commands;
 mod drain;
 mod events;
 mod figures;
@@ -72,6 +73,8 @@ enum Section {
     Intake,
     /// The queue into the tables.
     Worker,
+    /// The same beside commands that wait for Stripe.
+    Commands,
     /// Webhooks into the tables.
     Whole,
     /// The worker with millions of rows, and with a long queue.
@@ -79,7 +82,13 @@ enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 4] = [Self::Intake, Self::Worker, Self::Whole, Self::Growth];
+    const ALL: [Self; 5] = [
+        Self::Intake,
+        Self::Worker,
+        Self::Commands,
+        Self::Whole,
+        Self::Growth,
+    ];
 }
 
 impl std::fmt::Display for Section {
@@ -132,6 +141,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
         match section {
             Section::Intake => intake::measure(&mut stage, &plan, &mut report).await?,
             Section::Worker => drain::measure(&mut stage, &plan, &mut report).await?,
+            Section::Commands => commands::measure(&mut stage, &plan, &mut report).await?,
             Section::Whole => whole::measure(&mut stage, &plan, &mut report).await?,
             Section::Growth => growth::measure(&mut stage, &plan, &mut report).await?,
         }

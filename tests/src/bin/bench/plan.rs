@@ -11,6 +11,10 @@ pub(crate) struct Plan {
     pub(crate) warm_up: Duration,
     /// Events that wait when the worker is started.
     pub(crate) backlog: u64,
+    /// Events that wait when a worker is started that has commands in hand.
+    pub(crate) command_backlog: u64,
+    /// How often that is measured, in turns with a worker that has none; the medians count.
+    pub(crate) command_rounds: u32,
     /// Rates of the open-loop load, in events a second.
     pub(crate) rates: &'static [u32],
     /// How long each is kept up.
@@ -35,6 +39,8 @@ impl Plan {
         intake: Duration::from_secs(5),
         warm_up: Duration::from_secs(1),
         backlog: 200_000,
+        command_backlog: 100_000,
+        command_rounds: 3,
         rates: &[100, 1_000, 5_000, 8_000, 12_000],
         at_rate: Duration::from_secs(10),
         commits: 300,
@@ -50,6 +56,8 @@ impl Plan {
         intake: Duration::from_millis(1_000),
         warm_up: Duration::from_millis(250),
         backlog: 10_000,
+        command_backlog: 30_000,
+        command_rounds: 1,
         rates: &[100, 2_000],
         at_rate: Duration::from_secs(3),
         commits: 100,

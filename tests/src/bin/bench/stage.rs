@@ -27,6 +27,8 @@ use crate::events::Events;
 
 /// Put before the names of exchanges and queues.
 const PREFIX: &str = "bench.";
+/// The exchange and the queue of commands.
+const COMMANDS: &str = "bench.stripe.commands";
 /// Name of the database that the others are copied from.
 const TEMPLATE: &str = "bench_template";
 
@@ -43,7 +45,7 @@ pub(crate) enum Keep {
 #[derive(Debug)]
 pub(crate) struct Stage {
     channel: Channel,
-    _connection: Connection,
+    connection: Connection,
     pub(crate) servers: Servers,
     pub(crate) secret: String,
     run: u64,
@@ -73,7 +75,7 @@ impl Stage {
         let now = u64::try_from(harness::stripe::now())?;
         let stage = Self {
             channel,
-            _connection: connection,
+            connection,
             secret: format!("whsec_{}", random::hex(24)),
             run: fastrand::u64(..),
             // All of it has happened by now.
@@ -111,6 +113,16 @@ impl Stage {
 
     /// Starts a worker on this database and does not wait for it.
     pub(crate) fn worker(&self, database: &Database, keep: Keep) -> Result<Service> {
+        self.worker_with(database, keep, &[])
+    }
+
+    /// The same with these variables.
+    pub(crate) fn worker_with(
+        &self,
+        database: &Database,
+        keep: Keep,
+        variables: &[(&str, &str)],
+    ) -> Result<Service> {
         let mut options = ServiceOptions::worker(&self.service_folder("worker"))?
             .env("DATABASE_URL", &database.url)
             .env("AMQP_URL", self.servers.amqp_url())
@@ -118,6 +130,9 @@ impl Stage {
             .env("STRIPE_MODE", "test");
         if keep == Keep::Nothing {
             options = options.env("KEEP_EVENTS_DAYS", "0");
+        }
+        for (name, value) in variables {
+            options = options.env(name, value);
         }
         Service::spawn(options)
     }
@@ -133,20 +148,30 @@ impl Stage {
         format!("{PREFIX}stripe.events")
     }
 
+    /// The exchange of commands, whose queue has the same name.
+    pub(crate) fn commands_exchange(&self) -> &'static str {
+        COMMANDS
+    }
+
+    /// Waits until a worker takes commands.
+    pub(crate) async fn until_commands(&self, bound: Duration) -> Result<()> {
+        const OFTEN: Duration = Duration::from_millis(5);
+        until("the worker to take commands", OFTEN, bound, async || {
+            // A look at a queue that is not there yet closes the channel.
+            let channel = self.connection.create_channel().await?;
+            let taken = depth(&channel, COMMANDS).await;
+            Ok(match taken {
+                Ok(depth) if depth.consumers > 0 => None,
+                Ok(_) => Some("nobody consumes".to_owned()),
+                Err(error) => Some(error.to_string()),
+            })
+        })
+        .await
+    }
+
     /// How many messages wait in the worker's queue, and who consumes it.
     pub(crate) async fn queue(&self) -> Result<Depth> {
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let queue = self
-            .channel
-            .queue_declare(queue().into(), options, FieldTable::default())
-            .await?;
-        Ok(Depth {
-            waiting: queue.message_count(),
-            consumers: queue.consumer_count(),
-        })
+        depth(&self.channel, &queue()).await
     }
 
     /// Empties the worker's queue.
@@ -244,6 +269,20 @@ impl Database {
     pub(crate) async fn connect(&self) -> Result<Client> {
         postgres::connect(&self.url).await
     }
+}
+
+async fn depth(channel: &Channel, queue: &str) -> Result<Depth> {
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let queue = channel
+        .queue_declare(queue.into(), options, FieldTable::default())
+        .await?;
+    Ok(Depth {
+        waiting: queue.message_count(),
+        consumers: queue.consumer_count(),
+    })
 }
 
 fn queue() -> String {

@@ -4,7 +4,7 @@ use domain::ids::AccountId;
 use serde_json::{Value, json};
 
 use super::checkout::Checkout;
-use crate::commands::settings::CommandSettings;
+use crate::config::commands::CommandSettings;
 
 /// The longest time that Stripe keeps a session open, in minutes, which it does where it is
 /// told nothing.

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::onboard::Onboard;
-use crate::commands::{
-    error::CommandError,
-    settings::{AccountsApi, Bearer, CommandSettings},
+use crate::{
+    commands::error::CommandError,
+    config::commands::{AccountsApi, Bearer, CommandSettings},
 };
 
 /// The capability that a sale needs.

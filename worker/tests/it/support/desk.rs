@@ -8,14 +8,12 @@ use serde_json::{Value, json};
 use store::{Database, outbox::Outbox};
 use worker::{
     commands::{
-        command::Name,
-        consumer::CONNECTIONS,
-        error::CommandError,
-        service::CommandService,
-        settings::{CommandSettings, Origins},
+        command::Name, consumer::CONNECTIONS, error::CommandError, service::CommandService,
     },
+    config::commands::{CommandSettings, Origins},
+    metrics::stripe::ApiMetrics,
     pipeline::delivery::Decoder,
-    stripe::{client::Client, config::ApiConfig, metrics::ApiMetrics},
+    stripe::{client::Client, config::ApiConfig},
 };
 
 use super::{Lab, rules};

@@ -11,9 +11,9 @@ use worker::{
     amqp::consumer::Queue,
     commands::{
         consumer::{CommandConsumer, PREFETCH},
-        metrics::CommandMetrics,
         service::CommandService,
     },
+    metrics::commands::CommandMetrics,
 };
 
 /// A consumer of commands that runs in this process.
@@ -40,7 +40,7 @@ impl Answering {
             metrics: metrics.clone(),
         };
         let token = stop.clone();
-        let task = tokio::spawn(async move { consumer.run(&token).await.unwrap() });
+        let task = tokio::spawn(async move { consumer.run(&token).await });
         Self {
             metrics,
             stop,

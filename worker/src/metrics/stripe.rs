@@ -6,8 +6,6 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::error::RateLimit;
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     endpoint: &'static str,
@@ -41,14 +39,15 @@ impl ApiMetrics {
         );
     }
 
-    pub(super) fn answered(&self, endpoint: &'static str, status: Option<u16>) {
+    /// Counts an answer, or that none came.
+    pub fn answered(&self, endpoint: &'static str, status: Option<u16>) {
         let status = status.unwrap_or(0);
         let labels = RequestLabels { endpoint, status };
         self.requests.get_or_create(&labels).inc();
     }
 
-    pub(super) fn limited(&self, limit: RateLimit) {
-        let reason = limit.as_str();
+    /// Counts a request that was refused for its rate.
+    pub fn limited(&self, reason: &'static str) {
         self.limited.get_or_create(&LimitLabels { reason }).inc();
     }
 }

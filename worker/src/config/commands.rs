@@ -132,12 +132,21 @@ impl Origins {
         self.0.is_empty()
     }
 
-    /// Whether an address has one of them.
+    /// Whether an address has one of them. What readers of addresses take differently is
+    /// refused: a user, a backslash, spaces and control characters, and schemes such as `blob`
+    /// that hold another address.
     pub fn allow(&self, address: &str) -> bool {
-        Url::parse(address).is_ok_and(|url| {
-            let plain = url.username().is_empty() && url.password().is_none();
-            plain && self.0.contains(&url.origin())
-        })
+        let is_plain = |char: char| !char.is_whitespace() && !char.is_control() && char != '\\';
+        address.chars().all(is_plain)
+            && Url::parse(address).is_ok_and(|url| {
+                let origin = url.origin();
+                let is_its_own = match &origin {
+                    Origin::Tuple(scheme, ..) => scheme == url.scheme(),
+                    Origin::Opaque(_) => false,
+                };
+                let has_user = !url.username().is_empty() || url.password().is_some();
+                is_its_own && !has_user && self.0.contains(&origin)
+            })
     }
 }
 
@@ -164,6 +173,14 @@ mod tests {
             "http://localhost:3001/",
             "//app.example.com",
             "javascript:alert(1)",
+            "blob:https://app.example.com/1",
+            "filesystem:https://app.example.com/1",
+            "https:\\\\app.example.com/",
+            "https://app.example.com\\@evil.example/",
+            "https://app.example.com/\tx",
+            "ht\ntps://app.example.com/",
+            " https://app.example.com/",
+            "https://app.example.com/\u{a0}",
             "",
         ] {
             assert!(!origins.allow(refused), "{refused}");

@@ -24,6 +24,8 @@ struct Labels {
 pub struct CommandMetrics {
     commands: Family<Labels, Counter>,
     seconds: Histogram,
+    /// Whether commands are being taken: 1 or 0.
+    pub consuming: Gauge,
     /// Commands in hand.
     pub in_hand: Gauge,
     /// Answers that nobody was there to take.
@@ -35,6 +37,7 @@ impl Default for CommandMetrics {
         Self {
             commands: Family::default(),
             seconds: Histogram::new(exponential_buckets(0.005, 2.0, 14)),
+            consuming: Gauge::default(),
             in_hand: Gauge::default(),
             callers_gone: Counter::default(),
         }
@@ -53,6 +56,11 @@ impl CommandMetrics {
             "command_seconds",
             "Seconds from a command's delivery to its answer",
             self.seconds.clone(),
+        );
+        registry.register(
+            "commands_consuming",
+            "Whether the queue of commands is being consumed: 1 or 0",
+            self.consuming.clone(),
         );
         registry.register(
             "commands_in_hand",
