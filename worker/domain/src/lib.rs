@@ -9,7 +9,7 @@
 //!    [`objects`], and merges the event into it: [`merge`] says which of two events speaks
 //!    last, [`by_claim`] keeps the state of an object apart by claim, [`ownership`] says what
 //!    a claim is, [`holders`] who has a booking by it, [`refunds`] which charges and credit notes are of
-//!    which invoice.
+//!    which invoice, in the terms of [`given_back`].
 //! 3. [`projection`] computes the [`rows`] that the main app reads, with [`onboarding`] and
 //!    [`money`], out of what [`main_app`] says of the main app's tables.
 //!    [`changes`] collects the rows to save, and [`news`] what the main app is told of them.
@@ -35,6 +35,7 @@ pub mod connections;
 pub mod credit_note;
 pub mod decode;
 pub mod event;
+pub mod given_back;
 pub mod header;
 pub mod history;
 pub mod holders;

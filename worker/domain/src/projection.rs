@@ -8,6 +8,7 @@ use chrono::DateTime;
 
 use crate::{
     by_claim::{Naming, Resolved},
+    given_back::GivenBack,
     holders::Holders,
     ids::{BookingId, InvoiceId, ObjectId},
     invoice::{Invoice, Status},
@@ -15,7 +16,6 @@ use crate::{
     merge::{EventOrder, value},
     money,
     ownership::{ClaimStatus, Owners},
-    refunds::GivenBack,
     rows::{InvoiceRow, RowStatus, StoredProjection, WaitingFor},
     source::StoredInvoice,
     working_set::WorkingSet,

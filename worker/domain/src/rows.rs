@@ -6,10 +6,10 @@ use crate::{
     account::Account,
     account_snapshot::Requirements,
     decode::moment,
+    given_back::GivenBack,
     ids::{AccountId, BookingId, InvoiceId},
     invoice::{InvoiceColumns, Status},
     onboarding::{self, Onboarding},
-    refunds::GivenBack,
     text_enum,
 };
 

@@ -14,11 +14,11 @@ use crate::{
     charge::{Charge, ChargeKey},
     checkout_session::CheckoutSession,
     credit_note::{CreditNote, CreditNoteKey},
+    given_back::{Amounts, RefundKey},
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId, PaymentIntentId},
     invoice::Invoice,
     main_app::{AppBooking, Pending, Target},
     ownership::{Claimed, ObjectClaims, Owner},
-    refunds::{Amounts, RefundKey},
     rows::StoredProjection,
 };
 
@@ -149,7 +149,7 @@ pub struct Loaded {
     pub charges: BTreeMap<ChargeKey, Charge>,
     /// The credit notes asked for.
     pub credit_notes: BTreeMap<CreditNoteKey, CreditNote>,
-    /// The first of each key asked for by id, [`MAX_COUNTED`](crate::refunds::MAX_COUNTED) at
+    /// The first of each key asked for by id, [`MAX_COUNTED`](crate::given_back::MAX_COUNTED) at
     /// most.
     pub refunds: BTreeMap<RefundKey, Amounts>,
 }

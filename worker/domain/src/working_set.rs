@@ -15,13 +15,13 @@ use crate::{
     charge::{Charge, ChargeKey},
     credit_note::{CreditNote, CreditNoteKey},
     event::{Event, EventData},
+    given_back::{Amounts, RefundKey},
     holders::{self, Claimants, Holders, InHand},
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId, PaymentIntentId},
     main_app::{Pending, Target},
     merge::{Change, value},
     objects::Objects,
     ownership::{Claim, ClaimKey, Claimant, Claimed, FirstClaim, ObjectClaims, Owner, Owners},
-    refunds::{Amounts, RefundKey},
     source::{Booking, Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice},
 };
 

@@ -45,6 +45,18 @@ pub struct KnownInvoice {
     /// When it was made.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub created: Option<DateTime<Utc>>,
+    /// What was refunded of its charges, in minor units.
+    #[diesel(sql_type = BigInt)]
+    pub amount_refunded: i64,
+    /// What it was credited with, in minor units.
+    #[diesel(sql_type = BigInt)]
+    pub amount_credited: i64,
+    /// The type of the error for which Stripe could not finalise it.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub finalization_error_type: Option<String>,
+    /// The code of that error.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub finalization_error_code: Option<String>,
     /// What it waits for, as a code.
     #[diesel(sql_type = Nullable<Text>)]
     pub waiting: Option<String>,
@@ -92,7 +104,9 @@ impl KnownInvoice {
 }
 
 const INVOICE: &str = "SELECT i.id, i.account, i.booking_id, i.status, i.total, i.currency, \
-    i.number, i.hosted_invoice_url, i.invoice_pdf, i.created, i.waiting FROM stripe.invoice i";
+    i.number, i.hosted_invoice_url, i.invoice_pdf, i.created, i.waiting, \
+    i.amount_refunded, i.amount_credited, i.finalization_error_type, i.finalization_error_code \
+    FROM stripe.invoice i";
 
 /// The invoices and sessions that name a booking, or belong to a session that does.
 pub async fn of_booking(mut conn: &Connection, booking: i32) -> Result<KnownOfBooking> {

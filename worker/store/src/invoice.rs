@@ -9,10 +9,10 @@ use domain::{
     by_claim::ByClaim,
     changes::ChangedInvoice,
     decode::moment,
+    given_back::GivenBack,
     ids::{BookingId, InvoiceId},
     invoice::{FinalizationError, Invoice, InvoiceColumns, Status},
     ownership::Claim,
-    refunds::GivenBack,
     rows::{StoredProjection, WaitingFor},
     source::StoredInvoice,
 };

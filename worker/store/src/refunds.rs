@@ -9,8 +9,8 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use domain::{
+    given_back::{Amounts, MAX_COUNTED, RefundKey},
     ids::{AccountId, InvoiceId, PaymentIntentId},
-    refunds::{Amounts, MAX_COUNTED, RefundKey},
     source::Missing,
 };
 

@@ -515,6 +515,33 @@ async fn a_booking_of_another_host_is_refused_by_the_owner_query() {
     shop.checkout(8).await.unwrap();
 }
 
+/// What `"Invoice".status` does not say: a refund, and an invoice that Stripe cannot finalise.
+#[tokio::test(flavor = "multi_thread")]
+async fn refunds_and_failed_finalizations_are_told() {
+    let shop = Shop::new().await;
+    let paid = session(&shop.checkout(7).await.unwrap());
+    shop.desk.api.pay(&paid, Payment::Card).unwrap();
+    shop.desk.api.refund(&paid, Some(1000)).unwrap();
+    shop.desk.take_events().await;
+    let answer = shop.invoice(7).await;
+    assert_eq!(answer["invoice"]["status"], "PAID");
+    assert_eq!(answer["invoice"]["amountRefunded"], "10");
+    let words = json!(["The invoice is paid.", "10 eur of it was refunded."]);
+    assert_eq!(answer["words"], words);
+
+    let reason = "customer_tax_location_invalid";
+    shop.desk
+        .api
+        .finalization_fails(&shop.account, Some(reason));
+    let stuck = session(&shop.checkout(8).await.unwrap());
+    shop.desk.api.pay(&stuck, Payment::Card).unwrap();
+    shop.desk.take_events().await;
+    let answer = shop.invoice(8).await;
+    assert_eq!(answer["invoice"]["status"], "DRAFT");
+    let words = answer["words"][1].as_str().unwrap();
+    assert!(words.contains("address for the tax"), "{answer}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hosts_invoices_come_in_pages() {
     let shop = Shop::new().await;

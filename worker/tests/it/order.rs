@@ -72,7 +72,7 @@ fn invoices_and_sessions_end_as_the_reference_says_in_every_order() {
         for (index, arrival) in arrivals.iter().enumerate() {
             runtime.block_on(async {
                 lab.wipe().await;
-                run(&lab, &bodies, &arrival.units(), 1 + index % 2).await;
+                Box::pin(run(&lab, &bodies, &arrival.units(), 1 + index % 2)).await;
                 let seen = (lab.invoices().await, lab.given_back().await);
                 states.push((seen, lab.state().await));
             });
@@ -106,7 +106,7 @@ fn bookings_that_appear_at_any_moment_show_what_the_reference_says_after_every_s
                         Step::Take(range) | Step::Replay(range) => {
                             let unit = &arrival.order[range.clone()];
                             taken.extend(unit.iter().copied());
-                            run(&lab, &bodies, &[unit], 1).await;
+                            Box::pin(run(&lab, &bodies, &[unit], 1)).await;
                         }
                         Step::Book(booking) => {
                             booked.insert(*booking);
@@ -139,7 +139,7 @@ fn hosts_end_as_the_reference_says_in_every_order() {
         for (index, arrival) in arrivals.iter().enumerate() {
             let seen = runtime.block_on(async {
                 lab.wipe().await;
-                run(&lab, &bodies, &arrival.units(), 1 + index % 2).await;
+                Box::pin(run(&lab, &bodies, &arrival.units(), 1 + index % 2)).await;
                 states.push(lab.state().await);
                 lab.rows(
                     r#"SELECT concat_ws(' ', h."status", h."canSell"::text, coalesce(a.snapshot_event_id, '-'))

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use super::{BOOKING, Memory, booking, event, invoice, merged, owned_by, session, source};
 use crate::{
     event::{Event, EventData},
+    given_back::GivenBack,
     ids::{BookingId, InvoiceId},
     invoice::{InvoiceColumns, Status},
     ownership::Owner,
-    refunds::GivenBack,
     rows::{StoredProjection, WaitingFor},
 };
 

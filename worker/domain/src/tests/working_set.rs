@@ -11,10 +11,10 @@ use crate::{
     account::Account,
     account_snapshot::AccountSnapshot,
     event::Event,
+    given_back::RefundKey,
     ids::InvoiceId,
     merge::Change,
     ownership::Owner,
-    refunds::RefundKey,
     source::{Missing, Recheck},
     working_set::WorkingSet,
 };

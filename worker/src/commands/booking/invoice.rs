@@ -95,6 +95,8 @@ pub(super) fn shown(invoice: &KnownInvoice) -> Value {
         "status": status,
         "amount": invoice.total.map(|total| money::major(total, currency)),
         "currency": invoice.currency,
+        "amountRefunded": money::major(invoice.amount_refunded, currency),
+        "amountCredited": money::major(invoice.amount_credited, currency),
         "number": invoice.number,
         "pdfUrl": invoice.invoice_pdf.as_deref().unwrap_or_default(),
         "hostedInvoiceUrl": invoice.hosted_invoice_url,
@@ -123,6 +125,26 @@ fn words(known: &KnownOfBooking, current: Option<&KnownInvoice>) -> Vec<String> 
         (Some(Status::Paid), _) => "The invoice is paid.".to_owned(),
         _ => "The invoice is issued and not paid.".to_owned(),
     }];
+    let error = invoice.finalization_error_code.as_deref();
+    if let Some(reason) = error.or(invoice.finalization_error_type.as_deref()) {
+        said.push(match reason {
+            "customer_tax_location_invalid" => {
+                "Stripe could not finalise it: the guest's address for the tax is missing or \
+                 wrong."
+                    .to_owned()
+            }
+            reason => format!("Stripe could not finalise it: {reason}."),
+        });
+    }
+    let currency = invoice.currency.as_deref().unwrap_or_default();
+    let given_back = [
+        ("refunded", invoice.amount_refunded),
+        ("credited", invoice.amount_credited),
+    ];
+    for (what, amount) in given_back.into_iter().filter(|(_, amount)| *amount > 0) {
+        let amount = money::major(amount, currency);
+        said.push(format!("{amount} {currency} of it was {what}."));
+    }
     if invoice.waiting.is_some() {
         said.push("It waits for the booking's row in the main app's table.".to_owned());
     }

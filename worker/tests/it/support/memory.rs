@@ -14,11 +14,11 @@ use domain::{
     charge::{Charge, ChargeKey},
     checkout_session::CheckoutSession,
     credit_note::{CreditNote, CreditNoteKey},
+    given_back::{Amounts, MAX_COUNTED, RefundKey},
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId},
     main_app::AppBooking,
     outcome::{Decision, Outcome},
     ownership::{ClaimKey, Claimant, Claimed, MAX_OBJECTS, ObjectClaims, StoredClaim},
-    refunds::{Amounts, MAX_COUNTED, RefundKey},
     rows::{HostRow, InvoiceRow, StoredProjection},
     source::{Booking, Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice},
 };
