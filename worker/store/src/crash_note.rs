@@ -15,16 +15,20 @@ use crate::{
 /// The tables that a batch reads and writes. A note is made only while nobody keeps the
 /// worker from any of them: a worker that is killed while it waits for a lock has not
 /// noted the try.
-pub const TABLES: [&str; 12] = [
+pub const TABLES: [&str; 16] = [
     "account",
     "account_transition",
     "booking_claim",
+    "charge",
     "checkout_session",
     "crash_note",
+    "credit_note",
     "dead_letter",
     "event",
     "event_archive",
     "invoice",
+    "outbox",
+    "outbox_version",
     "pending_projection",
     "replay",
     "replay_item",

@@ -111,7 +111,7 @@ async fn what_is_not_for_us_is_ignored_and_says_why() {
         json!({ "id": "ch_1", "object": "charge" }),
     );
     assert_eq!(lab.take_one(&unknown).await, UNHANDLED);
-    let thin = harness::stripe::thin_event("evt_3", "v2.core.account[requirements].updated", HOST);
+    let thin = harness::stripe::thin_event("evt_3", "v2.core.account_person.updated", HOST);
     assert_eq!(lab.take_bytes(&[thin]).await, [UNHANDLED]);
     assert_eq!(
         lab.ledger("evt_1").await.unwrap().1.as_deref(),
