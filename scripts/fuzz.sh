@@ -12,7 +12,7 @@
 set -eu
 cd "$(dirname "$0")/../fuzz"
 
-ALL="signature envelope invoice session account properties configuration"
+ALL="signature envelope invoice session account refund properties configuration"
 TARGETS=${TARGETS:-$ALL}
 LIMIT=-runs=${RUNS:-1000000}
 [ -z "${SECONDS_EACH:-}" ] || LIMIT=-max_total_time=$SECONDS_EACH
@@ -33,7 +33,7 @@ for target in $TARGETS; do
     program=target/$host/release/$target
     case $target in
         envelope) dictionary=json ;;
-        invoice | session | account) dictionary=objects ;;
+        invoice | session | account | refund) dictionary=objects ;;
         *) dictionary=$target ;;
     esac
     work=target/corpus/$target

@@ -115,7 +115,13 @@ fn check_texts(event: &Event) {
             AccountChange::Authorized(application) | AccountChange::Deauthorized(application) => {
                 serde_json::to_value(application)
             }
+            AccountChange::Changed => Ok(Value::Null),
         },
+        EventData::Charge(data) => {
+            let charge = &data.charge;
+            serde_json::to_value((&charge.payment_intent, &charge.invoice))
+        }
+        EventData::CreditNote(data) => serde_json::to_value(&data.note.invoice),
         EventData::Ignored(_) => return,
     };
     check_value(&kept.unwrap());

@@ -54,7 +54,7 @@ fn check(data: &CheckoutSessionData, object: &Value) {
     let payment_status = value(&session.payment_status).map(|status| status.as_str());
     let status = value(&session.status).map(|status| status.as_str());
     let invoice = value(&session.invoice).map(|invoice| invoice.as_str());
-    let payment_intent = value(&session.payment_intent).map(String::as_str);
+    let payment_intent = value(&session.payment_intent).map(|intent| intent.as_str());
     let texts = [
         (
             payment_status,
