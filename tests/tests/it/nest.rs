@@ -1,6 +1,8 @@
 //! A user becomes a host, as a NestJS app sees it: the code of docs/MAIN_APP.md, npm's
 //! packages, both services as processes, and a stand-in for Stripe.
 
+use std::process::Output;
+
 use harness::{
     nest::{NestApp, NestProject},
     services::{Service, ServiceOptions},
@@ -38,6 +40,19 @@ impl Deployment {
         })
         .await
         .unwrap();
+    }
+
+    /// Runs a script of the app to its end.
+    async fn run_script(&self, script: &str, arguments: &[&str]) -> Output {
+        let project = NestProject::get().await.unwrap();
+        let run = project
+            .script(script)
+            .args(arguments)
+            .env("AMQP_URL", self.broker.url())
+            .env("AMQP_PREFIX", self.broker.prefix())
+            .output();
+        let run = tokio::time::timeout(BOUND, run).await;
+        run.expect("it hangs").unwrap()
     }
 
     async fn app(&self) -> NestApp {
@@ -217,16 +232,7 @@ async fn an_app_that_asserts_the_queue_is_refused_and_does_no_harm() {
     let dialoom = Deployment::start("assert").await;
     let api = StandIn::start(Options::default()).await.unwrap();
     let _worker = worker(&dialoom, &api).await;
-    let project = NestProject::get().await.unwrap();
-    let run = project
-        .script("dist/no-assert.js")
-        .env("AMQP_URL", dialoom.broker.url())
-        .env("AMQP_PREFIX", dialoom.broker.prefix())
-        .output();
-    let run = tokio::time::timeout(BOUND, run)
-        .await
-        .expect("it hangs")
-        .unwrap();
+    let run = dialoom.run_script("dist/no-assert.js", &[]).await;
     let said = format!(
         "{}{}",
         String::from_utf8_lossy(&run.stdout),
@@ -245,17 +251,7 @@ async fn golevelups_client_is_answered_by_exchange_and_routing_key() {
     let dialoom = Deployment::start("golevelup").await;
     let api = StandIn::start(Options::default()).await.unwrap();
     let _worker = worker(&dialoom, &api).await;
-    let project = NestProject::get().await.unwrap();
-    let run = project
-        .script("dist/golevelup.js")
-        .arg("7")
-        .env("AMQP_URL", dialoom.broker.url())
-        .env("AMQP_PREFIX", dialoom.broker.prefix())
-        .output();
-    let run = tokio::time::timeout(BOUND, run)
-        .await
-        .expect("it hangs")
-        .unwrap();
+    let run = dialoom.run_script("dist/golevelup.js", &["7"]).await;
     let said = String::from_utf8_lossy(&run.stdout);
     let last = said.lines().last().unwrap_or_default();
     let answer: Value = serde_json::from_str(last).expect(&said);

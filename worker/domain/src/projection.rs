@@ -11,7 +11,7 @@ use crate::{
     given_back::GivenBack,
     holders::Holders,
     ids::{BookingId, InvoiceId, ObjectId},
-    invoice::{Invoice, Status},
+    invoice::Invoice,
     main_app::{AppChanges, Pending, Target},
     merge::{EventOrder, value},
     money,
@@ -161,7 +161,7 @@ impl WorkingSet {
         why_none: WaitingFor,
     ) -> Option<WaitingFor> {
         // A void or deleted invoice is nobody's, and waits for nothing.
-        precedence(invoice.status.value)?;
+        RowStatus::of(invoice.status.value)?;
         let Some(booking) = booking else {
             return Some(why_none);
         };
@@ -233,18 +233,16 @@ impl Projection<'_> {
     pub fn current_invoices(&self) -> BTreeMap<BookingId, (&InvoiceId, &InvoiceProjection)> {
         let mut best = BTreeMap::new();
         for (id, projection) in &self.invoices {
-            let precedence = precedence(projection.invoice.status.value);
-            let (Some(booking), None, Some(precedence)) = (
-                projection.stored.booking,
-                projection.stored.waiting,
-                precedence,
-            ) else {
+            let status = RowStatus::of(projection.invoice.status.value);
+            let (Some(booking), None, Some(status)) =
+                (projection.stored.booking, projection.stored.waiting, status)
+            else {
                 continue;
             };
             let invoice = &projection.invoice;
             let is_to_pay = value(&invoice.total).is_some_and(|total| *total > 0);
             let created = value(&invoice.created).copied();
-            let key = (precedence, is_to_pay, created, *id);
+            let key = (status, is_to_pay, created, *id);
             let entry = best.entry(booking).or_insert((key, projection));
             if key > entry.0 {
                 *entry = (key, projection);
@@ -253,17 +251,6 @@ impl Projection<'_> {
         best.into_iter()
             .map(|(booking, ((_, _, _, id), projection))| (booking, (id, projection)))
             .collect()
-    }
-}
-
-/// The precedence among the invoices of one booking; `None` for one that is no
-/// longer its invoice.
-fn precedence(status: Status) -> Option<u8> {
-    match status {
-        Status::Draft => Some(0),
-        Status::Open | Status::Uncollectible => Some(1),
-        Status::Paid => Some(2),
-        Status::Void | Status::Deleted => None,
     }
 }
 

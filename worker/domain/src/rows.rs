@@ -52,7 +52,8 @@ pub struct StoredProjection {
 }
 
 text_enum! {
-    /// The main app's enum `"InvoiceStatus"`.
+    /// The main app's enum `"InvoiceStatus"`, in the order of precedence among the invoices
+    /// of one booking.
     pub enum RowStatus {
         /// Not finalised.
         Draft = "DRAFT",
@@ -119,8 +120,8 @@ pub struct HostRow {
 
 impl RowStatus {
     /// The status of a row that shows an invoice; `None` for an invoice that is not
-    /// shown.
-    pub(crate) fn of(status: Status) -> Option<Self> {
+    /// shown. Of the invoices of one booking, that with the greatest is shown.
+    pub fn of(status: Status) -> Option<Self> {
         match status {
             Status::Draft => Some(Self::Draft),
             Status::Open | Status::Uncollectible => Some(Self::Sent),

@@ -9,7 +9,7 @@ use std::{future::Future, time::Duration};
 
 use serde_json::Value;
 use shared::clock;
-use store::command::{self, Attempt, Record, State};
+use store::command::{self, Attempt, End, Record, State};
 use tracing::{info, warn};
 
 use super::{error::CommandError, service::CommandService};
@@ -118,20 +118,18 @@ impl CommandService {
     pub(super) async fn go_on(&self, record: &Record, maker: &impl Maker) -> Result<(), Failed> {
         let ended = self.attempt(record, maker).await.map_err(Failed::Open)?;
         let conn = self.connection().await.map_err(Failed::Open)?;
-        let store = |error: store::Error| Failed::Open(error.into());
-        let (key, attempt) = (&record.key, record.attempt);
+        let end = match &ended {
+            Ended::Made(id) => End::Made(id),
+            Ended::Nothing(error) => End::Nothing(error.code),
+        };
+        let noted = command::end(&conn, &record.key, record.attempt, end).await;
+        noted.map_err(|error| Failed::Open(error.into()))?;
         match ended {
             Ended::Made(id) => {
-                let finished = command::finish(&conn, key, attempt, &id).await;
-                finished.map_err(store)?;
                 info!(object = id, "Stripe made what a command asked for");
                 Ok(())
             }
-            Ended::Nothing(error) => {
-                let failed = command::fail(&conn, key, attempt, error.code).await;
-                failed.map_err(store)?;
-                Err(Failed::Ended(error))
-            }
+            Ended::Nothing(error) => Err(Failed::Ended(error)),
         }
     }
 

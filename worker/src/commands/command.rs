@@ -4,7 +4,7 @@ use domain::{ids::BookingId, text_enum};
 use serde_json::Value;
 
 use super::{
-    booking::{booking_id, checkout::Checkout},
+    booking::{checkout::Checkout, read_booking},
     error::CommandError,
     host::{components, onboard::Onboard},
     input::{self, Fields},
@@ -104,11 +104,6 @@ impl Command {
     pub fn read(name: Name, data: Value) -> Result<Self, CommandError> {
         let mut fields = Fields::new(data)?;
         let host = |fields: &mut Fields| fields.required("hostId", input::id);
-        let booking = |fields: &mut Fields| {
-            let id = fields.required("bookingId", |value| booking_id(value).map(Some));
-            // Where it is wrong the reading ends in an error.
-            id.unwrap_or(BookingId(0))
-        };
         let command = match name {
             Name::HostOnboard => Self::HostOnboard(Box::new(Onboard::read(&mut fields))),
             Name::HostSession => Self::HostSession {
@@ -130,10 +125,10 @@ impl Command {
             },
             Name::BookingCheckout => Self::BookingCheckout(Box::new(Checkout::read(&mut fields))),
             Name::BookingCancel => Self::BookingCancel {
-                booking: booking(&mut fields),
+                booking: read_booking(&mut fields),
             },
             Name::BookingInvoice => Self::BookingInvoice {
-                booking: booking(&mut fields),
+                booking: read_booking(&mut fields),
             },
         };
         fields.finish()?;

@@ -6,12 +6,7 @@
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, Stream, StreamExt, future::ready, stream};
-use lapin::{
-    BasicProperties,
-    message::Delivery,
-    options::BasicAckOptions,
-    types::{AMQPValue, ShortString},
-};
+use lapin::{BasicProperties, message::Delivery, options::BasicAckOptions, types::ShortString};
 use serde_json::Value;
 use shared::{telemetry::report, topology::Names};
 use tokio::{
@@ -29,7 +24,10 @@ use super::{
     wire,
 };
 use crate::{
-    amqp::consumer::{self, Queue, Serve, Session, SessionError},
+    amqp::{
+        consumer::{self, Queue, Serve, Session, SessionError},
+        headers,
+    },
     metrics::commands::CommandMetrics,
 };
 
@@ -162,7 +160,9 @@ impl Tasks {
                     // The routing key, which may be its name, is no longer the sender's.
                     (_, Came::TooLate) => Err(CommandError::expired()),
                     (Err(error), _) => Err(error.clone()),
-                    (Ok(_), _) if deliveries(message) >= MOST_DELIVERIES => {
+                    (Ok(_), _)
+                        if headers::deliveries_before(&message.properties) >= MOST_DELIVERIES =>
+                    {
                         Err(CommandError::interrupted())
                     }
                     (Ok(name), Came::InTime) => {
@@ -222,16 +222,5 @@ async fn in_time(
             Err(CommandError::internal())
         }
         Err(_elapsed) => Err(CommandError::timed_out()),
-    }
-}
-
-/// How often the command was delivered before.
-fn deliveries(message: &Delivery) -> i64 {
-    let headers = message.properties.headers().as_ref();
-    let count = headers.and_then(|headers| headers.inner().get("x-delivery-count"));
-    match count {
-        Some(AMQPValue::LongLongInt(count)) => *count,
-        Some(AMQPValue::LongInt(count)) => i64::from(*count),
-        _ => 0,
     }
 }

@@ -6,6 +6,7 @@
 //! "isDisposed": true}` or `{"err": ..., "isDisposed": true}`, with the `id` where there was
 //! one.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -88,6 +89,11 @@ fn pattern(pattern: Option<Value>) -> Option<String> {
         Value::Object(object) => Some(object.get("cmd")?.as_str()?.to_owned()),
         _ => None,
     }
+}
+
+/// A time, as answers have it.
+pub fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Writes the answer to a command.

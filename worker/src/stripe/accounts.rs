@@ -12,13 +12,11 @@ use super::{
     call::{ApiFamily, Call, IdempotencyKey},
     client::Client,
     error::{ApiError, Refusal},
+    list::{List, is_id, object_id},
 };
 
-/// Pages of accounts that are looked through. Accounts that were made within a day or two
-/// of an interrupted request fit into some.
-const MAX_PAGES: u32 = 50;
-/// Stripe's ids have at most so many bytes.
-const MAX_ID: usize = 255;
+/// How the ids of accounts begin.
+const PREFIX: &str = "acct_";
 
 /// Why an account could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -88,40 +86,21 @@ impl Client {
         host: &str,
         since: i64,
     ) -> Result<Option<AccountId>, ApiError> {
-        let mut after: Option<String> = None;
-        for _ in 0..MAX_PAGES {
-            let mut query = json!({ "created": { "gte": since }, "limit": 100 });
-            if let Some(after) = &after {
-                query["starting_after"] = after.as_str().into();
-            }
-            let call = Call::get(ApiFamily::V1, "/v1/accounts", "/accounts", &query);
-            let page = self.send(&call).await?;
-            let accounts = page["data"].as_array();
-            let accounts = accounts.ok_or(ApiError::Unreadable("it is no list"))?;
-            let found = accounts
-                .iter()
-                .find(|account| account["metadata"]["hostId"] == host);
-            let id_of = |account: &Value| {
-                let id = account_id(account);
-                // Nothing may be taken for missing that was not seen to be.
-                id.ok_or(ApiError::Unreadable("an account has no id"))
-            };
-            if let Some(found) = found {
-                return Ok(Some(id_of(found)?));
-            }
-            if page["has_more"] != true {
-                return Ok(None);
-            }
-            let last = accounts.last().unwrap_or(&Value::Null);
-            after = Some(id_of(last)?.to_string());
-        }
-        Err(ApiError::Unreadable("the list of accounts does not end"))
+        let list = List {
+            endpoint: "/v1/accounts",
+            path: "/accounts",
+            account: None,
+            prefix: PREFIX,
+            since,
+        };
+        let found = self.find(&list, |account| account["metadata"]["hostId"] == host);
+        Ok(found.await?.map(AccountId::from))
     }
 }
 
 /// The path of an account. An id that is none of Stripe's would be another path.
 pub(super) fn account_path(id: &AccountId) -> Result<String, ApiError> {
-    match is_account_id(id.as_str()) {
+    match is_id(id.as_str(), PREFIX) {
         true => Ok(format!("/accounts/{id}")),
         false => Err(ApiError::Refused(Refusal {
             status: 404,
@@ -132,13 +111,7 @@ pub(super) fn account_path(id: &AccountId) -> Result<String, ApiError> {
 }
 
 fn account_id(object: &Value) -> Option<AccountId> {
-    let id = object["id"].as_str()?;
-    is_account_id(id).then(|| id.to_owned().into())
-}
-
-fn is_account_id(id: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    id.starts_with("acct_") && id.len() <= MAX_ID && id.bytes().all(plain)
+    object_id(object, PREFIX).map(AccountId::from)
 }
 
 #[cfg(test)]
@@ -149,7 +122,7 @@ mod tests {
     fn an_id_that_is_none_of_stripes_makes_no_path() {
         let path = |id: &str| account_path(&id.to_owned().into());
         assert_eq!(path("acct_1AbC").unwrap(), "/accounts/acct_1AbC");
-        let long = format!("acct_{}", "a".repeat(MAX_ID));
+        let long = format!("acct_{}", "a".repeat(255));
         for wrong in [
             "",
             "acct_1/login_links",

@@ -7,10 +7,11 @@ use super::{
     call::{ApiFamily, Call, IdempotencyKey},
     client::Client,
     error::ApiError,
+    list::{List, is_id, object_id},
 };
 
-/// Pages of sessions that are looked through: what a host sells within a day or two.
-const MAX_PAGES: u32 = 50;
+/// How the ids of sessions begin.
+const PREFIX: &str = "cs_";
 
 impl Client {
     /// Makes a session, and gives back its id.
@@ -26,7 +27,7 @@ impl Client {
         let endpoint = "/v1/checkout/sessions";
         let call = Call::post(ApiFamily::V1, endpoint, "/checkout/sessions", parameters);
         let made = self.send(&call.of_account(account).with_key(key)).await?;
-        id(&made).ok_or(ApiError::Unreadable("it has no session's id"))
+        object_id(&made, PREFIX).ok_or(ApiError::Unreadable("it has no session's id"))
     }
 
     /// The session as Stripe answers it now.
@@ -68,28 +69,15 @@ impl Client {
         booking: &str,
         since: i64,
     ) -> Result<Option<String>, ApiError> {
-        let mut after: Option<String> = None;
-        for _ in 0..MAX_PAGES {
-            let mut query = json!({ "created": { "gte": since }, "limit": 100 });
-            if let Some(after) = &after {
-                query["starting_after"] = after.as_str().into();
-            }
-            let endpoint = "/v1/checkout/sessions";
-            let call = Call::get(ApiFamily::V1, endpoint, "/checkout/sessions", &query);
-            let page = self.send(&call.of_account(account)).await?;
-            let sessions = page["data"].as_array();
-            let sessions = sessions.ok_or(ApiError::Unreadable("it is no list"))?;
-            // The newest come first.
-            let found = sessions.iter().find(|one| one["metadata"][key] == booking);
-            if let Some(found) = found {
-                return Ok(id(found));
-            }
-            after = sessions.last().and_then(id);
-            if page["has_more"] != true || after.is_none() {
-                return Ok(None);
-            }
-        }
-        Err(ApiError::Unreadable("the list of sessions does not end"))
+        let list = List {
+            endpoint: "/v1/checkout/sessions",
+            path: "/checkout/sessions",
+            account: Some(account),
+            prefix: PREFIX,
+            since,
+        };
+        self.find(&list, |session| session["metadata"][key] == booking)
+            .await
     }
 
     /// The status of a payment intent, such as `processing`.
@@ -101,6 +89,9 @@ impl Client {
         account: &AccountId,
         payment_intent: &str,
     ) -> Result<String, ApiError> {
+        if !is_id(payment_intent, "pi_") {
+            return Err(ApiError::Unreadable("a session has no payment intent"));
+        }
         let path = format!("/payment_intents/{payment_intent}");
         let endpoint = "/v1/payment_intents/{id}";
         let call = Call::get(ApiFamily::V1, endpoint, &path, &json!({}));
@@ -108,13 +99,4 @@ impl Client {
         let status = answer["status"].as_str().map(str::to_owned);
         status.ok_or(ApiError::Unreadable("it has no status"))
     }
-}
-
-/// The id of a session. It becomes part of a path.
-fn id(object: &Value) -> Option<String> {
-    let id = object["id"].as_str()?;
-    let is_plain = id
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    (id.starts_with("cs_") && is_plain && id.len() <= 255).then(|| id.to_owned())
 }

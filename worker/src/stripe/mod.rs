@@ -9,5 +9,6 @@ pub mod config;
 pub mod error;
 mod limits;
 pub mod links;
+mod list;
 mod retry;
 pub mod tax;

@@ -1,66 +1,18 @@
 //! What is known of one booking, for whoever asks about it, and the invoices of an account.
 
-use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    sql_types::{BigInt, Integer, Nullable, Text, Timestamptz},
+    sql_types::{BigInt, Integer, Nullable, Text},
 };
 use diesel_async::RunQueryDsl;
-use domain::invoice::Status;
 
-use crate::{Connection, Result};
+use crate::{
+    Connection, Result,
+    invoice_query::{COLUMNS, KnownInvoice},
+};
 
 /// The most objects of one booking that are read.
 const MOST: i64 = 200;
-
-/// An invoice.
-#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
-pub struct KnownInvoice {
-    /// Its id.
-    #[diesel(sql_type = Text)]
-    pub id: String,
-    /// The account that issued it.
-    #[diesel(sql_type = Text)]
-    pub account: String,
-    /// The booking that it is of.
-    #[diesel(sql_type = Nullable<Integer>)]
-    pub booking_id: Option<i32>,
-    #[diesel(sql_type = Text)]
-    status: String,
-    /// Its total, in minor units.
-    #[diesel(sql_type = Nullable<BigInt>)]
-    pub total: Option<i64>,
-    /// The currency.
-    #[diesel(sql_type = Nullable<Text>)]
-    pub currency: Option<String>,
-    /// Its number.
-    #[diesel(sql_type = Nullable<Text>)]
-    pub number: Option<String>,
-    /// Stripe's page of it.
-    #[diesel(sql_type = Nullable<Text>)]
-    pub hosted_invoice_url: Option<String>,
-    /// Its PDF.
-    #[diesel(sql_type = Nullable<Text>)]
-    pub invoice_pdf: Option<String>,
-    /// When it was made.
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    pub created: Option<DateTime<Utc>>,
-    /// What was refunded of its charges, in minor units.
-    #[diesel(sql_type = BigInt)]
-    pub amount_refunded: i64,
-    /// What it was credited with, in minor units.
-    #[diesel(sql_type = BigInt)]
-    pub amount_credited: i64,
-    /// The type of the error for which Stripe could not finalise it.
-    #[diesel(sql_type = Nullable<Text>)]
-    pub finalization_error_type: Option<String>,
-    /// The code of that error.
-    #[diesel(sql_type = Nullable<Text>)]
-    pub finalization_error_code: Option<String>,
-    /// What it waits for, as a code.
-    #[diesel(sql_type = Nullable<Text>)]
-    pub waiting: Option<String>,
-}
 
 /// A Checkout Session.
 #[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
@@ -77,36 +29,13 @@ pub struct KnownSession {
 }
 
 /// The invoices and sessions that name a booking.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct KnownOfBooking {
     /// The invoices.
     pub invoices: Vec<KnownInvoice>,
     /// The sessions.
     pub sessions: Vec<KnownSession>,
 }
-
-impl KnownInvoice {
-    /// Its status.
-    pub fn status(&self) -> Option<Status> {
-        Status::parse(&self.status)
-    }
-
-    /// Whether it is the booking's and paid, with something to pay.
-    pub fn is_paid(&self) -> bool {
-        let is_its = self.booking_id.is_some() && self.is_joined();
-        is_its && self.status() == Some(Status::Paid) && self.total.is_none_or(|total| total > 0)
-    }
-
-    /// Whether nothing but the booking's row is missing for it to be shown.
-    pub fn is_joined(&self) -> bool {
-        matches!(self.waiting.as_deref(), None | Some("booking_missing"))
-    }
-}
-
-const INVOICE: &str = "SELECT i.id, i.account, i.booking_id, i.status, i.total, i.currency, \
-    i.number, i.hosted_invoice_url, i.invoice_pdf, i.created, i.waiting, \
-    i.amount_refunded, i.amount_credited, i.finalization_error_type, i.finalization_error_code \
-    FROM stripe.invoice i";
 
 /// The invoices and sessions that name a booking, or belong to a session that does.
 pub async fn of_booking(mut conn: &Connection, booking: i32) -> Result<KnownOfBooking> {
@@ -120,7 +49,7 @@ pub async fn of_booking(mut conn: &Connection, booking: i32) -> Result<KnownOfBo
     .load(&mut conn)
     .await?;
     let query = format!(
-        "{INVOICE} WHERE i.id IN (SELECT object_id FROM stripe.booking_claim \
+        "SELECT {COLUMNS} FROM stripe.invoice i WHERE i.id IN (SELECT object_id FROM stripe.booking_claim \
             WHERE booking_id = $1 AND object_kind = 'invoice' LIMIT $2) \
          OR i.id IN (SELECT s.invoice_id FROM stripe.checkout_session s WHERE s.id IN \
             (SELECT object_id FROM stripe.booking_claim \
@@ -144,7 +73,7 @@ pub async fn of_account(
     let behind = "(i.created, i.id) < (SELECT a.created, a.id FROM stripe.invoice a \
         WHERE a.id = $2 AND a.account = $1)";
     let query = format!(
-        "{INVOICE} WHERE i.account = $1 AND i.created IS NOT NULL \
+        "SELECT {COLUMNS} FROM stripe.invoice i WHERE i.account = $1 AND i.created IS NOT NULL \
          AND ($2 IS NULL OR {behind}) ORDER BY i.created DESC, i.id DESC LIMIT $3"
     );
     Ok(diesel::sql_query(query)

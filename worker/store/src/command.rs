@@ -149,29 +149,30 @@ pub async fn begin_again(mut conn: &Connection, after: i32, attempt: &Attempt<'_
     Ok(())
 }
 
-/// Notes what an attempt in progress made.
-pub async fn finish(mut conn: &Connection, key: &str, attempt: i32, object: &str) -> Result<()> {
-    diesel::sql_query(
-        "UPDATE stripe.command SET state = 'done', object_id = $3, request = NULL, \
-            finished_at = now() WHERE key = $1 AND attempt = $2 AND state = 'in_progress'",
-    )
-    .bind::<Text, _>(key)
-    .bind::<Integer, _>(attempt)
-    .bind::<Text, _>(object)
-    .execute(&mut conn)
-    .await?;
-    Ok(())
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'a> {
+    /// It made the object of this id.
+    Made(&'a str),
+    /// It made nothing, for the reason of this code.
+    Nothing(&'a str),
 }
 
-/// Notes that an attempt in progress made nothing.
-pub async fn fail(mut conn: &Connection, key: &str, attempt: i32, error: &str) -> Result<()> {
+/// Notes how an attempt in progress ended. Where somebody else did so before, nothing changes.
+pub async fn end(mut conn: &Connection, key: &str, attempt: i32, end: End<'_>) -> Result<()> {
+    let (state, object, error) = match end {
+        End::Made(object) => (State::Done, Some(object), None),
+        End::Nothing(error) => (State::Failed, None, Some(error)),
+    };
     diesel::sql_query(
-        "UPDATE stripe.command SET state = 'failed', error = $3, request = NULL, \
+        "UPDATE stripe.command SET state = $3, object_id = $4, error = $5, request = NULL, \
             finished_at = now() WHERE key = $1 AND attempt = $2 AND state = 'in_progress'",
     )
     .bind::<Text, _>(key)
     .bind::<Integer, _>(attempt)
-    .bind::<Text, _>(error)
+    .bind::<Text, _>(state.as_str())
+    .bind::<Nullable<Text>, _>(object)
+    .bind::<Nullable<Text>, _>(error)
     .execute(&mut conn)
     .await?;
     Ok(())

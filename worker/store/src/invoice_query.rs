@@ -1,4 +1,5 @@
-//! What operators ask of any invoice: how it is, and what was given back of it.
+//! What operators and the main app ask of any invoice: how it is, and what was given back of
+//! it.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -6,6 +7,7 @@ use diesel::{
     sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
+use domain::invoice::FinalizationError;
 
 use crate::{Connection, Result, event_query::Row};
 
@@ -29,6 +31,10 @@ pub struct KnownInvoice {
     pub currency: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     pub number: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub hosted_invoice_url: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub invoice_pdf: Option<String>,
     #[diesel(sql_type = BigInt)]
     pub amount_refunded: i64,
     #[diesel(sql_type = BigInt)]
@@ -47,9 +53,19 @@ pub struct KnownInvoice {
     pub updated_at: DateTime<Utc>,
 }
 
-const COLUMNS: &str = "i.id, i.account, i.status, i.waiting, i.booking_id, i.total, i.currency, \
-    i.number, i.amount_refunded, i.amount_credited, i.finalization_error_type, \
+pub(crate) const COLUMNS: &str = "i.id, i.account, i.status, i.waiting, i.booking_id, i.total, \
+    i.currency, i.number, i.hosted_invoice_url, i.invoice_pdf, i.amount_refunded, i.amount_credited, i.finalization_error_type, \
     i.finalization_error_code, i.automatic_tax_status, i.created, i.event_id, i.updated_at";
+
+impl KnownInvoice {
+    /// Why it could not be finalised, where it could not.
+    pub fn finalization_error(&self) -> Option<FinalizationError> {
+        Some(FinalizationError {
+            kind: self.finalization_error_type.clone()?,
+            code: self.finalization_error_code.clone(),
+        })
+    }
+}
 
 /// Which invoices are asked for.
 #[derive(Clone, Copy, Debug, Default)]

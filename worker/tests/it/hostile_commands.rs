@@ -1,5 +1,5 @@
-//! Commands that an app would not send by mistake, and answers that Stripe should not give: none
-//! of them may hold up another command, make a second account, or be kept for ever.
+//! Commands that an app would not send by mistake: none of them may hold up another command, or
+//! be kept for ever.
 
 use std::{
     io::{Read, Write},
@@ -8,23 +8,12 @@ use std::{
 
 use harness::{
     caller::{Caller, asking},
-    stripe::Event,
     test_servers::TestBroker,
     wait::{self, Seen},
 };
 use lapin::{BasicProperties, types::ShortString};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
-use worker::{
-    commands::command::Name,
-    config::commands::AccountsApi,
-    jobs::read_accounts::ReadAccounts,
-    metrics::{Metrics, stripe::ApiMetrics},
-    stripe::{client::Client, config::ApiConfig},
-};
+use worker::commands::command::Name;
 
 use crate::support::{
     desk::{Desk, onboard},
@@ -117,96 +106,6 @@ async fn hosts_with_strange_ids_are_hosts_of_their_own() {
     number["hostId"] = json!(42);
     desk.run(Name::HostOnboard, number).await.unwrap();
     assert_eq!(desk.api.accounts().len(), hosts.len());
-}
-
-/// A server that gives the same answer to every request.
-async fn always(body: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}/", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut head = vec![0; 16_384];
-            let _ = stream.read(&mut head).await;
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-                 connection: close\r\n\r\n{body}",
-                body.len()
-            );
-            let _ = stream.write_all(answer.as_bytes()).await;
-        }
-    });
-    base
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn answers_of_strange_shapes_make_no_account_and_no_wrong_row() {
-    for body in [
-        "",
-        "null",
-        "[]",
-        "7",
-        "{}",
-        "<html></html>",
-        r#"{"id":null}"#,
-        r#"{"id":{"id":"acct_1"}}"#,
-        r#"{"id":"cus_1"}"#,
-        r#"{"id":"acct_1/../acct_2"}"#,
-        "{\"id\":\"acct_\\u0000\"}",
-        r#"{"object":"list","data":{},"has_more":false}"#,
-        r#"{"object":"list","data":[{"id":7,"metadata":{"hostId":"42"}}]}"#,
-        r#"{"object":"list","data":[null,[],{"metadata":[]}],"has_more":true}"#,
-    ] {
-        for api in [AccountsApi::V2, AccountsApi::V1] {
-            let mut desk = Desk::with(Default::default(), |set| set.accounts_api = api).await;
-            let config = ApiConfig {
-                pause: std::time::Duration::from_millis(1),
-                ..ApiConfig::new(
-                    "sk_test_double".into(),
-                    always(body).await,
-                    event::Mode::Test,
-                )
-            };
-            let metrics = ApiMetrics::default();
-            desk.service.client = Some(Client::new(config, metrics, None).unwrap());
-            let error = desk.onboard("42").await.unwrap_err();
-            assert!(error.retryable, "{body}: {error:?}");
-            assert!(desk.hosts().await.is_empty(), "{body}");
-            let done = "SELECT key FROM stripe.command WHERE state = 'done'";
-            assert!(desk.lab.rows(done).await.is_empty(), "{body}");
-        }
-    }
-}
-
-/// An event can name an account in any way; what is asked of Stripe is about accounts alone.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_account_with_an_id_that_is_none_of_stripes_is_never_asked_for() {
-    let desk = Desk::new().await;
-    let id = "acct_1/login_links?x=";
-    let host = harness::stripe::Account::fresh(id, "42");
-    desk.lab
-        .take_one(&Event::new("evt_1", "account.updated", host).of_account(id))
-        .await;
-    let authorized = Event::new(
-        "evt_2",
-        "account.application.authorized",
-        json!({ "id": "ca_1" }),
-    );
-    desk.lab.take_one(&authorized.of_account(id)).await;
-    let (pool, client) = (
-        desk.service.pool.clone(),
-        desk.service.client.clone().unwrap(),
-    );
-    let mut job = ReadAccounts::new(pool, client, Metrics::default().accounts_read);
-    let _refused = job.read_all().await;
-    let commands = [
-        (Name::HostInvoicing, json!({ "hostId": "42" })),
-        (Name::HostDashboard, json!({ "hostId": "42" })),
-    ];
-    for (name, data) in commands {
-        let error = desk.run(name, data).await.unwrap_err();
-        assert_eq!(error.code, "not_found_at_stripe", "{name:?}");
-    }
-    assert!(desk.requests("/v1/accounts/").is_empty());
 }
 
 /// Where an answer is to go is the sender's word.

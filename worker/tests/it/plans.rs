@@ -182,9 +182,14 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
             request: &serde_json::json!({}),
         };
         store::command::begin(&conn, &attempt).await.unwrap();
-        store::command::finish(&conn, attempt.key, 1, "acct_old1")
-            .await
-            .unwrap();
+        store::command::end(
+            &conn,
+            attempt.key,
+            1,
+            store::command::End::Made("acct_old1"),
+        )
+        .await
+        .unwrap();
         store::command::find(&conn, attempt.key).await.unwrap();
         store::event_query::newly_handled(&conn, &["invoice.paid"], 10)
             .await

@@ -1,6 +1,6 @@
 //! What was given back of an invoice, and why it is not final, in words.
 
-use domain::{invoice::FinalizationError, invoice_words::tax_words, money};
+use domain::{invoice_words::tax_words, money};
 use store::invoice_query::KnownInvoice;
 
 /// An amount of the invoice with its currency; in minor units where that is not known.
@@ -31,11 +31,8 @@ fn part(invoice: &KnownInvoice, minor: i64) -> String {
 
 /// Why the draft could not be finalised; nothing where it could, or nobody tried.
 pub(super) fn not_final(invoice: &KnownInvoice) -> String {
-    let error = invoice.finalization_error_type.clone().map(|kind| {
-        let code = invoice.finalization_error_code.clone();
-        FinalizationError { kind, code }.words()
-    });
-    error.unwrap_or_default()
+    let error = invoice.finalization_error();
+    error.map(|error| error.words()).unwrap_or_default()
 }
 
 /// The lines of a card.

@@ -7,9 +7,11 @@ use domain::{
 };
 use serde_json::{Number, Value, json};
 use sha2::{Digest, Sha256};
-use store::booking_query::KnownInvoice;
+use store::invoice_query::KnownInvoice;
 
-use super::{booking_id, current::Current, key, request, session::SessionMaker};
+use super::{
+    current::Current, invoice::pays_for, key, read_booking, request, session::SessionMaker,
+};
 use crate::{
     commands::{
         attempts::Wanted,
@@ -64,9 +66,7 @@ impl Checkout {
         let currency: String = fields.required("currency", input::currency);
         let amount = |value| price::amount(&decimal(value)?, &currency);
         Self {
-            booking: fields
-                .required("bookingId", |value| booking_id(value).map(Some))
-                .unwrap_or(BookingId(0)),
+            booking: read_booking(fields),
             host: fields.required("hostId", input::id),
             amount: fields.required("amount", amount),
             description: fields.required("description", description),
@@ -191,8 +191,9 @@ impl CommandService {
         }
         let known = self.known_of(checkout.booking).await?;
         // Another account's invoice may only say that it is of this booking.
-        let is_paid =
-            |invoice: &KnownInvoice| invoice.is_paid() && invoice.account == host.id.as_str();
+        let is_paid = |invoice: &KnownInvoice| {
+            pays_for(invoice, checkout.booking) && invoice.account == host.id.as_str()
+        };
         if known.invoices.iter().any(is_paid) {
             return Err(self.paid(checkout.booking).await?);
         }

@@ -1,19 +1,21 @@
 //! `booking.invoice`: the invoice of a booking, or why there is none yet.
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{
     ids::{AccountId, BookingId},
     invoice::Status,
+    invoice_words::tax_words,
     money,
     ownership::Owner,
+    rows::{RowStatus, WaitingFor},
 };
 use serde_json::{Value, json};
 use store::{
-    booking_query::{self, KnownInvoice, KnownOfBooking},
+    booking_query::{self, KnownOfBooking},
+    invoice_query::KnownInvoice,
     main_app::booking,
 };
 
-use crate::commands::{error::CommandError, service::CommandService};
+use crate::commands::{error::CommandError, service::CommandService, wire::time};
 
 impl CommandService {
     /// Answers the invoice that `"Invoice"` has, or will have once the booking's row is there,
@@ -56,37 +58,45 @@ impl CommandService {
     }
 }
 
-/// The booking's invoice by the order of precedence of `"Invoice"`.
+/// The booking's invoice, as `"Invoice"` chooses it.
 fn current(known: &KnownOfBooking, booking: BookingId) -> Option<&KnownInvoice> {
     let its = known
         .invoices
         .iter()
-        .filter(|invoice| invoice.booking_id == Some(booking.0) && invoice.is_joined());
-    its.filter_map(|invoice| {
-        let precedence = match invoice.status()? {
-            Status::Draft => 0,
-            Status::Open | Status::Uncollectible => 1,
-            Status::Paid => 2,
-            Status::Void | Status::Deleted => return None,
-        };
+        .filter(|invoice| is_of(invoice, booking));
+    let ranked = its.filter_map(|invoice| {
+        let row = RowStatus::of(status(invoice)?)?;
         let is_to_pay = invoice.total.is_some_and(|total| total > 0);
-        Some((
-            (precedence, is_to_pay, invoice.created, &invoice.id),
-            invoice,
-        ))
-    })
-    .max_by(|(a, _), (b, _)| a.cmp(b))
-    .map(|(_, invoice)| invoice)
+        Some(((row, is_to_pay, invoice.created, &invoice.id), invoice))
+    });
+    let best = ranked.max_by(|(a, _), (b, _)| a.cmp(b));
+    best.map(|(_, invoice)| invoice)
+}
+
+/// Whether the invoice is the booking's: nothing but the booking's row may be missing.
+fn is_of(invoice: &KnownInvoice, booking: BookingId) -> bool {
+    let is_joined = matches!(waiting(invoice), None | Some(WaitingFor::BookingRow));
+    invoice.booking_id == Some(booking.0) && is_joined
+}
+
+/// Whether a guest has paid for the booking by the invoice.
+pub(super) fn pays_for(invoice: &KnownInvoice, booking: BookingId) -> bool {
+    let is_to_pay = invoice.total.is_none_or(|total| total > 0);
+    is_of(invoice, booking) && status(invoice) == Some(Status::Paid) && is_to_pay
+}
+
+fn status(invoice: &KnownInvoice) -> Option<Status> {
+    Status::parse(&invoice.status)
+}
+
+fn waiting(invoice: &KnownInvoice) -> Option<WaitingFor> {
+    invoice.waiting.as_deref().and_then(WaitingFor::parse)
 }
 
 /// An invoice as answers show it.
 pub(super) fn shown(invoice: &KnownInvoice) -> Value {
-    let status = invoice.status().map(|status| match status {
-        Status::Draft => "DRAFT",
-        Status::Open | Status::Uncollectible => "SENT",
-        Status::Paid => "PAID",
-        Status::Void | Status::Deleted => "VOID",
-    });
+    let status =
+        status(invoice).map(|status| RowStatus::of(status).map_or("VOID", RowStatus::as_str));
     let currency = invoice.currency.as_deref().unwrap_or_default();
     json!({
         "stripeInvoiceId": invoice.id,
@@ -104,16 +114,12 @@ pub(super) fn shown(invoice: &KnownInvoice) -> Value {
     })
 }
 
-fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
 /// How things are with the booking's invoice.
 fn words(known: &KnownOfBooking, current: Option<&KnownInvoice>) -> Vec<String> {
     let Some(invoice) = current else {
         return vec![why_none(known)];
     };
-    let mut said = vec![match (invoice.status(), invoice.created) {
+    let mut said = vec![match (status(invoice), invoice.created) {
         (Some(Status::Draft), Some(at)) => format!(
             "The invoice has been a draft since {}: Stripe finalises it about an hour later.",
             time(at)
@@ -125,17 +131,11 @@ fn words(known: &KnownOfBooking, current: Option<&KnownInvoice>) -> Vec<String> 
         (Some(Status::Paid), _) => "The invoice is paid.".to_owned(),
         _ => "The invoice is issued and not paid.".to_owned(),
     }];
-    let error = invoice.finalization_error_code.as_deref();
-    if let Some(reason) = error.or(invoice.finalization_error_type.as_deref()) {
-        said.push(match reason {
-            "customer_tax_location_invalid" => {
-                "Stripe could not finalise it: the guest's address for the tax is missing or \
-                 wrong."
-                    .to_owned()
-            }
-            reason => format!("Stripe could not finalise it: {reason}."),
-        });
-    }
+    let error = invoice.finalization_error();
+    said.extend(error.map(|error| format!("It {}.", error.words())));
+    let tax = invoice.automatic_tax_status.as_deref();
+    let tax = tax.filter(|status| *status != "complete");
+    said.extend(tax.map(|status| format!("Tax: {}.", tax_words(status))));
     let currency = invoice.currency.as_deref().unwrap_or_default();
     let given_back = [
         ("refunded", invoice.amount_refunded),
@@ -152,15 +152,14 @@ fn words(known: &KnownOfBooking, current: Option<&KnownInvoice>) -> Vec<String> 
 }
 
 fn why_none(known: &KnownOfBooking) -> String {
-    let waiting = known.invoices.iter().find_map(|one| one.waiting.as_deref());
-    if let Some(waiting) = waiting {
+    if let Some(waiting) = known.invoices.iter().find_map(waiting) {
         let why = match waiting {
-            "owner_unknown" => "BOOKING_OWNER_QUERY does not know whose the booking is",
-            "booking_claimed_by_other_account" => "the booking is another account's",
-            "amount_unknown" => "no event gave a total and a currency",
-            "too_many_bookings" => "it has named more bookings than an invoice may",
-            "too_many_objects" => "more invoices and sessions name the booking than may",
-            _ => "nothing names its booking yet",
+            WaitingFor::Owner => "BOOKING_OWNER_QUERY does not know whose the booking is",
+            WaitingFor::Claim => "the booking is another account's",
+            WaitingFor::Amount => "no event gave a total and a currency",
+            WaitingFor::OneBooking => "it has named more bookings than an invoice may",
+            WaitingFor::Turn => "more invoices and sessions name the booking than may",
+            WaitingFor::Booking | WaitingFor::BookingRow => "nothing names its booking yet",
         };
         return format!("An invoice that names the booking waits: {why}.");
     }

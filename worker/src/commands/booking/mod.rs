@@ -12,13 +12,16 @@ mod told;
 use domain::{decode, ids::BookingId};
 use serde_json::Value;
 
-use super::input;
+use super::input::{self, Fields};
 
-/// Reads a booking's id: a whole number, or a text of its digits.
-///
-/// # Errors
-/// It is no booking's id.
-pub fn booking_id(value: Value) -> Result<BookingId, String> {
+/// Takes the field `bookingId`: a whole number, or a text of its digits.
+pub fn read_booking(fields: &mut Fields) -> BookingId {
+    let id = fields.required("bookingId", |value| booking_id(value).map(Some));
+    // Where it is missing or wrong, the reading ends in an error.
+    id.unwrap_or(BookingId(0))
+}
+
+fn booking_id(value: Value) -> Result<BookingId, String> {
     let text = input::id(value)?;
     decode::booking_id(&text)
         .map_err(|_| "is no booking's id: a whole number from 1 to 2147483647".into())

@@ -1,12 +1,12 @@
 //! Making a booking's Checkout Session, once.
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::DateTime;
 use domain::ids::{AccountId, BookingId};
 use serde_json::Value;
 use store::command::Record;
 
 use crate::{
-    commands::{attempts::Maker, error::CommandError},
+    commands::{attempts::Maker, error::CommandError, wire},
     stripe::{
         call::IdempotencyKey,
         client::Client,
@@ -58,5 +58,5 @@ impl Maker for SessionMaker<'_> {
 /// A time of Stripe's, as answers have it.
 pub(super) fn time(seconds: &Value) -> Option<String> {
     let at = DateTime::from_timestamp(seconds.as_i64()?, 0)?;
-    Some(at.to_rfc3339_opts(SecondsFormat::Secs, true))
+    Some(wire::time(at))
 }

@@ -1,12 +1,11 @@
 //! `host.session`, `host.dashboard`, `host.status` and `host.invoicing`.
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{host_words, invoicing, rows::HostRow};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{error::CommandError, service::CommandService},
+    commands::{error::CommandError, service::CommandService, wire::time},
     stripe::{client::Client, error::ApiError},
 };
 
@@ -124,8 +123,4 @@ fn columns(row: &HostRow) -> Value {
         "lastEventAt": time(row.last_event_at),
         "createdAt": time(row.created_at),
     })
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -3,7 +3,7 @@
 use domain::{account::Account, ids::AccountId, rows::HostRow};
 use store::{
     account,
-    command::{self, State},
+    command::{self, End, State},
 };
 
 use crate::{
@@ -84,7 +84,8 @@ impl CommandService {
         // The event of an account can come before Stripe's answer to whoever makes it.
         let making = record.filter(|record| record.state() == State::InProgress);
         if let Some(record) = &making {
-            command::finish(&conn, &key(host), record.attempt, id.as_str()).await?;
+            let made = End::Made(id.as_str());
+            command::end(&conn, &key(host), record.attempt, made).await?;
         }
         Ok(Some(Known {
             id,

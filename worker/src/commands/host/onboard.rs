@@ -9,6 +9,7 @@ use crate::{
         error::CommandError,
         input::{self, Fields},
         service::CommandService,
+        wire::time,
     },
     stripe::client::Client,
 };
@@ -123,9 +124,7 @@ impl CommandService {
         let link = client
             .account_link(known.family, &known.id, refresh, after)
             .await?;
-        let until = link
-            .expires_at
-            .to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let until = time(link.expires_at);
         Ok(answer(&row, Some((link.url, until))))
     }
 }

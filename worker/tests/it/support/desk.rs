@@ -126,3 +126,8 @@ pub fn onboard(host: &str) -> Value {
         "refreshUrl": "https://app.example.com/again", "returnUrl": "https://app.example.com/done",
     })
 }
+
+/// The account's id in an answer.
+pub fn account(answer: &Value) -> String {
+    answer["stripeAccountId"].as_str().unwrap().to_owned()
+}

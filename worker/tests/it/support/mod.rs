@@ -16,6 +16,7 @@ pub mod operator;
 pub mod payments;
 pub mod refunds;
 pub mod running;
+pub mod shop;
 pub mod statements;
 pub mod transaction_pooler;
 

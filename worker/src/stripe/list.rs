@@ -1,0 +1,84 @@
+//! Looking for an object that may have been made, in Stripe's lists.
+
+use domain::ids::AccountId;
+use serde_json::{Value, json};
+
+use super::{
+    call::{ApiFamily, Call},
+    client::Client,
+    error::ApiError,
+};
+
+/// Pages that are looked through. What was made within a day or two of an interrupted
+/// request fits into some.
+const MAX_PAGES: u32 = 50;
+/// Stripe's ids have at most so many bytes.
+const MAX_ID: usize = 255;
+
+/// A list of objects by when they were made.
+pub(super) struct List<'a> {
+    /// The endpoint's name.
+    pub(super) endpoint: &'static str,
+    /// Its path behind the version.
+    pub(super) path: &'a str,
+    /// The connected account whose list it is; the platform's else.
+    pub(super) account: Option<&'a AccountId>,
+    /// How the ids of its objects begin.
+    pub(super) prefix: &'static str,
+    /// Of objects made at or after this time, in Unix seconds.
+    pub(super) since: i64,
+}
+
+impl Client {
+    /// The id of the newest object of the list that `is_it`. Nothing is taken for missing
+    /// that was not seen to be: a page that cannot be read to its end is an error.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub(super) async fn find(
+        &self,
+        list: &List<'_>,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> Result<Option<String>, ApiError> {
+        let id_of = |object: &Value| {
+            let id = object_id(object, list.prefix);
+            id.ok_or(ApiError::Unreadable("an object of a list has no id"))
+        };
+        let mut after: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let mut query = json!({ "created": { "gte": list.since }, "limit": 100 });
+            if let Some(after) = &after {
+                query["starting_after"] = after.as_str().into();
+            }
+            let call = Call::get(ApiFamily::V1, list.endpoint, list.path, &query);
+            let call = match list.account {
+                Some(account) => call.of_account(account),
+                None => call,
+            };
+            let page = self.send(&call).await?;
+            let objects = page["data"].as_array();
+            let objects = objects.ok_or(ApiError::Unreadable("it is no list"))?;
+            if let Some(found) = objects.iter().find(|object| is_it(object)) {
+                return id_of(found).map(Some);
+            }
+            if page["has_more"] != true {
+                return Ok(None);
+            }
+            after = Some(id_of(objects.last().unwrap_or(&Value::Null))?);
+        }
+        Err(ApiError::Unreadable("the list does not end"))
+    }
+}
+
+/// The id of an object, where it is one of Stripe's that begins so.
+pub(super) fn object_id(object: &Value, prefix: &str) -> Option<String> {
+    let id = object["id"].as_str()?;
+    is_id(id, prefix).then(|| id.to_owned())
+}
+
+/// Whether a text is an id of Stripe's that begins so. It becomes part of a path, and another
+/// text would make another path.
+pub(super) fn is_id(id: &str, prefix: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    id.starts_with(prefix) && id.len() <= MAX_ID && id.bytes().all(plain)
+}

@@ -1,0 +1,290 @@
+//! The commands about hosts, against a stand-in for Stripe; how their accounts are made is in
+//! `host_accounts.rs`.
+
+use harness::{
+    stripe::Event,
+    stripe_api::{Options, RestrictedKey},
+};
+use serde_json::{Value, json};
+use worker::{
+    commands::command::Name, config::commands::AccountsApi, jobs::read_accounts::ReadAccounts,
+    metrics::Metrics,
+};
+
+use crate::support::desk::{Desk, account, client, onboard};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_becomes_a_host_that_can_sell() {
+    let desk = Desk::new().await;
+    let answer = desk.onboard("42").await.unwrap();
+    let id = account(&answer);
+    assert!(answer["url"].as_str().unwrap().starts_with("https://"));
+    assert!(answer["expiresAt"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(answer["status"], "INCOMPLETE");
+    // The row is there before the first webhook.
+    assert_eq!(desk.hosts().await, ["42 INCOMPLETE f"]);
+    let status = desk
+        .run(Name::HostStatus, json!({ "hostId": "42" }))
+        .await
+        .unwrap();
+    assert_eq!(status["canSell"], false);
+    assert_eq!(status["words"][0], "The host may not sell.");
+
+    desk.api.finish_onboarding(&id);
+    desk.take_events().await;
+    assert_eq!(desk.hosts().await, ["42 ENABLED t"]);
+    let status = desk
+        .run(Name::HostStatus, json!({ "hostId": 42 }))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&status["status"], &status["canSell"]),
+        (&json!("ENABLED"), &json!(true))
+    );
+    assert_eq!(
+        status["words"],
+        json!(["The host may sell.", "Nothing is due."])
+    );
+
+    // An enabled host needs no form.
+    let again = desk.onboard("42").await.unwrap();
+    assert_eq!(
+        again,
+        json!({ "stripeAccountId": id, "url": null, "expiresAt": null, "status": "ENABLED" })
+    );
+    assert_eq!(desk.api.accounts().len(), 1);
+    assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_every_command_says_so() {
+    let mut desk = Desk::new().await;
+    desk.service.client = None;
+    for name in Name::ALL {
+        let error = desk.run(*name, json!({})).await.unwrap_err();
+        assert_eq!(error.code, "not_configured");
+        assert!(error.message.contains("STRIPE_API_KEY"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_may_not_is_told_apart_from_a_wrong_one() {
+    let options = Options {
+        restricted_keys: vec![RestrictedKey::new("rk_test_1", &["accounts_read"])],
+        ..Options::default()
+    };
+    let mut desk = Desk::with(options, |_| {}).await;
+    for (key, code) in [
+        ("rk_test_1", "stripe_permission"),
+        ("sk_test_wrong", "stripe_key_refused"),
+    ] {
+        desk.service.client = Some(client(&desk.api, key, None));
+        desk.service.settings.accounts_api = AccountsApi::V1;
+        let error = desk.onboard("42").await.unwrap_err();
+        assert_eq!((error.code, error.retryable), (code, false));
+    }
+}
+
+/// A host whose account an app made before there were commands keeps it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_names_the_host_is_taken_over() {
+    let desk = Desk::new().await;
+    let mut other = harness::stripe::Account::fresh("acct_old", "42");
+    desk.lab
+        .take_one(&Event::new("evt_1", "account.updated", other.clone()).of_account("acct_old"))
+        .await;
+    let status = desk
+        .run(Name::HostStatus, json!({ "hostId": "42" }))
+        .await
+        .unwrap();
+    assert_eq!(status["stripeAccountId"], "acct_old");
+    other["id"] = "acct_older".into();
+    desk.lab
+        .take_one(&Event::new("evt_2", "account.updated", other).of_account("acct_older"))
+        .await;
+    for name in [Name::HostStatus, Name::HostDashboard, Name::HostInvoicing] {
+        let error = desk.run(name, json!({ "hostId": "42" })).await.unwrap_err();
+        assert_eq!(error.code, "several_accounts");
+    }
+    let error = desk.onboard("42").await.unwrap_err();
+    assert_eq!(error.code, "several_accounts");
+    assert!(desk.api.accounts().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_host_gets_no_link() {
+    let desk = Desk::new().await;
+    let id = account(&desk.onboard("42").await.unwrap());
+    desk.api.reject(&id);
+    desk.take_events().await;
+    let answer = desk.onboard("42").await.unwrap();
+    assert_eq!(
+        (&answer["status"], &answer["url"]),
+        (&json!("REJECTED"), &Value::Null)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_and_dashboards_are_the_hosts_own() {
+    let desk = Desk::new().await;
+    let unknown = desk
+        .run(Name::HostDashboard, json!({ "hostId": "42" }))
+        .await;
+    assert_eq!(unknown.unwrap_err().code, "host_unknown");
+    let id = account(&desk.onboard("42").await.unwrap());
+    let wanted = json!({ "hostId": "42", "components": ["account_onboarding", "payments"] });
+    let session = desk.run(Name::HostSession, wanted).await.unwrap();
+    assert_eq!(session["stripeAccountId"], *id);
+    assert!(!session["clientSecret"].as_str().unwrap().is_empty());
+    let asked = &desk.requests("/v1/account_sessions")[0];
+    assert_eq!(
+        asked.params,
+        json!({
+            "account": id,
+            "components": {
+                "account_onboarding": { "enabled": true }, "payments": { "enabled": true },
+            },
+        })
+    );
+    for wrong in [json!([]), json!(["balances"]), json!("payments")] {
+        let wrong = json!({ "hostId": "42", "components": wrong });
+        let error = desk.run(Name::HostSession, wrong).await.unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("components"));
+    }
+    desk.api.finish_onboarding(&id);
+    let login = desk
+        .run(Name::HostDashboard, json!({ "hostId": "42" }))
+        .await
+        .unwrap();
+    assert!(login["url"].as_str().unwrap().starts_with("https://"));
+    assert_eq!(
+        desk.requests("/v1/accounts/").last().unwrap().path,
+        format!("/v1/accounts/{id}/login_links")
+    );
+
+    for (dashboard, expected) in [
+        ("full", Ok("https://dashboard.stripe.com/")),
+        ("none", Err("no_dashboard")),
+    ] {
+        let mut data = onboard(dashboard);
+        data["dashboard"] = dashboard.into();
+        desk.run(Name::HostOnboard, data).await.unwrap();
+        let answer = desk
+            .run(Name::HostDashboard, json!({ "hostId": dashboard }))
+            .await;
+        let answer = answer.map(|answer| answer["url"].as_str().unwrap().to_owned());
+        assert_eq!(answer.as_deref().map_err(|error| error.code), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_host_lacks_for_invoices_is_named() {
+    let desk = Desk::with(Options::default(), |set| set.automatic_tax = true).await;
+    let id = account(&desk.onboard("42").await.unwrap());
+    let fields = async || -> (Value, Vec<String>) {
+        let answer = desk
+            .run(Name::HostInvoicing, json!({ "hostId": "42" }))
+            .await
+            .unwrap();
+        let missing = answer["missing"].as_array().unwrap().iter();
+        let missing = missing.map(|one| one["field"].as_str().unwrap().to_owned());
+        (answer["ready"].clone(), missing.collect())
+    };
+    let (ready, missing) = fields().await;
+    assert_eq!(ready, false);
+    assert!(
+        missing.contains(&"capabilities.card_payments".to_owned()),
+        "{missing:?}"
+    );
+    assert!(
+        missing.contains(&"tax.registrations".to_owned()),
+        "{missing:?}"
+    );
+    desk.api.finish_onboarding(&id);
+    desk.api.change_account(&id, |account| {
+        account["business_profile"]["name"] = "Anna".into();
+        account["business_profile"]["support_address"] = json!({ "line1": "Street 1" });
+        account["settings"]["branding"]["icon"] = "file_1".into();
+        account["settings"]["invoices"]["default_account_tax_ids"] = json!(["txi_1"]);
+    });
+    desk.api.set_head_office(&id, Some("ES"));
+    let (ready, missing) = fields().await;
+    assert_eq!(
+        (ready, missing),
+        (json!(false), vec!["tax.registrations".to_owned()])
+    );
+    let _ = desk.api.register_for_tax(&id, "ES", "active");
+    let (ready, missing) = fields().await;
+    assert_eq!((ready, missing), (json!(true), Vec::new()));
+    assert!(
+        desk.requests("/v1/tax/")
+            .iter()
+            .all(|one| one.stripe_account.as_deref() == Some(&id))
+    );
+}
+
+/// Thin events say that an account changed; it is read then, and ends as its snapshots would
+/// have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn thin_events_lead_to_the_same_row_as_snapshots() {
+    for (snapshots, thin) in [(true, false), (false, true), (true, true)] {
+        let options = Options {
+            snapshot_events: snapshots,
+            thin_events: thin,
+            ..Options::default()
+        };
+        let desk = Desk::with(options, |_| {}).await;
+        let id = account(&desk.onboard("42").await.unwrap());
+        let read = || async {
+            let (pool, client) = (
+                desk.service.pool.clone(),
+                desk.service.client.clone().unwrap(),
+            );
+            let mut job = ReadAccounts::new(pool, client, Metrics::default().accounts_read);
+            job.read_all().await.unwrap();
+        };
+        desk.api.finish_onboarding(&id);
+        desk.take_events().await;
+        read().await;
+        assert_eq!(desk.hosts().await, ["42 ENABLED t"], "{snapshots} {thin}");
+        desk.api.advance(std::time::Duration::from_secs(60));
+        desk.api.require(&id, &["individual.verification.document"]);
+        desk.take_events().await;
+        read().await;
+        let rows = desk.hosts().await;
+        assert_ne!(rows, ["42 ENABLED t"], "{snapshots} {thin}");
+        // What was read is not read again.
+        let before = desk.api.requests().len();
+        read().await;
+        assert_eq!(desk.api.requests().len(), before);
+        let api_needed = "SELECT api_needed::text FROM stripe.account";
+        assert_eq!(desk.lab.rows(api_needed).await, ["false"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_are_counted() {
+    let desk = Desk::new().await;
+    desk.onboard("42").await.unwrap();
+    let reads = desk
+        .api
+        .requests()
+        .iter()
+        .filter(|one| one.method == "GET")
+        .count();
+    assert!(reads > 0);
+    let counted = desk
+        .lab
+        .rows("SELECT sum(reads)::text FROM stripe.api_read")
+        .await;
+    assert_eq!(counted, [reads.to_string()]);
+    let conn = desk.service.pool.get().await.unwrap();
+    let now = store::api_read::reads(&conn).await.unwrap();
+    assert_eq!((now.allowed, now.has_room()), (10_000, true));
+    desk.lab
+        .client
+        .execute("UPDATE stripe.api_read SET reads = 9500", &[])
+        .await
+        .unwrap();
+    assert!(!store::api_read::reads(&conn).await.unwrap().has_room());
+}

@@ -1,0 +1,88 @@
+//! A host that sells, and the sessions by which guests pay.
+
+use harness::stripe_api::Options;
+use serde_json::{Value, json};
+use worker::{
+    commands::{command::Name, error::CommandError},
+    config::commands::CommandSettings,
+};
+
+use super::desk::Desk;
+
+/// A desk with a host that can sell.
+pub struct Shop {
+    pub desk: Desk,
+    pub account: String,
+}
+
+impl Shop {
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(set: impl FnOnce(&mut CommandSettings)) -> Self {
+        let desk = Desk::with(Options::default(), set).await;
+        let account = host(&desk, "42").await;
+        desk.api.forget_requests();
+        Self { desk, account }
+    }
+
+    pub async fn checkout(&self, booking: i32) -> Result<Value, CommandError> {
+        self.ask(checkout(booking)).await
+    }
+
+    pub async fn ask(&self, data: Value) -> Result<Value, CommandError> {
+        self.desk.run(Name::BookingCheckout, data).await
+    }
+
+    pub async fn invoice(&self, booking: i32) -> Value {
+        let data = json!({ "bookingId": booking });
+        self.desk.run(Name::BookingInvoice, data).await.unwrap()
+    }
+
+    /// The sessions by which a guest can pay for a booking.
+    pub fn open(&self, booking: i32) -> Vec<String> {
+        let sessions = self.sessions("open").into_iter();
+        let booking = booking.to_string();
+        let its = sessions.filter(|one| one["metadata"]["dialoomBookingId"] == *booking);
+        its.map(|one| one["id"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    pub fn sessions(&self, status: &str) -> Vec<Value> {
+        let accounts = self.desk.api.accounts();
+        let accounts = accounts
+            .iter()
+            .map(|account| account["id"].as_str().unwrap().to_owned());
+        let sessions = accounts.flat_map(|id| self.desk.api.objects(&id, "checkout.session"));
+        sessions.filter(|one| one["status"] == status).collect()
+    }
+
+    /// The rows of `"Invoice"`, shortly.
+    pub async fn rows(&self) -> Vec<String> {
+        let query = r#"SELECT concat_ws(' ', "bookingId", "status", trim_scale("amount"), "currency")
+            FROM "Invoice" ORDER BY 1"#;
+        self.desk.lab.rows(query).await
+    }
+}
+
+/// A host that can sell.
+pub async fn host(desk: &Desk, host: &str) -> String {
+    let answer = desk.onboard(host).await.unwrap();
+    let account = answer["stripeAccountId"].as_str().unwrap().to_owned();
+    desk.api.finish_onboarding(&account);
+    desk.take_events().await;
+    account
+}
+
+pub fn checkout(booking: i32) -> Value {
+    json!({
+        "bookingId": booking, "hostId": "42", "amount": "45.99", "currency": "eur",
+        "description": "A call of an hour",
+        "successUrl": "https://app.example.com/paid", "cancelUrl": "https://app.example.com/back",
+    })
+}
+
+pub fn session(answer: &Value) -> String {
+    answer["sessionId"].as_str().unwrap().to_owned()
+}
