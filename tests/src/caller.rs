@@ -11,11 +11,7 @@ use lapin::{
 };
 use serde_json::Value;
 
-use crate::{
-    servers::rabbitmq,
-    test_servers::TestBroker,
-    wait::{self, Seen},
-};
+use crate::{servers::rabbitmq, test_servers::TestBroker};
 
 /// Where the broker gives a caller its answers without a queue.
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -39,13 +35,7 @@ impl Caller {
     /// The broker refuses it, or nobody made the queue.
     pub async fn new(broker: &TestBroker) -> Result<Self> {
         let queue = broker.commands();
-        wait::until("the queue of commands", BOUND, async || {
-            match broker.depth(&queue).await {
-                Ok(_) => Seen::Reached(()),
-                Err(error) => Seen::NotYet(format!("{error:#}")),
-            }
-        })
-        .await?;
+        broker.until_there(&queue, BOUND).await?;
         let connection = rabbitmq::connect(broker.url()).await?;
         let channel = connection.create_channel().await?;
         channel

@@ -130,6 +130,20 @@ impl TestBroker {
         .await
     }
 
+    /// Waits until a queue is there.
+    ///
+    /// # Errors
+    /// When it is not within `bound`.
+    pub async fn until_there(&self, queue: &str, bound: Duration) -> Result<()> {
+        wait::until(format!("the queue {queue}"), bound, async || {
+            match self.depth(queue).await {
+                Ok(_) => Seen::Reached(()),
+                Err(error) => Seen::NotYet(format!("{error:#}")),
+            }
+        })
+        .await
+    }
+
     /// Takes all messages that wait in a queue out of it.
     ///
     /// # Errors

@@ -7,7 +7,6 @@ use harness::{
     nest::{NestApp, NestProject},
     services::{Service, ServiceOptions},
     stripe_api::{Options, Order, Payment, StandIn},
-    wait::{self, Seen},
 };
 use serde_json::{Value, json};
 
@@ -32,14 +31,8 @@ async fn worker(dialoom: &Deployment, api: &StandIn) -> Service {
 
 impl Deployment {
     async fn until_commands(&self) {
-        wait::until("the queue of commands", BOUND, async || {
-            match self.broker.depth(&self.broker.commands()).await {
-                Ok(_) => Seen::Reached(()),
-                Err(error) => Seen::NotYet(format!("{error:#}")),
-            }
-        })
-        .await
-        .unwrap();
+        let commands = self.broker.commands();
+        self.broker.until_there(&commands, BOUND).await.unwrap();
     }
 
     /// Runs a script of the app to its end.

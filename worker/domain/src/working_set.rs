@@ -1,10 +1,14 @@
 //! The working set: all that a batch of events touches, in memory.
 //!
-//! A batch has the set loaded from a [`Source`], merges its events into it, has
+//! A batch has the set loaded from a [`Source`](crate::source::Source), merges its events into it, has
 //! loaded what turned out to be missing, and reads off the rows as they have to be.
 //! Nothing here depends on the order in which events came.
 //!
+//! What it wants and how that is loaded is in [`loading`].
+//!
 //! An object is added as one field of [`WorkingSet`], and of what a source is asked for.
+
+mod loading;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +23,10 @@ use crate::{
     holders::{self, Claimants, Holders, InHand},
     ids::{AccountId, BookingId, CheckoutSessionId, InvoiceId, ObjectId, PaymentIntentId},
     main_app::{Pending, Target},
-    merge::{Change, value},
+    merge::Change,
     objects::Objects,
-    ownership::{Claim, ClaimKey, Claimant, Claimed, FirstClaim, ObjectClaims, Owner, Owners},
-    source::{Booking, Loaded, Missing, Recheck, Source, StoredCheckoutSession, StoredInvoice},
+    ownership::{Claim, ClaimKey, Claimant, Claimed, FirstClaim, ObjectClaims, Owners},
+    source::{Booking, Recheck, StoredCheckoutSession, StoredInvoice},
 };
 
 /// All that a batch of events touches.
@@ -55,228 +59,6 @@ pub struct WorkingSet {
 }
 
 impl WorkingSet {
-    /// The working set of these events and of objects to compute anew. Nothing is
-    /// loaded yet.
-    pub fn for_events<'a>(events: impl Iterator<Item = &'a Event>, recheck: &Recheck) -> Self {
-        let mut set = Self {
-            recheck: recheck.clone(),
-            ..Self::default()
-        };
-        for object in &recheck.objects {
-            match object {
-                ObjectId::Invoice(id) => set.invoices.want(id),
-                ObjectId::CheckoutSession(id) => set.checkout_sessions.want(id),
-            }
-        }
-        for target in &recheck.targets {
-            match target {
-                Target::Booking(id) => set.bookings.want(id),
-                Target::Host(id) => set.accounts.want(id),
-            }
-        }
-        for event in events {
-            set.want_data(event);
-            if let Some((object, claim)) = event.claim() {
-                set.claims.want(&object);
-                if let Some(booking) = claim.booking {
-                    set.bookings.want(&booking);
-                    set.claimants.want(&(booking, claim.account));
-                }
-            }
-        }
-        set
-    }
-
-    /// Wants what the event says something of, and what that names.
-    fn want_data(&mut self, event: &Event) {
-        let account = event.account();
-        match &event.data {
-            EventData::Invoice(data) => {
-                self.invoices.want(&data.id);
-                self.want_refunds(&account, Some(&data.id), None);
-            }
-            EventData::CheckoutSession(data) => {
-                self.checkout_sessions.want(&data.id);
-                let invoice = value(&data.session.invoice);
-                if let Some(invoice) = invoice {
-                    self.invoices.want(invoice);
-                }
-                self.want_refunds(&account, invoice, value(&data.session.payment_intent));
-            }
-            EventData::Account(data) => self.accounts.want(&data.id),
-            EventData::Charge(data) => {
-                self.charges.want(&(account.clone(), data.id.clone()));
-                let Charge {
-                    payment_intent,
-                    invoice,
-                    ..
-                } = &data.charge;
-                if let Some(invoice) = invoice {
-                    self.invoices.want(invoice);
-                } else if let Some(intent) = payment_intent {
-                    self.payment_intents.want(intent);
-                }
-                self.want_refunds(&account, invoice.as_ref(), None);
-            }
-            EventData::CreditNote(data) => {
-                self.credit_notes.want(&(account.clone(), data.id.clone()));
-                if let Some(invoice) = &data.note.invoice {
-                    self.invoices.want(invoice);
-                }
-                self.want_refunds(&account, data.note.invoice.as_ref(), None);
-            }
-            EventData::Ignored(_) => {}
-        }
-    }
-
-    /// The working set of one account.
-    pub fn for_account(id: &AccountId) -> Self {
-        let mut set = Self::default();
-        set.accounts.want(id);
-        set
-    }
-
-    /// Loads what is wanted, then what that refers to, and what the main app says of the
-    /// bookings, until nothing is missing.
-    ///
-    /// # Errors
-    /// As [`Source::load`].
-    pub async fn load<S: Source>(&mut self, source: &S) -> Result<(), S::Error> {
-        loop {
-            self.load_own(source).await?;
-            let unread = self.bookings.iter();
-            let unread = unread.filter(|(_, booking)| booking.app.is_none());
-            let unread: Vec<BookingId> = unread.map(|(id, _)| *id).collect();
-            if unread.is_empty() {
-                return Ok(());
-            }
-            let mut read = source.load_app(&unread).await?;
-            for id in unread {
-                let app = read.remove(&id).unwrap_or_default();
-                self.bookings
-                    .complete(&id, |booking| booking.app = Some(app));
-            }
-        }
-    }
-
-    /// As [`WorkingSet::load`], without the main app's tables.
-    ///
-    /// # Errors
-    /// As [`Source::load`].
-    pub async fn load_own<S: Source>(&mut self, source: &S) -> Result<(), S::Error> {
-        self.has_owner_query = source.has_owner_query();
-        loop {
-            self.want_referenced();
-            let missing = Missing {
-                invoices: self.invoices.missing(),
-                checkout_sessions: self.checkout_sessions.missing(),
-                accounts: self.accounts.missing(),
-                bookings: self.bookings.missing(),
-                claims: self.claims.missing(),
-                claimants: self.claimants.missing(),
-                in_hand: self.claims.wanted().cloned().collect(),
-                charges: self.charges.missing(),
-                credit_notes: self.credit_notes.missing(),
-                payment_intents: self.payment_intents.missing(),
-                refunds: self.refunds_elsewhere.missing(),
-                charges_in_hand: self.charges.wanted().cloned().collect(),
-                credit_notes_in_hand: self.credit_notes.wanted().cloned().collect(),
-            };
-            if missing.is_empty() {
-                return Ok(());
-            }
-            let Loaded {
-                invoices,
-                checkout_sessions,
-                accounts,
-                bookings,
-                claims,
-                claimants,
-                pending,
-                charges,
-                credit_notes,
-                refunds,
-            } = source.load(&missing).await?;
-            self.invoices.insert(missing.invoices, invoices);
-            self.checkout_sessions
-                .insert(missing.checkout_sessions, checkout_sessions);
-            self.accounts.insert(missing.accounts, accounts);
-            self.bookings.insert(missing.bookings, bookings);
-            self.claims.insert(missing.claims, claims);
-            self.claimants.insert(missing.claimants, claimants);
-            self.pending.extend(pending);
-            self.charges.insert(missing.charges, charges);
-            self.credit_notes.insert(missing.credit_notes, credit_notes);
-            self.payment_intents
-                .insert(missing.payment_intents, BTreeMap::new());
-            self.refunds_elsewhere.insert(missing.refunds, refunds);
-        }
-    }
-
-    fn want_referenced(&mut self) {
-        for (_, invoice) in self.invoices.iter() {
-            for booking in invoice
-                .by_claim
-                .active()
-                .into_iter()
-                .filter_map(|one| one.booking)
-            {
-                self.bookings.want(&booking);
-            }
-        }
-        for (_, session) in self.checkout_sessions.iter() {
-            // One that expired can turn out to be paid, and claims its booking again.
-            for booking in session.by_claim.named_last() {
-                self.bookings.want(&booking);
-            }
-            let linked = session.by_claim.parts();
-            for invoice in linked.filter_map(|(_, part)| value(&part.invoice)) {
-                self.invoices.want(invoice);
-            }
-        }
-        self.want_given_back();
-        let owners = self.owners();
-        for (id, booking) in self.bookings.iter() {
-            // The row that the main app reads may show an invoice of another claim.
-            if let Some(row) = booking.app.as_ref().and_then(|app| app.row.as_ref()) {
-                self.invoices.want(&row.stripe_invoice_id);
-            }
-            // Its claims do not say whose it is.
-            if booking.app.is_none() && self.has_owner_query {
-                continue;
-            }
-            // Objects of other accounts are not shown, whatever they hold. An owner that
-            // changes was loaded as the owner before.
-            if let Some(Owner::Account(account)) = owners.get(id) {
-                self.claimants.want(&(*id, account.clone()));
-            }
-        }
-        for ((id, account), claimants) in self.claimants.iter() {
-            if !matches!(owners.get(id), Some(Owner::Account(owner)) if owner == account) {
-                continue;
-            }
-            for claimed in claimants {
-                match &claimed.by.object {
-                    ObjectId::Invoice(id) => self.invoices.want(id),
-                    ObjectId::CheckoutSession(id) => self.checkout_sessions.want(id),
-                }
-            }
-        }
-    }
-
-    /// Wants the invoices of the charges and notes in hand, and what was given back of them.
-    fn want_given_back(&mut self) {
-        for invoice in self.invoices_given_back() {
-            self.invoices.want(&invoice);
-        }
-        for intent in self.payment_intents_given_back() {
-            self.payment_intents.want(&intent);
-        }
-        for key in self.refund_keys() {
-            self.refunds_elsewhere.want(&key);
-        }
-    }
-
     /// Whether the object is computed anew although no event of it came.
     pub fn is_rechecked(&self, object: &ObjectId) -> bool {
         self.recheck.objects.contains(object)

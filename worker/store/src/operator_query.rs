@@ -1,33 +1,17 @@
 //! What operators ask of invoices and hosts.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::NaiveDateTime;
 use diesel::{
     OptionalExtension, QueryableByName,
-    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamp, Timestamptz},
+    sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamp},
 };
 use diesel_async::RunQueryDsl;
 
-use crate::{Connection, Result, event_query::Row};
-
-/// An invoice that is not shown to the main app, and why.
-#[derive(Clone, Debug, QueryableByName)]
-#[allow(missing_docs, reason = "the columns' comments in the database say it")]
-pub struct WaitingInvoice {
-    #[diesel(sql_type = Text)]
-    pub id: String,
-    #[diesel(sql_type = Text)]
-    pub account: String,
-    #[diesel(sql_type = Text)]
-    pub status: String,
-    #[diesel(sql_type = Text)]
-    pub waiting: String,
-    #[diesel(sql_type = Nullable<Integer>)]
-    pub booking_id: Option<i32>,
-    #[diesel(sql_type = Text)]
-    pub event_id: String,
-    #[diesel(sql_type = Timestamptz)]
-    pub updated_at: DateTime<Utc>,
-}
+use crate::{
+    Connection, Result,
+    event_query::Row,
+    invoice_query::{COLUMNS, KnownInvoice},
+};
 
 /// A page of waiting invoices behind `after`, by id.
 pub async fn waiting(
@@ -36,19 +20,19 @@ pub async fn waiting(
     account: Option<&str>,
     after: &str,
     limit: i64,
-) -> Result<Vec<WaitingInvoice>> {
-    Ok(diesel::sql_query(
-        "SELECT id, account, status, waiting, booking_id, event_id, updated_at \
-         FROM stripe.invoice WHERE waiting IS NOT NULL AND id > $1 \
-            AND ($2 IS NULL OR waiting = $2) AND ($3 IS NULL OR account = $3) \
-         ORDER BY id LIMIT $4",
-    )
-    .bind::<Text, _>(after)
-    .bind::<Nullable<Text>, _>(reason)
-    .bind::<Nullable<Text>, _>(account)
-    .bind::<BigInt, _>(limit)
-    .load(&mut conn)
-    .await?)
+) -> Result<Vec<KnownInvoice>> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM stripe.invoice i WHERE i.waiting IS NOT NULL AND i.id > $1 \
+            AND ($2 IS NULL OR i.waiting = $2) AND ($3 IS NULL OR i.account = $3) \
+         ORDER BY i.id LIMIT $4"
+    );
+    Ok(diesel::sql_query(query)
+        .bind::<Text, _>(after)
+        .bind::<Nullable<Text>, _>(reason)
+        .bind::<Nullable<Text>, _>(account)
+        .bind::<BigInt, _>(limit)
+        .load(&mut conn)
+        .await?)
 }
 
 #[derive(QueryableByName)]

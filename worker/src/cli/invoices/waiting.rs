@@ -7,12 +7,9 @@ use crate::cli::{
     context::{Context, OutputFormat},
     error::CliError,
     listing::{self, Listing},
-    output::{stamp, time},
+    output::{or_empty, stamp, time},
 };
-use store::{
-    Connection,
-    operator_query::{self, WaitingInvoice},
-};
+use store::{Connection, invoice_query::KnownInvoice, operator_query};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Waiting {
@@ -41,7 +38,7 @@ impl Waiting {
 }
 
 impl Listing<7> for Waiting {
-    type Row = WaitingInvoice;
+    type Row = KnownInvoice;
     type Cursor = String;
     const HEADING: [&'static str; 7] = [
         "INVOICE",
@@ -58,13 +55,13 @@ impl Listing<7> for Waiting {
         conn: &Connection,
         after: Option<&String>,
         limit: i64,
-    ) -> store::Result<Vec<WaitingInvoice>> {
+    ) -> store::Result<Vec<KnownInvoice>> {
         let (reason, account) = (self.reason.as_deref(), self.account.as_deref());
         let after = after.map_or("", String::as_str);
         operator_query::waiting(conn, reason, account, after, limit).await
     }
 
-    fn cursor(&self, invoice: &WaitingInvoice) -> String {
+    fn cursor(&self, invoice: &KnownInvoice) -> String {
         invoice.id.clone()
     }
 
@@ -72,22 +69,22 @@ impl Listing<7> for Waiting {
         invoice.clone()
     }
 
-    fn cells(&self, invoice: &WaitingInvoice) -> [String; 7] {
+    fn cells(&self, invoice: &KnownInvoice) -> [String; 7] {
         cells(invoice)
     }
 
-    fn object(&self, invoice: &WaitingInvoice) -> serde_json::Value {
+    fn object(&self, invoice: &KnownInvoice) -> serde_json::Value {
         object(invoice)
     }
 }
 
-fn cells(invoice: &WaitingInvoice) -> [String; 7] {
+fn cells(invoice: &KnownInvoice) -> [String; 7] {
     let booking = invoice.booking_id;
     [
         invoice.id.clone(),
         invoice.account.clone(),
         invoice.status.clone(),
-        invoice.waiting.clone(),
+        or_empty(invoice.waiting.as_ref()),
         booking
             .map(|booking| booking.to_string())
             .unwrap_or_default(),
@@ -96,7 +93,7 @@ fn cells(invoice: &WaitingInvoice) -> [String; 7] {
     ]
 }
 
-fn object(invoice: &WaitingInvoice) -> serde_json::Value {
+fn object(invoice: &KnownInvoice) -> serde_json::Value {
     json!({
         "invoice": invoice.id,
         "account": invoice.account,
