@@ -24,7 +24,7 @@ endif
 BUILD_STACK = cargo build --locked --package harness --bin stack $(CARGO_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help servers build demo test test-on test-upgrade images-test up down bench bench-quick faults build-release fuzz model hostile mutants
+.PHONY: help servers build demo test test-on test-upgrade images-test up down bench bench-quick bench-broker faults build-release fuzz model hostile mutants
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench: build-release ## Measures speed and memory against what this machine can 
 
 bench-quick: build-release ## The same in a minute, with small sizes
 	@$(TARGET_DIR)/release/bench --quick
+
+bench-broker: build-release ## Measures what each piece of a message's way costs the broker: SUITE=trixie|forky
+	@$(if $(SUITE),PROFILE=release scripts/test-on.sh $(SUITE) --run) $(TARGET_DIR)/release/bench --only broker
 
 fuzz: ## Runs the fuzz targets; RUNS=, SECONDS_EACH=, TARGETS= and KEEP= as scripts/fuzz.sh says
 	@scripts/fuzz.sh

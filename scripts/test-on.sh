@@ -4,13 +4,14 @@
 #
 #   scripts/test-on.sh trixie                             all tests but those with Node.js
 #   scripts/test-on.sh trixie -p worker --test it replay  what `cargo test` is given
+#   scripts/test-on.sh forky --run target/release/bench   a program that is built already
 #   REFRESH=1                                             makes the root anew
 #
 # The root is kept in .dev/roots/<suite>, about 1 GB; to remove it, delete that folder.
 # The mounts are in a namespace that ends with the run.
 #
 # Exit codes: 69 if the root cannot be made or entered here, otherwise that of
-# `cargo test`.
+# `cargo test` or of the program.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -29,13 +30,18 @@ case $suite in
         ;;
 esac
 # There is no Node.js in the root.
+run=
+if [ "${1:-}" = --run ]; then
+    run=yes
+    shift
+fi
 [ $# -gt 0 ] || set -- --workspace -- --skip nest:: --skip nest_news:: --skip stripe_npm:: --skip stripe_types::
 roots=$PWD/.dev/roots
 root=$roots/$suite
 log=$roots/log
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 profile=${PROFILE:-debug}
-[ "$profile" = debug ] || set -- --release "$@"
+[ "$profile" = debug ] || [ -n "$run" ] || set -- --release "$@"
 
 make_root() {
     if [ -z "${REFRESH:-}" ] && [ "$(cat "$root.packages" 2>/dev/null)" = "$PACKAGES" ]; then
@@ -69,12 +75,15 @@ make_root
 flock -u 9
 exec 9>&-
 
-say "building"
-flags=
-[ "$profile" = debug ] || flags=--release
-# shellcheck disable=SC2086 # no flag is no argument
-cargo build --quiet --locked --workspace --bins $flags
-cargo test --quiet --locked --no-run --no-fail-fast "$@" >/dev/null
+if [ -z "$run" ]; then
+    say "building"
+    flags=
+    [ "$profile" = debug ] || flags=--release
+    # shellcheck disable=SC2086 # no flag is no argument
+    cargo build --quiet --locked --workspace --bins $flags
+    cargo test --quiet --locked --no-run --no-fail-fast "$@" >/dev/null
+    set -- "$target/$profile/stack" run -- cargo test --offline --locked --no-fail-fast "$@"
+fi
 
 version() { chroot "$root" dpkg-query --show --showformat '${Version}' "$1"; }
 say "$suite: RabbitMQ $(version rabbitmq-server), PostgreSQL $(version postgresql)"
@@ -87,8 +96,8 @@ unset DATABASE_URL AMQP_URL
 # Cargo's own arguments end at `--`, behind which stand those of the test programs.
 # shellcheck disable=SC2016 # the inner shell's variables
 exec unshare --mount --propagation private sh -eu -c '
-    root=$1 checkout=$2 target=$3 cargo_home=$4 rustup_home=$5 stack=$6
-    shift 6
+    root=$1 checkout=$2 target=$3 cargo_home=$4 rustup_home=$5
+    shift 5
     mount --bind "$root" "$root"
     for folder in /proc /sys /dev; do mount --rbind "$folder" "$root$folder"; done
     for folder in "$cargo_home" "$rustup_home" "$checkout" "$target"; do
@@ -96,6 +105,5 @@ exec unshare --mount --propagation private sh -eu -c '
         mkdir -p "$root$folder"
         mount --bind "$folder" "$root$folder"
     done
-    exec chroot "$root" env --chdir="$checkout" "$stack" run -- \
-        cargo test --offline --locked --no-fail-fast "$@"
-' sh "$root" "$PWD" "$target" "$cargo_home" "$rustup_home" "$target/$profile/stack" "$@"
+    exec chroot "$root" env --chdir="$checkout" "$@"
+' sh "$root" "$PWD" "$target" "$cargo_home" "$rustup_home" "$@"

@@ -1,16 +1,14 @@
-//! An event as an AMQP message. The body is the exact bytes that Stripe
-//! signed; everything that routing and reading need stands beside it.
+//! An event as an AMQP message. The body is the exact bytes that Stripe signed.
+//!
+//! The id and the type stand in AMQP's own properties, and the headers hold only what
+//! neither those nor the body say: each header costs the broker time for each message.
+//! Releases before this one also wrote `account`, `livemode` and `api_version` into
+//! headers. Nothing reads them, so such messages are understood as well.
 
 use event::Envelope;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
-/// The connected account, text. Absent for events of the platform itself.
-pub const ACCOUNT: &str = "account";
-/// Live or test mode, boolean.
-pub const LIVEMODE: &str = "livemode";
-/// The API version that the event's object is written in, text.
-pub const API_VERSION: &str = "api_version";
 /// When `ingest` received the event, in milliseconds since 1970, long.
 pub const RECEIVED_AT: &str = "received_at";
 /// W3C trace context of the delivery, text.
@@ -22,7 +20,7 @@ const CONTENT_TYPE: &str = "application/json";
 const PERSISTENT: u8 = 2;
 
 /// The properties of the message of an event that was received at
-/// `received_at_millis` (since 1970). Headers of absent fields are left out.
+/// `received_at_millis` (since 1970).
 #[must_use]
 pub fn properties(
     envelope: &Envelope<'_>,
@@ -30,21 +28,11 @@ pub fn properties(
     traceparent: Option<&str>,
 ) -> BasicProperties {
     let mut headers = FieldTable::default();
-    let mut put = |name: &str, value: AMQPValue| {
-        headers.insert(name.into(), value);
-    };
-    if let Some(account) = envelope.account.as_deref() {
-        put(ACCOUNT, text(account));
-    }
-    if let Some(livemode) = envelope.livemode {
-        put(LIVEMODE, AMQPValue::Boolean(livemode));
-    }
-    if let Some(version) = envelope.api_version.as_deref() {
-        put(API_VERSION, text(version));
-    }
-    put(RECEIVED_AT, AMQPValue::LongLongInt(received_at_millis));
+    let received_at = AMQPValue::LongLongInt(received_at_millis);
+    headers.insert(RECEIVED_AT.into(), received_at);
     if let Some(traceparent) = traceparent {
-        put(TRACEPARENT, text(traceparent));
+        let traceparent = AMQPValue::LongString(traceparent.into());
+        headers.insert(TRACEPARENT.into(), traceparent);
     }
     let properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
@@ -59,10 +47,6 @@ pub fn properties(
     }
 }
 
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
-}
-
 /// What the properties of a received message say. Everything may be missing:
 /// others can publish to the exchange as well.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,12 +55,6 @@ pub struct Meta {
     pub event_id: Option<String>,
     /// The event's type (`type`).
     pub event_type: Option<String>,
-    /// [`ACCOUNT`].
-    pub account: Option<String>,
-    /// [`LIVEMODE`].
-    pub livemode: Option<bool>,
-    /// [`API_VERSION`].
-    pub api_version: Option<String>,
     /// [`RECEIVED_AT`].
     pub received_at_millis: Option<i64>,
     /// [`TRACEPARENT`].
@@ -96,10 +74,6 @@ impl Meta {
             AMQPValue::ShortString(value) => Some(value.to_string()),
             _ => None,
         };
-        let livemode = match headers.get(LIVEMODE) {
-            Some(AMQPValue::Boolean(livemode)) => Some(*livemode),
-            _ => None,
-        };
         let received_at_millis = match headers.get(RECEIVED_AT) {
             Some(AMQPValue::LongLongInt(millis)) => Some(*millis),
             // Clients that republish may choose the shorter encoding.
@@ -109,9 +83,6 @@ impl Meta {
         Self {
             event_id: properties.message_id().as_ref().map(ToString::to_string),
             event_type: properties.kind().as_ref().map(ToString::to_string),
-            account: text(ACCOUNT),
-            livemode,
-            api_version: text(API_VERSION),
             received_at_millis,
             traceparent: text(TRACEPARENT),
         }
@@ -137,17 +108,16 @@ mod tests {
         let expected = Meta {
             event_id: Some("evt_1".into()),
             event_type: Some("invoice.paid".into()),
-            account: Some("acct_1".into()),
-            livemode: Some(true),
-            api_version: Some("2020-08-27".into()),
             received_at_millis: Some(1_760_000_000_123),
             traceparent: Some("00-ab-cd-01".into()),
         };
         assert_eq!(Meta::read(&written), expected);
+        // What the body says is not said again.
+        assert_eq!(written.headers().as_ref().unwrap().inner().len(), 2);
     }
 
     #[test]
-    fn absent_fields_make_no_headers() {
+    fn a_trace_that_is_absent_makes_no_header() {
         let body = br#"{"id":"evt_1","object":"event","type":"x"}"#;
         let written = properties(&Envelope::read(body).unwrap(), 1, None);
         assert_eq!(written.headers().as_ref().unwrap().inner().len(), 1);

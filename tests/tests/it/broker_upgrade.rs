@@ -15,8 +15,8 @@ use harness::{
 use lapin::{
     BasicProperties, Channel, ExchangeKind,
     options::{
-        BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
-        QueueDeclareOptions,
+        BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+        QueueBindOptions, QueueDeclareOptions,
     },
     types::{AMQPValue, FieldTable},
 };
@@ -25,14 +25,16 @@ use crate::support::{BOUND, SECRET, paid};
 
 const QUEUE: &str = "stripe.events.worker";
 
+/// A section of docs/OPERATIONS.md.
+fn section(title: &str) -> &'static str {
+    let text = include_str!("../../../docs/OPERATIONS.md");
+    let section = text.split(&format!("\n## {title}\n")).nth(1).unwrap();
+    section.split("\n## ").next().unwrap()
+}
+
 /// The two commands of the document: they delete the exchange, and the queue.
 fn commands() -> [Vec<String>; 2] {
-    let text = include_str!("../../../docs/OPERATIONS.md");
-    let section = text
-        .split("\n## The broker of an earlier release")
-        .nth(1)
-        .unwrap();
-    let section = section.split("\n## ").next().unwrap();
+    let section = section("The broker of an earlier release");
     let lines = section.lines().filter_map(|line| {
         let line = line.trim_start().strip_prefix("rabbitmqctl ")?;
         // What stands between quotes is one argument.
@@ -129,6 +131,28 @@ async fn deliver(ingest: &Service, event: &Event) -> u16 {
     answer.unwrap().status.as_u16()
 }
 
+/// The documented exchange of another service that knows patterns, and its queue, `partner`.
+async fn import_partner(deployment: &Deployment) {
+    let section = section("Another service that listens");
+    let indented = |line: &&str| line.starts_with("    ") && !line.contains("rabbitmqctl");
+    let definitions: Vec<&str> = section.lines().filter(indented).collect();
+    let file = deployment.folder.path().join("partner.json");
+    fs::write(&file, definitions.join("\n")).unwrap();
+    let import = ["import_definitions", file.to_str().unwrap()];
+    deployment.node.ctl(&import).await.unwrap();
+}
+
+/// The ids of the messages of a queue, which is empty then.
+async fn take_all(channel: &Channel, queue: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    let options = BasicGetOptions { no_ack: true };
+    while let Some(message) = channel.basic_get(queue.into(), options).await.unwrap() {
+        let id = message.properties.message_id().as_ref();
+        ids.push(id.unwrap().to_string());
+    }
+    ids
+}
+
 /// Whether the service's log holds the warning of a queue with a limit.
 fn warns_of_limit(options: &ServiceOptions) -> bool {
     let log = fs::read_to_string(options.log()).unwrap();
@@ -182,6 +206,16 @@ async fn the_documented_steps_bring_an_earlier_releases_broker_here_and_lose_not
     assert_eq!(deliver(&ingest, &paid(3)).await, 200);
     deployment.until_applied("evt_3").await;
     assert!(!warns_of_limit(worker.options()));
+
+    // Another service hears by a pattern, of the types alone that it bound.
+    import_partner(&deployment).await;
+    for (id, kind) in [("evt_4", "invoice.paid"), ("evt_5", "invoice.sent")] {
+        let mut event = paid(4);
+        (event.id, event.kind) = (id.to_owned(), kind.to_owned());
+        assert_eq!(deliver(&ingest, &event).await, 200);
+        deployment.until_applied(id).await;
+    }
+    assert_eq!(take_all(&channel, "partner").await, ["evt_4"]);
     ingest.terminate().await.unwrap();
     worker.terminate().await.unwrap();
 }

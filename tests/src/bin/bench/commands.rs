@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 use crate::{
     drain::{self, count},
     events::Events,
-    figures::{Figure, Goal, Unit},
+    figures::{Figure, Goal, Unit, median},
     plan::Plan,
     report::Report,
     shares::{Clock, Shares},
@@ -119,11 +119,6 @@ async fn drained(stage: &Stage, events: &Events, commands: usize) -> Result<(f64
     worker.terminate().await?;
     stage.drop(database).await?;
     Ok((count(measured) / elapsed.as_secs_f64(), shares))
-}
-
-fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
 }
 
 /// A client that has as many commands in hand as it was told: it sends another for each answer,

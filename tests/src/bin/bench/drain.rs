@@ -148,7 +148,7 @@ async fn drained(
 pub(crate) async fn fill(stage: &Stage, events: &Events) -> Result<Confirmed> {
     let job = Publish {
         amqp_url: stage.servers.amqp_url(),
-        exchange: stage.exchange(),
+        form: stage.as_ingest(),
         events: events.clone(),
         in_flight: FILL_IN_FLIGHT,
         pace: Duration::ZERO,

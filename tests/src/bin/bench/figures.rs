@@ -5,7 +5,7 @@ use serde::Serialize;
 /// A figure of the report.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figure {
-    /// `intake`, `worker`, `commands`, `whole` or `growth`.
+    /// `intake`, `broker`, `worker`, `commands`, `whole` or `growth`.
     pub(crate) section: &'static str,
     /// What was measured.
     pub(crate) name: String,
@@ -120,6 +120,12 @@ impl Figure {
             ),
         ]
     }
+}
+
+/// The middle one of some measurements of the same.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Puts a comma between thousands.

@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`intake`], [`drain`], [`commands`], [`whole`], [`growth`] | what is measured |
+//! | [`intake`], [`broker`], [`drain`], [`commands`], [`whole`], [`growth`] | what is measured |
 //! | [`limit`] | the least that does the same work |
 //! | [`load`] | the load generator |
 //! | [`events`] | the events that are sent |
@@ -15,6 +15,7 @@
 )]
 #![allow(clippy::print_stdout, reason = "it talks to the person who called it")]
 
+mod broker;
 mod child;
 mod commands;
 mod drain;
@@ -52,8 +53,8 @@ struct Arguments {
     /// Prints JSON to stdout and the table to stderr.
     #[arg(long)]
     json: bool,
-    /// Only these.
-    #[arg(long, value_delimiter = ',', default_values_t = Section::ALL)]
+    /// Only these; all but `broker` where nothing is said.
+    #[arg(long, value_delimiter = ',', default_values_t = Section::USUAL)]
     only: Vec<Section>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -71,6 +72,8 @@ enum Command {
 enum Section {
     /// Webhooks into the queue.
     Intake,
+    /// What each piece of a message's way costs the broker.
+    Broker,
     /// The queue into the tables.
     Worker,
     /// The same beside commands that wait for Stripe.
@@ -82,7 +85,7 @@ enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 5] = [
+    const USUAL: [Self; 5] = [
         Self::Intake,
         Self::Worker,
         Self::Commands,
@@ -140,6 +143,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     for section in &arguments.only {
         match section {
             Section::Intake => intake::measure(&mut stage, &plan, &mut report).await?,
+            Section::Broker => broker::measure(&mut stage, &plan, &mut report).await?,
             Section::Worker => drain::measure(&mut stage, &plan, &mut report).await?,
             Section::Commands => commands::measure(&mut stage, &plan, &mut report).await?,
             Section::Whole => whole::measure(&mut stage, &plan, &mut report).await?,

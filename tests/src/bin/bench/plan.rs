@@ -9,6 +9,8 @@ pub(crate) struct Plan {
     pub(crate) intake: Duration,
     /// What goes before it.
     pub(crate) warm_up: Duration,
+    /// How often each way through the broker is measured, in turns; the medians count.
+    pub(crate) broker_rounds: u32,
     /// Events that wait when the worker is started.
     pub(crate) backlog: u64,
     /// Events that wait when a worker is started that has commands in hand.
@@ -38,6 +40,7 @@ impl Plan {
     pub(crate) const FULL: Self = Self {
         intake: Duration::from_secs(5),
         warm_up: Duration::from_secs(1),
+        broker_rounds: 3,
         backlog: 200_000,
         command_backlog: 100_000,
         command_rounds: 3,
@@ -55,6 +58,7 @@ impl Plan {
     pub(crate) const QUICK: Self = Self {
         intake: Duration::from_millis(1_000),
         warm_up: Duration::from_millis(250),
+        broker_rounds: 1,
         backlog: 10_000,
         command_backlog: 30_000,
         command_rounds: 1,

@@ -23,7 +23,10 @@ use lapin::{
 use tokio_postgres::Client;
 use url::Url;
 
-use crate::events::Events;
+use crate::{
+    events::Events,
+    limit::publish::{Beside, Form},
+};
 
 /// Put before the names of exchanges and queues.
 const PREFIX: &str = "bench.";
@@ -44,7 +47,7 @@ pub(crate) enum Keep {
 /// Servers, and what the services need to be started.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    channel: Channel,
+    pub(crate) channel: Channel,
     connection: Connection,
     pub(crate) servers: Servers,
     pub(crate) secret: String,
@@ -143,9 +146,22 @@ impl Stage {
             .join(format!("{name}-{}", random::hex(4)))
     }
 
-    /// The exchange that `ingest` publishes to.
-    pub(crate) fn exchange(&self) -> String {
-        format!("{PREFIX}stripe.events")
+    /// How `ingest` publishes an event.
+    pub(crate) fn as_ingest(&self) -> Form {
+        Form {
+            exchange: format!("{PREFIX}stripe.events"),
+            key: None,
+            beside: Beside::AsIngest,
+        }
+    }
+
+    /// The least that brings a body into the worker's queue.
+    pub(crate) fn least(&self) -> Form {
+        Form {
+            exchange: String::new(),
+            key: Some(queue()),
+            beside: Beside::Nothing,
+        }
     }
 
     /// The exchange of commands, whose queue has the same name.
@@ -285,7 +301,8 @@ async fn depth(channel: &Channel, queue: &str) -> Result<Depth> {
     })
 }
 
-fn queue() -> String {
+/// The worker's queue.
+pub(crate) fn queue() -> String {
     format!("{PREFIX}stripe.events.worker")
 }
 

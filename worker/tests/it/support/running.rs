@@ -39,7 +39,7 @@ use worker::{
 use super::rules;
 
 /// Bound for whatever is waited for.
-pub const BOUND: Duration = Duration::from_secs(30);
+pub const BOUND: Duration = Duration::from_secs(60);
 
 /// All dead letters, as `until` waits for them.
 pub const LETTERS: &str = "SELECT id || ' ' || reason || ' ' || state || ' ' || attempts \

@@ -56,6 +56,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::InvoiceCreated,
+        Self::SessionCompleted,
+        Self::InvoiceFinalized,
+        Self::InvoicePaid,
+        Self::AccountUpdated,
+    ];
+
     /// The event's type, and routing key.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -1,5 +1,5 @@
-//! Raw confirmed publishes: persistent, mandatory, with the properties that `ingest`
-//! gives them, to the exchange and the quorum queue that the services use.
+//! Raw confirmed publishes: persistent and mandatory, by a way through the broker that the
+//! job names.
 
 use std::{
     cell::Cell,
@@ -26,13 +26,34 @@ use crate::{
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Publish {
     pub(crate) amqp_url: String,
-    pub(crate) exchange: String,
+    pub(crate) form: Form,
     pub(crate) events: Events,
     /// How many are published and not yet confirmed.
     pub(crate) in_flight: usize,
     /// The least time from one publish to the next of the same publisher.
     pub(crate) pace: Duration,
     pub(crate) until: Until,
+}
+
+/// Where a message is published to, and what stands beside its body.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Form {
+    /// The default exchange where it is empty.
+    pub(crate) exchange: String,
+    /// The routing key of all; `None`: the type of each event.
+    pub(crate) key: Option<String>,
+    pub(crate) beside: Beside,
+}
+
+/// What stands beside a message's body.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) enum Beside {
+    /// That it is persistent.
+    Nothing,
+    /// What `ingest` writes.
+    AsIngest,
+    /// What `ingest` wrote when what the body says was also said in headers.
+    AsBefore,
 }
 
 /// When to stop.
@@ -147,14 +168,16 @@ impl Shared<'_> {
             self.next.set(self.next.get() + 1);
             body.clear();
             self.stream.write_body(&event, &mut body);
-            let properties = properties(&self.stream, &event);
+            let form = &self.job.form;
+            let key = form.key.as_deref().unwrap_or(event.kind.name());
+            let properties = form.beside.properties(&self.stream, &event);
             let sent = Instant::now();
             let next = sent + self.job.pace;
             let confirm = self
                 .channel
                 .basic_publish(
-                    self.job.exchange.as_str().into(),
-                    event.kind.name().into(),
+                    form.exchange.as_str().into(),
+                    key.into(),
                     options,
                     &body,
                     properties,
@@ -179,23 +202,29 @@ impl Shared<'_> {
     }
 }
 
-/// Those that `ingest` gives to a message.
-fn properties(stream: &Stream, event: &Event) -> BasicProperties {
-    const PERSISTENT: u8 = 2;
-    let now = harness::stripe::now();
-    let text = |text: &str| AMQPValue::LongString(text.into());
-    let mut headers = FieldTable::default();
-    headers.insert("account".into(), text(&stream.account(event)));
-    headers.insert("livemode".into(), AMQPValue::Boolean(false));
-    headers.insert("api_version".into(), text("2025-09-30.clover"));
-    headers.insert("received_at".into(), AMQPValue::LongLongInt(now * 1000));
-    let trace = format!("00-{:032x}-00f067aa0ba902b7-01", event.number);
-    headers.insert("traceparent".into(), text(&trace));
-    BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_content_type("application/json".into())
-        .with_message_id(stream.id(event).into())
-        .with_type(event.kind.name().into())
-        .with_timestamp(u64::try_from(now).unwrap_or_default())
-        .with_headers(headers)
+impl Beside {
+    fn properties(self, stream: &Stream, event: &Event) -> BasicProperties {
+        const PERSISTENT: u8 = 2;
+        let bare = BasicProperties::default().with_delivery_mode(PERSISTENT);
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        let mut headers = FieldTable::default();
+        match self {
+            Self::Nothing => return bare,
+            Self::AsIngest => {}
+            Self::AsBefore => {
+                headers.insert("account".into(), text(&stream.account(event)));
+                headers.insert("livemode".into(), AMQPValue::Boolean(false));
+                headers.insert("api_version".into(), text("2025-09-30.clover"));
+            }
+        }
+        let now = harness::stripe::now();
+        headers.insert("received_at".into(), AMQPValue::LongLongInt(now * 1000));
+        let trace = format!("00-{:032x}-00f067aa0ba902b7-01", event.number);
+        headers.insert("traceparent".into(), text(&trace));
+        bare.with_content_type("application/json".into())
+            .with_message_id(stream.id(event).into())
+            .with_type(event.kind.name().into())
+            .with_timestamp(u64::try_from(now).unwrap_or_default())
+            .with_headers(headers)
+    }
 }

@@ -162,7 +162,8 @@ fn add(report: &mut Report, rate: u32, run: &Run, least: Duration) {
 /// One raw confirm and one raw commit, at the rate of the slowest load: a machine
 /// with little to do takes longer to wake for each, whoever asks.
 async fn least(stage: &mut Stage, plan: &Plan, database: &Database) -> Result<Duration> {
-    let (confirm, _) = intake::raw(stage, plan, 1, PACE).await?;
+    let form = stage.least();
+    let (confirm, _) = intake::raw(stage, plan, form, 1, PACE).await?;
     let client = database.connect().await?;
     let commit = commit::one_by_one(&client, plan.commits, PACE).await?;
     Ok(confirm.latency.p50 + commit.p50)
