@@ -24,7 +24,7 @@ endif
 BUILD_STACK = cargo build --locked --package harness --bin stack $(CARGO_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help servers build demo test test-on test-upgrade images-test up down bench bench-quick bench-broker faults build-release fuzz model hostile mutants
+.PHONY: help servers build demo test test-on test-upgrade images-test up down stripe bench bench-quick bench-broker faults build-release fuzz model hostile mutants
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ down: ## Stops what `make up` started and keeps its data; WIPE=1 removes the dat
 	@if test -x $(KEPT_STACK); then $(KEPT_STACK) down $(if $(WIPE),--wipe); \
 	elif test -d .dev/up; then $(BUILD_STACK) && $(STACK) down $(if $(WIPE),--wipe); \
 	else echo "Nothing was up."; fi
+
+stripe: build ## Serves a stand-in for Stripe to what `make up` started: PORT=12111
+	@. ./.dev/env && $(STACK) stripe $(if $(PORT),--port $(PORT))
 
 # Most tests wait for a server and not for a core: three at a time keep a core busy.
 test: export RUST_TEST_THREADS ?= $(shell echo $$((3 * $$(nproc))))

@@ -11,6 +11,7 @@ mod private;
 mod run;
 mod settings;
 mod signals;
+mod stripe;
 mod table;
 mod up;
 
@@ -48,6 +49,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<std::ffi::OsString>,
     },
+    /// Serves a stand-in for Stripe to what `up` has started, until it is stopped.
+    Stripe {
+        /// Port on loopback: the worker's STRIPE_API_BASE is http://127.0.0.1:PORT/.
+        #[arg(long, default_value_t = 12111)]
+        port: u16,
+    },
     /// Tells a small story with real servers, services and signed events, shows
     /// the tables it ends in, and stops everything again.
     Demo,
@@ -70,6 +77,7 @@ async fn perform(command: Command) -> Result<ExitCode> {
         Command::Up => up::up().await.map(|()| ExitCode::SUCCESS),
         Command::Down { wipe } => down::down(wipe).await.map(|()| ExitCode::SUCCESS),
         Command::Run { command } => run::run(&command).await,
+        Command::Stripe { port } => stripe::stripe(port).await,
         Command::Demo => demo::demo().await,
     }
 }
