@@ -29,7 +29,7 @@ case $suite in
         ;;
 esac
 # There is no Node.js in the root.
-[ $# -gt 0 ] || set -- --workspace -- --skip nest:: --skip nest_news:: --skip stripe_npm:: --skip stripe_types::
+[ $# -gt 0 ] || set -- --workspace -- --skip nest:: --skip nest_booking:: --skip nest_news:: --skip stripe_npm:: --skip stripe_types::
 roots=$PWD/.dev/roots
 root=$roots/$suite
 log=$roots/log
