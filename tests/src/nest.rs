@@ -1,6 +1,9 @@
 //! A NestJS app: the code of docs/MAIN_APP.md, with the packages of npm.
 
-use std::{collections::BTreeMap, process::Stdio};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    process::Stdio,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -14,7 +17,7 @@ use tokio::{
 use crate::npm::Packages;
 
 const MAIN_APP: &str = include_str!("../../docs/MAIN_APP.md");
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 6] = [
     ("package.json", include_str!("../nest/package.json")),
     (
         "package-lock.json",
@@ -23,7 +26,6 @@ const FILES: [(&str, &str); 7] = [
     ("tsconfig.json", include_str!("../nest/tsconfig.json")),
     ("src/driver.ts", include_str!("../nest/src/driver.ts")),
     ("src/golevelup.ts", include_str!("../nest/src/golevelup.ts")),
-    ("src/news.ts", include_str!("../nest/src/news.ts")),
     ("src/no-assert.ts", include_str!("../nest/src/no-assert.ts")),
 ];
 
@@ -40,6 +42,30 @@ pub struct NestApp {
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
     asked: u64,
+    /// News that came before an answer.
+    heard: VecDeque<Heard>,
+}
+
+/// News that the app heard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    /// The message.
+    pub news: Value,
+    /// Whose it is, such as `booking 7`.
+    pub key: String,
+    /// Whether it was new to the app, which did its work then.
+    pub done: bool,
+}
+
+impl Heard {
+    /// What a line of the app tells; `None` where it tells something else.
+    fn of(said: &Value) -> Option<Self> {
+        Some(Self {
+            news: said.get("heard")?.clone(),
+            key: said["key"].as_str()?.to_owned(),
+            done: said["done"].as_bool()?,
+        })
+    }
 }
 
 impl NestProject {
@@ -80,11 +106,12 @@ impl NestProject {
         command
     }
 
-    /// Starts the app with these variables.
+    /// Starts the app with these variables, and waits until it is ready. With `NEWS=yes` it hears
+    /// news as well.
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(&self, variables: &[(&str, &str)]) -> Result<NestApp> {
+    pub async fn start(&self, variables: &[(&str, &str)]) -> Result<NestApp> {
         let mut child = self
             .script("dist/driver.js")
             .envs(variables.iter().copied())
@@ -93,12 +120,15 @@ impl NestProject {
             .spawn()?;
         let input = child.stdin.take().context("no input")?;
         let output = child.stdout.take().context("no output")?;
-        Ok(NestApp {
+        let mut app = NestApp {
             child,
             input,
             output: BufReader::new(output).lines(),
             asked: 0,
-        })
+            heard: VecDeque::new(),
+        };
+        while app.next_line().await?["ready"] != true {}
+        Ok(app)
     }
 }
 
@@ -120,17 +150,40 @@ impl NestApp {
         });
         self.input.write_all(format!("{call}\n").as_bytes()).await?;
         loop {
-            let line = self.output.next_line().await?;
-            let line = line.context("the app has ended; its errors are above")?;
-            // NestJS's own log lines are no JSON.
-            let Ok(answer) = serde_json::from_str::<Value>(&line) else {
-                continue;
-            };
-            if answer["id"] == self.asked {
+            let answer = self.next_line().await?;
+            if let Some(heard) = Heard::of(&answer) {
+                self.heard.push_back(heard);
+            } else if answer["id"] == self.asked {
                 return Ok(match answer.get("ok") {
                     Some(ok) => Ok(ok.clone()),
                     None => Err(answer["err"].clone()),
                 });
+            }
+        }
+    }
+
+    /// The next news that the app hears, or has heard.
+    ///
+    /// # Errors
+    /// The app has ended.
+    pub async fn hear(&mut self) -> Result<Heard> {
+        loop {
+            if let Some(heard) = self.heard.pop_front() {
+                return Ok(heard);
+            }
+            let said = self.next_line().await?;
+            self.heard.extend(Heard::of(&said));
+        }
+    }
+
+    /// The next thing that it says.
+    async fn next_line(&mut self) -> Result<Value> {
+        loop {
+            let line = self.output.next_line().await?;
+            let line = line.context("the app has ended; its errors are above")?;
+            // NestJS's own log lines, and what the document's code prints, are no JSON.
+            if let Ok(said) = serde_json::from_str(&line) {
+                return Ok(said);
             }
         }
     }

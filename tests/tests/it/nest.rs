@@ -1,12 +1,13 @@
 //! A user becomes a host, as a NestJS app sees it: the code of docs/MAIN_APP.md, npm's
-//! packages, both services as processes, and a stand-in for Stripe.
+//! packages, both services as processes, and a stand-in for Stripe. How the host sells is in
+//! `nest_booking.rs`.
 
 use std::process::Output;
 
 use harness::{
     nest::{NestApp, NestProject},
-    services::{Service, ServiceOptions},
-    stripe_api::{Options, Order, Payment, StandIn},
+    services::Service,
+    stripe_api::{Options, Order, StandIn},
 };
 use serde_json::{Value, json};
 
@@ -14,27 +15,13 @@ use crate::support::{BOUND, Deployment, SECRET};
 
 /// A worker that does commands against the stand-in.
 async fn worker(dialoom: &Deployment, api: &StandIn) -> Service {
-    let options = ServiceOptions::worker(dialoom.folder.path())
-        .unwrap()
-        .env("AMQP_URL", dialoom.broker.url())
-        .env("AMQP_PREFIX", dialoom.broker.prefix())
-        .env("DATABASE_URL", dialoom.database.url())
-        .env("STRIPE_MODE", "test")
-        .env("STRIPE_API_KEY", "sk_test_standin")
-        .env("STRIPE_API_BASE", api.base_url())
-        .env("REDIRECT_ORIGINS", "https://app.example.com")
-        .env("AUTOMATIC_TAX", "yes");
+    let options = dialoom.commanding(api).env("AUTOMATIC_TAX", "yes");
     let worker = Service::start(options).await.unwrap();
     dialoom.until_commands().await;
     worker
 }
 
 impl Deployment {
-    async fn until_commands(&self) {
-        let commands = self.broker.commands();
-        self.broker.until_there(&commands, BOUND).await.unwrap();
-    }
-
     /// Runs a script of the app to its end.
     async fn run_script(&self, script: &str, arguments: &[&str]) -> Output {
         let project = NestProject::get().await.unwrap();
@@ -46,16 +33,6 @@ impl Deployment {
             .output();
         let run = tokio::time::timeout(BOUND, run).await;
         run.expect("it hangs").unwrap()
-    }
-
-    async fn app(&self) -> NestApp {
-        let project = NestProject::get().await.unwrap();
-        let variables = [
-            ("AMQP_URL", self.broker.url()),
-            ("AMQP_PREFIX", self.broker.prefix()),
-            ("APP_URL", "https://app.example.com"),
-        ];
-        project.start(&variables).unwrap()
     }
 }
 
@@ -73,7 +50,7 @@ async fn the_story_of_a_host() {
     let dialoom = Deployment::start("nest").await;
     let api = StandIn::start(Options::default()).await.unwrap();
     let worker = worker(&dialoom, &api).await;
-    let mut app = dialoom.app().await;
+    let mut app = dialoom.nest_app(&[]).await;
 
     // Nobody has heard of her yet.
     let unknown = ask(&mut app, "status", json!(7)).await.unwrap_err();
@@ -142,82 +119,6 @@ async fn the_story_of_a_host() {
     }
 }
 
-/// The whole of it: a user becomes a host, a guest books and pays, the host's invoice is there,
-/// and nobody can pay twice. Webhooks come shuffled and twice.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_story_of_a_sale() {
-    let dialoom = Deployment::start("sale").await;
-    let api = StandIn::start(Options::default()).await.unwrap();
-    let _worker = worker(&dialoom, &api).await;
-    let mut app = dialoom.app().await;
-    let ada = json!({ "id": 7, "email": "ada@example.org", "country": "ES" });
-    let host = ask(&mut app, "onboard", ada).await.unwrap();
-    let account = host["stripeAccountId"].as_str().unwrap().to_owned();
-    let deliver = async |seed| {
-        let order = Order::ShuffledTwice(seed);
-        let url = dialoom.ingest.url();
-        api.deliver(&url, SECRET, order).await.unwrap();
-    };
-    api.finish_onboarding(&account);
-    // Without a registration the tax is zero.
-    api.set_head_office(&account, Some("ES"));
-    deliver(1).await;
-    let status = r#"SELECT "status"::text FROM "HostOnboarding""#;
-    dialoom.until(status, "ENABLED").await;
-
-    // A guest books a call of hers.
-    dialoom.book(42).await;
-    let booking = json!({
-        "id": 42, "hostId": 7, "price": "45.99", "currency": "eur", "title": "A call of an hour",
-        "guestEmail": "grace@example.org",
-    });
-    let checkout = async |app: &mut NestApp| {
-        let arguments = [booking.clone()];
-        app.call("bookings", "checkout", &arguments).await.unwrap()
-    };
-    let first = checkout(&mut app).await.unwrap();
-    let session = first["sessionId"].as_str().unwrap().to_owned();
-    assert_eq!(checkout(&mut app).await.unwrap(), first);
-
-    // Her bank takes its time, and does not pay in the end. The guest takes her card.
-    api.pay(&session, Payment::Delayed).unwrap();
-    assert_eq!(checkout(&mut app).await.unwrap_err()["code"], "processing");
-    api.settle(&session, false).unwrap();
-    let second = checkout(&mut app).await.unwrap();
-    assert_ne!(second["sessionId"], *session);
-    let session = second["sessionId"].as_str().unwrap().to_owned();
-    api.pay(&session, Payment::Card).unwrap();
-    deliver(2).await;
-    let row = r#"SELECT concat_ws(' ', "bookingId", "status", trim_scale("amount"), "currency",
-        "pdfUrl" <> '') FROM "Invoice""#;
-    dialoom.until(row, "42 PAID 45.99 eur t").await;
-
-    // The app shows the invoice, and sells the call to nobody else.
-    let invoice = app
-        .call("bookings", "invoice", &[json!(42)])
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(invoice["invoice"]["status"], "PAID");
-    let error = checkout(&mut app).await.unwrap_err();
-    assert_eq!(error["code"], "booking_paid");
-    assert_eq!(error["invoice"], invoice["invoice"]);
-    let list = app
-        .call("bookings", "invoicesOf", &[json!(7)])
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(list["invoices"], json!([invoice["invoice"]]));
-    // One charge of one fee, on her account.
-    let charges = api.objects(&account, "charge");
-    let paid = charges.iter().filter(|charge| charge["paid"] == true);
-    let fees: Vec<&Value> = paid
-        .map(|charge| &charge["application_fee_amount"])
-        .collect();
-    assert_eq!(fees, [&json!(460)]);
-    app.stop().await.unwrap();
-}
-
 /// NestJS makes a queue of its own where it is not told otherwise: the broker refuses that,
 /// the developer sees why, and the queue goes on.
 #[tokio::test(flavor = "multi_thread")]
@@ -233,7 +134,7 @@ async fn an_app_that_asserts_the_queue_is_refused_and_does_no_harm() {
     );
     println!("{said}");
     assert!(said.contains("PRECONDITION_FAILED"), "{said}");
-    let mut app = dialoom.app().await;
+    let mut app = dialoom.nest_app(&[]).await;
     let unknown = ask(&mut app, "status", json!(7)).await.unwrap_err();
     assert_eq!(unknown["code"], "host_unknown");
     app.stop().await.unwrap();
@@ -256,7 +157,7 @@ async fn without_a_key_the_app_hears_that_commands_are_off() {
     let dialoom = Deployment::start("keyless").await;
     let _worker = dialoom.worker(dialoom.broker.url()).await;
     dialoom.until_commands().await;
-    let mut app = dialoom.app().await;
+    let mut app = dialoom.nest_app(&[]).await;
     let error = ask(&mut app, "status", json!(7)).await.unwrap_err();
     assert_eq!(error["code"], "not_configured");
     app.stop().await.unwrap();

@@ -5,10 +5,12 @@ use std::{path::Path, process::Command, time::Duration};
 use futures_util::StreamExt;
 use harness::{
     http,
+    nest::{NestApp, NestProject},
     private::PrivateFolder,
     servers::rabbitmq,
     services::{Service, ServiceOptions},
     stripe::{Event, Invoice, now, sign},
+    stripe_api::StandIn,
     test_servers::{TestBroker, TestDatabase},
     wait::{self, Seen},
 };
@@ -84,15 +86,47 @@ impl Deployment {
         }
     }
 
-    /// Starts a worker that reaches the broker by this URL.
-    pub(crate) async fn worker(&self, amqp_url: &str) -> Service {
-        let options = ServiceOptions::worker(self.folder.path())
+    /// What a worker of this deployment is told.
+    pub(crate) fn worker_options(&self) -> ServiceOptions {
+        ServiceOptions::worker(self.folder.path())
             .unwrap()
-            .env("AMQP_URL", amqp_url)
+            .env("AMQP_URL", self.broker.url())
             .env("AMQP_PREFIX", self.broker.prefix())
             .env("DATABASE_URL", self.database.url())
-            .env("STRIPE_MODE", "test");
+            .env("STRIPE_MODE", "test")
+    }
+
+    /// As [`Deployment::worker_options`], for one that does commands against the stand-in.
+    pub(crate) fn commanding(&self, api: &StandIn) -> ServiceOptions {
+        self.worker_options()
+            .env("STRIPE_API_KEY", "sk_test_standin")
+            .env("STRIPE_API_BASE", api.base_url())
+            .env("REDIRECT_ORIGINS", "https://app.example.com")
+    }
+
+    /// Starts a worker that reaches the broker by this URL.
+    pub(crate) async fn worker(&self, amqp_url: &str) -> Service {
+        let options = self.worker_options().env("AMQP_URL", amqp_url);
         Service::start(options).await.unwrap()
+    }
+
+    /// Waits until a worker takes commands.
+    pub(crate) async fn until_commands(&self) {
+        let commands = self.broker.commands();
+        self.broker.until_there(&commands, BOUND).await.unwrap();
+    }
+
+    /// Starts the NestJS app, with further variables.
+    pub(crate) async fn nest_app(&self, variables: &[(&str, &str)]) -> NestApp {
+        let project = NestProject::get().await.unwrap();
+        let mut all = vec![
+            ("AMQP_URL", self.broker.url()),
+            ("AMQP_PREFIX", self.broker.prefix()),
+            ("APP_URL", "https://app.example.com"),
+        ];
+        all.extend(variables);
+        let started = tokio::time::timeout(BOUND, project.start(&all)).await;
+        started.expect("the app does not start").unwrap()
     }
 
     /// The main app makes a booking.

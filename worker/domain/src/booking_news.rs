@@ -1,27 +1,63 @@
-//! The news of bookings: what their rows show anew.
+//! The news of bookings: what their rows show anew, and what was given back of the invoices that
+//! they show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
+    given_back::GivenBack,
     ids::{BookingId, InvoiceId},
     invoice::Status,
-    main_app::AppChanges,
+    main_app::{AppChanges, Pending, Target},
+    money,
     news::{News, NewsKind},
     projection::Projection,
     rows::{InvoiceRow, RowStatus},
     working_set::WorkingSet,
 };
 
+/// The news of one booking.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BookingNews {
+    /// What its row shows anew, in the order in which it is told.
+    pub row: Vec<News>,
+    /// What was given back of the invoice that it shows, where that may be news.
+    pub refund: Option<Refund>,
+}
+
+/// What was given back of an invoice that a booking shows. Whether it is news depends on what
+/// was told before, which no row of the main app's says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refund {
+    /// The invoice.
+    pub invoice: InvoiceId,
+    /// What was given back of it.
+    pub given_back: GivenBack,
+    /// What the message says: a JSON object.
+    pub facts: Value,
+}
+
+impl Refund {
+    /// The news of it; `None` where the booking was told the same of this invoice last, or
+    /// nothing was told and nothing is given back.
+    pub fn news(&self, told: Option<GivenBack>) -> Option<News> {
+        (told.unwrap_or_default() != self.given_back).then(|| News {
+            kind: NewsKind::Refunded,
+            facts: self.facts.clone(),
+        })
+    }
+}
+
 impl WorkingSet {
-    /// The news of the bookings whose rows change, in the order in which it is told.
+    /// The news of the bookings whose rows change, and of those whose invoices were given back
+    /// in part or whole.
     pub fn booking_news(
         &self,
         projection: &Projection<'_>,
         app: &AppChanges,
-    ) -> BTreeMap<BookingId, Vec<News>> {
-        let mut news = BTreeMap::new();
+    ) -> BTreeMap<BookingId, BookingNews> {
+        let mut news: BTreeMap<BookingId, BookingNews> = BTreeMap::new();
         for row in app.insert.iter().chain(&app.update) {
             let before = self.shown(row.booking_id);
             let other = before.filter(|before| before.stripe_invoice_id != row.stripe_invoice_id);
@@ -32,13 +68,17 @@ impl WorkingSet {
             let kind = row.status.filter(|_| is_new).map(NewsKind::of_status);
             told.extend(kind.map(|kind| of_row(projection, row, kind)));
             if !told.is_empty() {
-                news.insert(row.booking_id, told);
+                news.entry(row.booking_id).or_default().row = told;
             }
         }
         for (booking, _) in &app.delete {
-            let before = self.shown(*booking);
-            let voided = before.map(|row| of_row(projection, row, NewsKind::Voided));
-            news.extend(voided.map(|voided| (*booking, vec![voided])));
+            if let Some(row) = self.shown(*booking) {
+                let voided = of_row(projection, row, NewsKind::Voided);
+                news.entry(*booking).or_default().row = vec![voided];
+            }
+        }
+        for (booking, refund) in self.refunds_shown(projection, app) {
+            news.entry(booking).or_default().refund = Some(refund);
         }
         news
     }
@@ -47,6 +87,54 @@ impl WorkingSet {
     fn shown(&self, booking: BookingId) -> Option<&InvoiceRow> {
         self.bookings.get(&booking)?.app.as_ref()?.row.as_ref()
     }
+
+    /// What was given back of the invoices that bookings show after this batch, where that may
+    /// be news.
+    fn refunds_shown(
+        &self,
+        projection: &Projection<'_>,
+        app: &AppChanges,
+    ) -> BTreeMap<BookingId, Refund> {
+        let written = app.insert.iter().chain(&app.update);
+        let written: BTreeMap<BookingId, &InvoiceRow> =
+            written.map(|row| (row.booking_id, row)).collect();
+        let deleted: BTreeSet<BookingId> = app.delete.iter().map(|(id, _)| *id).collect();
+        let mut refunds = BTreeMap::new();
+        for (booking, _) in self.bookings.iter() {
+            let target = Target::Booking(*booking);
+            let pending = self.pending(&target);
+            // The job that writes the row later tells what is to be told then.
+            let is_left = pending == Pending::Later && !app.was_pending.contains(&target);
+            if is_left || deleted.contains(booking) {
+                continue;
+            }
+            let row = written
+                .get(booking)
+                .copied()
+                .or_else(|| self.shown(*booking));
+            let Some(row) = row else { continue };
+            let is_computed_anew = pending != Pending::No || self.is_target_rechecked(&target);
+            if is_computed_anew || self.was_given_back(projection, &row.stripe_invoice_id) {
+                let refund = refund_of(projection, row);
+                refunds.extend(refund.map(|refund| (*booking, refund)));
+            }
+        }
+        refunds
+    }
+
+    /// Whether anything is given back of the invoice, or was before this batch.
+    fn was_given_back(&self, projection: &Projection<'_>, id: &InvoiceId) -> bool {
+        let before = self
+            .invoices
+            .get(id)
+            .and_then(|one| one.projection.as_ref());
+        let before = before.map(|stored| stored.given_back);
+        let after = given_back(projection, id);
+        [before, after]
+            .into_iter()
+            .flatten()
+            .any(|amounts| amounts != GivenBack::default())
+    }
 }
 
 fn is_void(projection: &Projection<'_>, invoice: &InvoiceId) -> bool {
@@ -54,9 +142,24 @@ fn is_void(projection: &Projection<'_>, invoice: &InvoiceId) -> bool {
     known.is_some_and(|known| matches!(known.invoice.status.value, Status::Void | Status::Deleted))
 }
 
+fn given_back(projection: &Projection<'_>, invoice: &InvoiceId) -> Option<GivenBack> {
+    let known = projection.invoices.get(invoice)?;
+    Some(known.stored.given_back)
+}
+
+/// `None` for an invoice that no event told of.
+fn refund_of(projection: &Projection<'_>, row: &InvoiceRow) -> Option<Refund> {
+    Some(Refund {
+        invoice: row.stripe_invoice_id.clone(),
+        given_back: given_back(projection, &row.stripe_invoice_id)?,
+        facts: of_row(projection, row, NewsKind::Refunded).facts,
+    })
+}
+
 fn of_row(projection: &Projection<'_>, row: &InvoiceRow, kind: NewsKind) -> News {
     let known = projection.invoices.get(&row.stripe_invoice_id);
     let account = known.map(|known| known.stored.account.as_str());
+    let given_back = given_back(projection, &row.stripe_invoice_id).unwrap_or_default();
     // A row that went shows nothing any more.
     let status = row.status.filter(|_| kind != NewsKind::Voided);
     News {
@@ -67,6 +170,8 @@ fn of_row(projection: &Projection<'_>, row: &InvoiceRow, kind: NewsKind) -> News
             "status": status.map(RowStatus::as_str),
             "amount": row.amount,
             "currency": row.currency,
+            "amountRefunded": money::major(given_back.refunded, &row.currency),
+            "amountCredited": money::major(given_back.credited, &row.currency),
             "hasPdf": !row.pdf_url.is_empty(),
             // The platform's own account has no id here.
             "stripeAccountId": account.filter(|account| !account.is_empty()),

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    booking_news::BookingNews,
     ids::{AccountId, BookingId, InvoiceId},
-    news::News,
     ownership::Owner,
     rows::{HostRow, InvoiceRow},
     text_enum,
@@ -150,7 +150,6 @@ pub struct AppChanges {
     /// Projections that were pending and are computed anew: what is not refused again is
     /// pending no more.
     pub was_pending: BTreeSet<Target>,
-    /// The news of the bookings whose rows change; `None` where the main app is told nothing,
-    /// also not of hosts.
-    pub news: Option<BTreeMap<BookingId, Vec<News>>>,
+    /// The news of bookings; `None` where the main app is told nothing, also not of hosts.
+    pub news: Option<BTreeMap<BookingId, BookingNews>>,
 }

@@ -1,8 +1,9 @@
 //! News: what the main app is told of a change of one of its rows.
 //!
 //! News is about what a row shows: an invoice and its status, or a host's status and whether
-//! it may sell. A change of anything else in the row, such as a host's requirements, is no
-//! news. It holds ids and facts and nothing personal.
+//! it may sell. Of an invoice that is shown, what was given back of it is news as well. A change
+//! of anything else in the row, such as a host's requirements, is none. News holds ids and facts
+//! and nothing personal.
 
 use serde_json::{Value, json};
 
@@ -12,8 +13,7 @@ use crate::{
 };
 
 text_enum! {
-    /// What happened. A kind more, such as that of a refund, is a variant here and a function
-    /// that makes it.
+    /// What happened. A kind more is a variant here and a function that makes it.
     pub enum NewsKind {
         /// A booking shows a draft.
         Draft = "booking.invoice.draft",
@@ -24,6 +24,8 @@ text_enum! {
         /// A booking no longer shows the invoice that it showed: it is void or deleted, or its
         /// claim on the booking did not last.
         Voided = "booking.invoice.voided",
+        /// What was refunded or credited of the invoice that a booking shows is another amount.
+        Refunded = "booking.invoice.refunded",
         /// A host's status changed, or whether the host may sell.
         HostStatus = "host.status.changed",
     }

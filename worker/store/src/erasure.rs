@@ -24,7 +24,7 @@ pub struct Erased {
 
 /// The rows that are removed: table and condition. The conditions of the first ones read what
 /// the later ones remove.
-const ROWS: [(&str, &str); 11] = [
+const ROWS: [(&str, &str); 12] = [
     (
         "stripe.pending_projection",
         "(kind = 'host' AND id = $1) OR object_id = $1 \
@@ -37,6 +37,10 @@ const ROWS: [(&str, &str); 11] = [
             (SELECT id FROM stripe.invoice WHERE account = $1)) \
          OR (object_kind = 'session' AND object_id IN \
             (SELECT id FROM stripe.checkout_session WHERE account = $1))",
+    ),
+    (
+        "stripe.outbox_refund",
+        "invoice_id IN (SELECT id FROM stripe.invoice WHERE account = $1)",
     ),
     ("stripe.invoice", "account = $1"),
     ("stripe.checkout_session", "account = $1"),

@@ -38,6 +38,7 @@ pub mod main_app;
 pub mod migrations;
 pub mod operator_query;
 pub mod outbox;
+mod outbox_refund;
 pub mod paging;
 pub mod pending_projection;
 pub mod pooler;

@@ -56,6 +56,7 @@ mod readiness;
 mod reading;
 mod rebuild;
 mod recorder;
+mod refund_news;
 mod refunds;
 mod refunds_seen;
 mod replay;

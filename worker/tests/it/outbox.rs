@@ -1,5 +1,5 @@
-//! News for the main app: what makes news and what does not. How it is published is in
-//! `publish_changes.rs`.
+//! News for the main app: what makes news and what does not. That of refunds is in
+//! `refund_news.rs`, and how all of it is published in `publish_changes.rs`.
 
 use harness::{
     stripe::{Account, Event, Invoice},
@@ -63,7 +63,8 @@ async fn each_status_of_a_booking_is_told_once() {
         last(&lab).await,
         json!({
             "bookingId": 7, "stripeInvoiceId": "in_1", "status": "SENT", "amount": "45",
-            "currency": "eur", "hasPdf": true, "stripeAccountId": HOST,
+            "currency": "eur", "amountRefunded": "0", "amountCredited": "0", "hasPdf": true,
+            "stripeAccountId": HOST,
         })
     );
     // The same once more, one that says nothing new, and one that changes only the amount.

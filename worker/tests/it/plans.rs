@@ -65,7 +65,7 @@ const UNUSED: &str = r#"
       -- What operators read; their commands have tests of their own.
       AND relname NOT IN ('dead_letter', 'replay', 'replay_item', 'event_archive')
       -- Nothing is written to it unless it is turned on.
-      AND relname NOT IN ('outbox', 'outbox_version')
+      AND relname NOT IN ('outbox', 'outbox_version', 'outbox_refund')
       -- So have the main app's commands.
       AND relname NOT IN ('command', 'api_read') AND indexrelname NOT IN ('account_host_id', 'invoice_account_idx')
       AND indexrelname NOT IN ('event_first_seen_idx', 'event_dead_idx')

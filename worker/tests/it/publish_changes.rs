@@ -74,7 +74,7 @@ async fn a_queue_gets_the_news_in_order_and_once() {
         json!({
             "version": 1, "id": id, "kind": kinds[2], "rowVersion": 3, "bookingId": 7,
             "stripeInvoiceId": "in_1", "status": "PAID", "amount": "45", "currency": "eur",
-            "hasPdf": true, "stripeAccountId": HOST,
+            "amountRefunded": "0", "amountCredited": "0", "hasPdf": true, "stripeAccountId": HOST,
         })
     );
     let body: serde_json::Value = serde_json::from_slice(&paid.data).unwrap();

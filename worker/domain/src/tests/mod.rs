@@ -7,6 +7,7 @@ mod changes;
 mod claims;
 mod decode;
 mod merge;
+mod news;
 mod outcome;
 mod projection;
 mod reclassify;

@@ -5,4 +5,5 @@ pub mod booking;
 mod host;
 pub(crate) mod invoice;
 pub mod read;
+mod tell;
 pub mod write;

@@ -6,14 +6,18 @@
 //! job `project_pending` tries it again.
 //!
 //! The news of a row is written within the savepoint of the row: what is not written makes none.
+//! A booking can have news although its row stays as it is.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use domain::{
+    booking_news::{BookingNews, Refund},
     ids::{BookingId, InvoiceId},
     main_app::{AppChanges, Obstacle, ObstacleReason, Target},
-    news::{self, News},
     rows::{HostRow, InvoiceRow},
 };
 use futures_util::try_join;
@@ -21,8 +25,7 @@ use tokio::time::Instant;
 
 use crate::{
     Result, WriteTx,
-    main_app::{host, invoice},
-    outbox,
+    main_app::{host, invoice, tell},
     pending_projection::Failed,
     savepoint::{self, Limits},
 };
@@ -30,28 +33,30 @@ use crate::{
 /// How long rows are tried one by one in one transaction: everybody waits meanwhile.
 const ONE_BY_ONE: Duration = Duration::from_millis(250);
 
-/// One row to write.
+/// One row to write, or to tell of.
 #[derive(Clone, Copy, Debug)]
-enum Row<'a> {
+pub(super) enum Row<'a> {
     Insert(&'a InvoiceRow),
     Update(&'a InvoiceRow),
     Delete(BookingId, &'a InvoiceId),
     Host(&'a HostRow),
+    /// The row stays as it is; what was given back of its invoice may be news.
+    Unchanged(BookingId, &'a Refund),
 }
 
 impl Row<'_> {
-    fn target(self) -> Target {
+    pub(super) fn target(self) -> Target {
         match self {
             Self::Insert(row) | Self::Update(row) => Target::Booking(row.booking_id),
-            Self::Delete(booking, _) => Target::Booking(booking),
+            Self::Delete(booking, _) | Self::Unchanged(booking, _) => Target::Booking(booking),
             Self::Host(host) => Target::Host(host.account.clone()),
         }
     }
 
-    fn booking(self) -> Option<BookingId> {
+    pub(super) fn booking(self) -> Option<BookingId> {
         match self {
             Self::Insert(row) | Self::Update(row) => Some(row.booking_id),
-            Self::Delete(booking, _) => Some(booking),
+            Self::Delete(booking, _) | Self::Unchanged(booking, _) => Some(booking),
             Self::Host(_) => None,
         }
     }
@@ -61,6 +66,7 @@ impl Row<'_> {
             Self::Insert(row) | Self::Update(row) => row.stripe_invoice_id.as_str(),
             Self::Delete(_, invoice) => invoice.as_str(),
             Self::Host(host) => host.account.as_str(),
+            Self::Unchanged(_, refund) => refund.invoice.as_str(),
         };
         Failed {
             target: self.target(),
@@ -76,7 +82,7 @@ struct Writer<'a> {
     tx: &'a WriteTx<'a>,
     now: DateTime<Utc>,
     /// The news of bookings; `None` where the main app is told nothing.
-    news: Option<&'a BTreeMap<BookingId, Vec<News>>>,
+    news: Option<&'a BTreeMap<BookingId, BookingNews>>,
 }
 
 /// What could not be written.
@@ -117,6 +123,13 @@ pub(crate) async fn write(
     let deleted = delete.iter();
     rows.extend(deleted.map(|(booking, invoice)| Row::Delete(*booking, invoice)));
     rows.extend(hosts.iter().map(Row::Host));
+    let written: BTreeSet<BookingId> = rows.iter().filter_map(|row| row.booking()).collect();
+    let unchanged = news.iter().flatten();
+    let unchanged = unchanged.filter(|(booking, _)| !written.contains(booking));
+    rows.extend(unchanged.filter_map(|(booking, news)| {
+        let refund = news.refund.as_ref()?;
+        Some(Row::Unchanged(*booking, refund))
+    }));
     // What was in the way of a pending row is likely to be there still.
     let is_pending = rows.iter().any(|row| was_pending.contains(&row.target()));
     let together = match is_pending {
@@ -184,12 +197,12 @@ async fn free(
     let known = |row: &Row<'_>| match row {
         Row::Update(row) => Some(row.booking_id.0),
         Row::Delete(booking, _) => Some(booking.0),
-        Row::Insert(_) | Row::Host(_) => None,
+        Row::Insert(_) | Row::Host(_) | Row::Unchanged(..) => None,
     };
     let bookings: Vec<i32> = rows.iter().filter_map(known).collect();
     let accounts = rows.iter().filter_map(|row| match row {
         Row::Host(host) => Some(host.account.as_str()),
-        Row::Insert(_) | Row::Update(_) | Row::Delete(..) => None,
+        Row::Insert(_) | Row::Update(_) | Row::Delete(..) | Row::Unchanged(..) => None,
     });
     let accounts: Vec<&str> = accounts.collect();
     let look = async || {
@@ -201,7 +214,7 @@ async fn free(
     let found = savepoint::within(tx, savepoint::MANY_ROWS, look).await?;
     Ok(found.map(|(free, locked_hosts)| {
         move |row: &Row<'_>| match row {
-            Row::Insert(_) => true,
+            Row::Insert(_) | Row::Unchanged(..) => true,
             Row::Update(row) => free.contains(&row.booking_id.0),
             Row::Delete(booking, _) => free.contains(&booking.0),
             Row::Host(host) => !locked_hosts.contains(host.account.as_str()),
@@ -221,21 +234,25 @@ impl Writer<'_> {
         }
         let tx = self.tx;
         let (mut insert, mut update, mut delete, mut hosts) = (vec![], vec![], vec![], vec![]);
+        let mut expected = rows.len();
         for row in rows {
             match row {
                 Row::Insert(row) => insert.push(*row),
                 Row::Update(row) => update.push(*row),
                 Row::Delete(booking, _) => delete.push(booking.0),
                 Row::Host(host) => hosts.push(*host),
+                Row::Unchanged(..) => expected -= 1,
             }
         }
-        let told = hosts.iter().filter(|_| self.news.is_some());
-        let told: Vec<&str> = told.map(|host| host.account.as_str()).collect();
-        let expected = rows.len();
         let work = async || {
-            // Sent in this order: the hosts are read as they were.
-            let (shown, inserted, updated, deleted, written) = try_join!(
-                host::shown(tx, &told),
+            // Sent in this order: what was shown and told is read as it was.
+            let (before, inserted, updated, deleted, written) = try_join!(
+                async {
+                    match self.news {
+                        Some(news) => Some(tell::before(tx, news, rows).await).transpose(),
+                        None => Ok(None),
+                    }
+                },
                 invoice::insert(tx, &insert),
                 invoice::update(tx, &update),
                 invoice::delete(tx, &delete),
@@ -246,23 +263,10 @@ impl Writer<'_> {
                 // can have deleted it meanwhile.
                 return Err(crate::Error::LeftOut);
             }
-            let Some(bookings) = self.news else {
-                return Ok(());
-            };
-            let of_hosts = hosts.iter().filter_map(|host| {
-                let news = news::of_host(shown.get(host.account.as_str()), host)?;
-                Some((Target::Host(host.account.clone()), news))
-            });
-            let of_hosts: Vec<(Target, News)> = of_hosts.collect();
-            let of_bookings = rows.iter().flat_map(|row| {
-                let booking = row.booking();
-                let told = booking.and_then(|booking| bookings.get(&booking));
-                let told = told.into_iter().flatten();
-                told.map(|one| (row.target(), one))
-            });
-            let of_hosts = of_hosts.iter().map(|(host, news)| (host.clone(), news));
-            let news: Vec<(Target, &News)> = of_bookings.chain(of_hosts).collect();
-            outbox::add(tx, &news).await
+            match (self.news, before) {
+                (Some(news), Some(before)) => tell::tell(tx, news, rows, &before).await,
+                (_, _) => Ok(()),
+            }
         };
         savepoint::within(tx, limits, work).await
     }
