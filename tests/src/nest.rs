@@ -17,7 +17,8 @@ use tokio::{
 use crate::npm::Packages;
 
 const MAIN_APP: &str = include_str!("../../docs/MAIN_APP.md");
-const FILES: [(&str, &str); 6] = [
+/// The app, apart from what the document shows of it.
+const APP: [(&str, &str); 5] = [
     ("package.json", include_str!("../nest/package.json")),
     (
         "package-lock.json",
@@ -25,9 +26,23 @@ const FILES: [(&str, &str); 6] = [
     ),
     ("tsconfig.json", include_str!("../nest/tsconfig.json")),
     ("src/driver.ts", include_str!("../nest/src/driver.ts")),
-    ("src/golevelup.ts", include_str!("../nest/src/golevelup.ts")),
     ("src/no-assert.ts", include_str!("../nest/src/no-assert.ts")),
 ];
+/// A client by `@golevelup/nestjs-rabbitmq`, which asks for an earlier NestJS.
+const GOLEVELUP: [(&str, &str); 4] = [
+    ("package.json", include_str!("../golevelup/package.json")),
+    (
+        "package-lock.json",
+        include_str!("../golevelup/package-lock.json"),
+    ),
+    ("tsconfig.json", include_str!("../golevelup/tsconfig.json")),
+    (
+        "src/golevelup.ts",
+        include_str!("../golevelup/src/golevelup.ts"),
+    ),
+];
+/// Where the document's models begin and end, each line behind four spaces.
+const MODELS: [&str; 2] = ["    model Invoice {", "`Booking` is the app's own model"];
 
 /// The app's folder, compiled.
 #[derive(Clone, Debug)]
@@ -69,33 +84,65 @@ impl Heard {
 }
 
 impl NestProject {
-    /// The app of this process, which is made at the first call.
+    /// The app of the document, which is made at the first call of this process.
     ///
     /// # Errors
     /// Node.js or npm is missing, a package cannot be installed, or the document's code does
     /// not compile.
     pub async fn get() -> Result<&'static Self> {
         static PROJECT: OnceCell<NestProject> = OnceCell::const_new();
-        PROJECT.get_or_try_init(Self::make).await
+        PROJECT.get_or_try_init(Self::of_document).await
     }
 
-    async fn make() -> Result<Self> {
-        let documented = code_of(MAIN_APP);
-        ensure!(!documented.is_empty(), "docs/MAIN_APP.md has no code");
-        let files = FILES.map(|(name, text)| (name.to_owned(), text.to_owned()));
-        let files = files.into_iter().chain(documented);
+    /// The client by `@golevelup/nestjs-rabbitmq`, made in the same way.
+    ///
+    /// # Errors
+    /// As [`NestProject::get`].
+    pub async fn golevelup() -> Result<&'static Self> {
+        static PROJECT: OnceCell<NestProject> = OnceCell::const_new();
+        let make = async || {
+            let project = Self::install("golevelup", owned(&GOLEVELUP)).await?;
+            project.run("node_modules/typescript/bin/tsc", &[]).await?;
+            Ok(project)
+        };
+        PROJECT.get_or_try_init(make).await
+    }
+
+    async fn of_document() -> Result<Self> {
+        let documented = code_of(MAIN_APP)?;
+        let files = owned(&APP).into_iter().chain(documented).collect();
+        let project = Self::install("nest", files).await?;
+        let generate = ["generate", "--no-hints"];
+        project
+            .run("node_modules/prisma/build/index.js", &generate)
+            .await?;
+        project.run("node_modules/typescript/bin/tsc", &[]).await?;
+        Ok(project)
+    }
+
+    async fn install(name: &'static str, files: Files) -> Result<Self> {
+        let files = files.into_iter();
         let files: Vec<_> = files
             .map(|(name, text)| (name, text.into_bytes()))
             .collect();
-        let packages = spawn_blocking(move || Packages::install("nest", &files)).await??;
-        let project = Self { packages };
-        let tsc = project
-            .script("node_modules/typescript/bin/tsc")
-            .output()
-            .await?;
-        let said = String::from_utf8_lossy(&tsc.stdout).into_owned();
-        ensure!(tsc.status.success(), "the code does not compile:\n{said}");
-        Ok(project)
+        let packages = spawn_blocking(move || Packages::install(name, &files)).await??;
+        Ok(Self { packages })
+    }
+
+    /// Runs a script to its end, which must be a good one.
+    async fn run(&self, script: &str, arguments: &[&str]) -> Result<()> {
+        let mut command = self.script(script);
+        // The client is made without a database, and Prisma's program for migrations, which its
+        // packages do not hold, need only be there.
+        let command = command
+            .args(arguments)
+            .env("DATABASE_URL", "postgres://nowhere")
+            .env("PRISMA_SCHEMA_ENGINE_BINARY", "/bin/true");
+        let run = command.output().await?;
+        let said = [run.stdout, run.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        ensure!(run.status.success(), "{script}: {}\n{said}", run.status);
+        Ok(())
     }
 
     /// A script of the folder, to be run by Node.js.
@@ -200,16 +247,45 @@ impl NestApp {
     }
 }
 
-/// The files that a document shows: blocks of `ts` whose first line is a comment with the
-/// file's name.
-fn code_of(document: &str) -> BTreeMap<String, String> {
-    let blocks = document.split("\n```ts\n").skip(1);
+/// Files by their names.
+type Files = BTreeMap<String, String>;
+
+fn owned(files: &[(&str, &str)]) -> Files {
+    let files = files.iter();
+    files
+        .map(|&(name, text)| (name.to_owned(), text.to_owned()))
+        .collect()
+}
+
+/// The files that the document shows: blocks of code whose first line is a comment with the
+/// file's name. The models stand apart from the rest of Prisma's schema.
+fn code_of(document: &str) -> Result<Files> {
+    let mut files = blocks_of(document, "ts");
+    for (name, head) in blocks_of(document, "prisma") {
+        let [begin, end] = MODELS;
+        let models = document
+            .split_once(begin)
+            .and_then(|(_, rest)| rest.split_once(end));
+        let (models, _) = models.context("the document has no models")?;
+        let models = models.replace("\n    ", "\n");
+        files.insert(name, format!("{head}\n\n{}{models}", begin.trim_start()));
+    }
+    ensure!(
+        files.contains_key("src/main.ts"),
+        "docs/MAIN_APP.md has no code"
+    );
+    Ok(files)
+}
+
+fn blocks_of(document: &str, language: &str) -> Files {
+    let begin = format!("\n```{language}\n");
+    let blocks = document.split(&begin).skip(1);
     let blocks = blocks.filter_map(|block| block.split_once("\n```").map(|(code, _)| code));
     blocks
         .filter_map(|code| {
             let (first, _) = code.split_once('\n')?;
             let name = first.strip_prefix("// ")?;
-            let fits = name.starts_with("src/") && !name.contains("..");
+            let fits = !name.starts_with('/') && !name.contains("..") && !name.contains(' ');
             fits.then(|| (name.to_owned(), code.to_owned()))
         })
         .collect()
@@ -223,7 +299,7 @@ mod tests {
     fn a_file_of_a_document_is_named_in_its_first_line() {
         let document = "a\n```ts\n// src/a.ts\nlet a;\n```\nb\n```ts\nlet b;\n```\n\
                         ```ts\n// src/../b.ts\n\n```\n";
-        let code = code_of(document);
+        let code = blocks_of(document, "ts");
         assert_eq!(code.len(), 1);
         assert_eq!(code["src/a.ts"], "// src/a.ts\nlet a;");
     }

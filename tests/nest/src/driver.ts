@@ -3,15 +3,15 @@
 // whether its work was done. It ends with its input.
 import 'reflect-metadata';
 import { createInterface } from 'node:readline';
-import { INestApplicationContext, Module } from '@nestjs/common';
+import { Module, type INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { MicroserviceOptions } from '@nestjs/microservices';
-import { BookingsService } from './bookings.service';
-import { HostsService } from './hosts.service';
-import { NewsModule } from './news.module';
-import { newsOptions } from './news.options';
-import { News, NewsService } from './news.service';
-import { StripeCommandsModule } from './stripe-commands.module';
+import type { MicroserviceOptions } from '@nestjs/microservices';
+import { BookingsService } from './bookings.service.js';
+import { HostsService } from './hosts.service.js';
+import { NewsModule } from './news.module.js';
+import { newsOptions } from './news.options.js';
+import { NewsService, type News } from './news.service.js';
+import { StripeCommandsModule } from './stripe-commands.module.js';
 
 @Module({ imports: [StripeCommandsModule, NewsModule] })
 class AppModule {}

@@ -22,6 +22,7 @@ mod kill;
 mod layering;
 mod leaks;
 mod nest;
+mod nest_app;
 mod nest_booking;
 mod nest_news;
 mod read_only;

@@ -22,9 +22,8 @@ async fn worker(dialoom: &Deployment, api: &StandIn) -> Service {
 }
 
 impl Deployment {
-    /// Runs a script of the app to its end.
-    async fn run_script(&self, script: &str, arguments: &[&str]) -> Output {
-        let project = NestProject::get().await.unwrap();
+    /// Runs a script of a project to its end.
+    async fn run_script(&self, project: &NestProject, script: &str, arguments: &[&str]) -> Output {
         let run = project
             .script(script)
             .args(arguments)
@@ -126,7 +125,9 @@ async fn an_app_that_asserts_the_queue_is_refused_and_does_no_harm() {
     let dialoom = Deployment::start("assert").await;
     let api = StandIn::start(Options::default()).await.unwrap();
     let _worker = worker(&dialoom, &api).await;
-    let run = dialoom.run_script("dist/no-assert.js", &[]).await;
+    let project = NestProject::get().await.unwrap();
+    let script = "dist/no-assert.js";
+    let run = dialoom.run_script(project, script, &[]).await;
     let said = format!(
         "{}{}",
         String::from_utf8_lossy(&run.stdout),
@@ -145,7 +146,9 @@ async fn golevelups_client_is_answered_by_exchange_and_routing_key() {
     let dialoom = Deployment::start("golevelup").await;
     let api = StandIn::start(Options::default()).await.unwrap();
     let _worker = worker(&dialoom, &api).await;
-    let run = dialoom.run_script("dist/golevelup.js", &["7"]).await;
+    let project = NestProject::golevelup().await.unwrap();
+    let script = "dist/golevelup.js";
+    let run = dialoom.run_script(project, script, &["7"]).await;
     let said = String::from_utf8_lossy(&run.stdout);
     let last = said.lines().last().unwrap_or_default();
     let answer: Value = serde_json::from_str(last).expect(&said);
