@@ -1,6 +1,7 @@
 //! Both services with the broker users of docs/OPERATIONS.md and an app with the one of
 //! docs/MAIN_APP.md, and what these users cannot do.
 
+mod news;
 mod refused;
 
 use std::process::Output;
@@ -40,7 +41,11 @@ fn commands(document: &str, heading: &str) -> Vec<Vec<String>> {
     let section = section.split("\n#").next().unwrap();
     let lines = section.lines().filter_map(|line| {
         let line = line.strip_prefix("    rabbitmqctl ")?;
-        let line = line.replace(r"stripe\.", r"eu\.stripe\.");
+        let mut line = line.to_owned();
+        for name in ["stripe", "dialoom", "app"] {
+            let name = format!(r"{name}\.");
+            line = line.replace(&name, &format!(r"eu\.{name}"));
+        }
         let line = line.replace("'...'", PASSWORD).replace('\'', "");
         Some(line.split(' ').map(str::to_owned).collect())
     });
@@ -62,6 +67,20 @@ struct Deployment {
 }
 
 impl Deployment {
+    async fn start() -> Self {
+        let folder = PrivateFolder::make("rights").unwrap();
+        let node = RabbitMq::start(&folder.path().join("node"), RabbitMqOptions::default())
+            .await
+            .unwrap();
+        let database = TestDatabase::empty("rights").await.unwrap();
+        Self {
+            client: database.connect().await.unwrap(),
+            node,
+            database,
+            folder,
+        }
+    }
+
     fn url(&self, user: &str) -> String {
         self.url_in("%2f", user)
     }
@@ -94,15 +113,19 @@ impl Deployment {
             .env("STRIPE_WEBHOOK_SECRETS", SECRET)
     }
 
-    /// Starts the worker, with a virtual host of commands where one is named.
-    async fn worker(&self, commands: Option<&str>) -> Service {
-        let options = ServiceOptions::worker(self.folder.path())
+    fn worker_options(&self) -> ServiceOptions {
+        ServiceOptions::worker(self.folder.path())
             .unwrap()
-            .env("COMMANDS_AMQP_URL", commands.unwrap_or_default())
             .env("AMQP_URL", self.url("dialoom_worker"))
             .env("AMQP_PREFIX", PREFIX)
             .env("DATABASE_URL", self.database.url())
-            .env("STRIPE_MODE", "test");
+            .env("STRIPE_MODE", "test")
+    }
+
+    /// Starts the worker, with a virtual host of commands where one is named.
+    async fn worker(&self, commands: Option<&str>) -> Service {
+        let commands = commands.unwrap_or_default();
+        let options = self.worker_options().env("COMMANDS_AMQP_URL", commands);
         Service::start(options).await.unwrap()
     }
 
@@ -158,17 +181,7 @@ async fn until_unready(ingest: &Service, why: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_broker_users_are_enough_and_no_more() {
-    let folder = PrivateFolder::make("rights").unwrap();
-    let node = RabbitMq::start(&folder.path().join("node"), RabbitMqOptions::default())
-        .await
-        .unwrap();
-    let database = TestDatabase::empty("rights").await.unwrap();
-    let deployment = Deployment {
-        client: database.connect().await.unwrap(),
-        node,
-        database,
-        folder,
-    };
+    let deployment = Deployment::start().await;
     let together = commands(OPERATIONS, "## Broker users with least rights");
     let apart = commands(OPERATIONS, "### Commands in a virtual host of their own");
     let app = commands(MAIN_APP, "### The app's user at the broker");

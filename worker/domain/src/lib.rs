@@ -26,7 +26,7 @@
 
 pub mod account;
 pub mod account_snapshot;
-pub mod booking_news;
+mod booking_news;
 pub mod by_claim;
 pub mod changes;
 pub mod charge;

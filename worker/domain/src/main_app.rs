@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    booking_news::BookingNews,
     ids::{AccountId, BookingId, InvoiceId},
+    news::BookingNews,
     ownership::Owner,
     rows::{HostRow, InvoiceRow},
     text_enum,

@@ -8,6 +8,8 @@
 use serde_json::{Value, json};
 
 use crate::{
+    given_back::GivenBack,
+    ids::InvoiceId,
     rows::{HostRow, RowStatus},
     text_enum,
 };
@@ -38,6 +40,38 @@ pub struct News {
     pub kind: NewsKind,
     /// What the message says of it: a JSON object.
     pub facts: Value,
+}
+
+/// The news of one booking.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BookingNews {
+    /// What its row shows anew, in the order in which it is told.
+    pub row: Vec<News>,
+    /// What was given back of the invoice that it shows, where that may be news.
+    pub refund: Option<Refund>,
+}
+
+/// What was given back of an invoice that a booking shows. Whether it is news depends on what
+/// was told before, which no row of the main app's says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refund {
+    /// The invoice.
+    pub invoice: InvoiceId,
+    /// What was given back of it.
+    pub given_back: GivenBack,
+    /// What the message says: a JSON object.
+    pub facts: Value,
+}
+
+impl Refund {
+    /// The news of it; `None` where the booking was told the same of this invoice last, or
+    /// nothing was told and nothing is given back.
+    pub fn news(&self, told: Option<GivenBack>) -> Option<News> {
+        (told.unwrap_or_default() != self.given_back).then(|| News {
+            kind: NewsKind::Refunded,
+            facts: self.facts.clone(),
+        })
+    }
 }
 
 /// What a row of `"HostOnboarding"` showed before.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use diesel::sql_types::{BigInt, Integer, Text};
 use diesel_async::RunQueryDsl;
 use domain::{
-    booking_news::Refund,
     given_back::GivenBack,
     ids::{BookingId, InvoiceId},
+    news::Refund,
 };
 
 use crate::{

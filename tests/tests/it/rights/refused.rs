@@ -13,7 +13,7 @@ use lapin::{
 use super::Deployment;
 
 /// The broker refused for want of a right.
-fn assert_refused<T>(done: lapin::Result<T>, what: &str) {
+pub(super) fn assert_refused<T>(done: lapin::Result<T>, what: &str) {
     let Err(error) = done else {
         panic!("{what} was allowed");
     };
@@ -21,7 +21,7 @@ fn assert_refused<T>(done: lapin::Result<T>, what: &str) {
     assert!(refused, "{what}: {error}");
 }
 
-async fn publish(channel: &Channel, exchange: &str) -> lapin::Result<()> {
+pub(super) async fn publish(channel: &Channel, exchange: &str) -> lapin::Result<()> {
     let select = ConfirmSelectOptions::default();
     channel.confirm_select(select).await?;
     let options = BasicPublishOptions::default();

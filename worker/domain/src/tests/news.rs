@@ -4,11 +4,10 @@ use serde_json::{Value, json};
 
 use super::{BOOKING, Memory, event, merged, merged_with, moment, source};
 use crate::{
-    booking_news::{BookingNews, Refund},
     event::Event,
     given_back::GivenBack,
     main_app::{Pending, Target},
-    news::{News, NewsKind},
+    news::{BookingNews, News, NewsKind, Refund},
     rows::{InvoiceRow, RowStatus},
     source::Recheck,
     working_set::WorkingSet,

@@ -5,5 +5,6 @@ pub mod booking;
 mod host;
 pub(crate) mod invoice;
 pub mod read;
+mod row;
 mod tell;
 pub mod write;

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    booking_news::{BookingNews, Refund},
     given_back::GivenBack,
     ids::{BookingId, InvoiceId},
     main_app::Target,
-    news::{self, HostBefore, News},
+    news::{self, BookingNews, HostBefore, News, Refund},
 };
 use futures_util::try_join;
 
-use super::{host, write::Row};
+use super::{host, row::Row};
 use crate::{Result, WriteTx, outbox, outbox_refund};
 
 /// What news is compared with.

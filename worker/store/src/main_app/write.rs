@@ -15,66 +15,22 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::{
-    booking_news::{BookingNews, Refund},
-    ids::{BookingId, InvoiceId},
-    main_app::{AppChanges, Obstacle, ObstacleReason, Target},
-    rows::{HostRow, InvoiceRow},
+    ids::BookingId,
+    main_app::{AppChanges, Obstacle, ObstacleReason},
+    news::BookingNews,
 };
 use futures_util::try_join;
 use tokio::time::Instant;
 
 use crate::{
     Result, WriteTx,
-    main_app::{host, invoice, tell},
+    main_app::{host, invoice, row::Row, tell},
     pending_projection::Failed,
     savepoint::{self, Limits},
 };
 
 /// How long rows are tried one by one in one transaction: everybody waits meanwhile.
 const ONE_BY_ONE: Duration = Duration::from_millis(250);
-
-/// One row to write, or to tell of.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Row<'a> {
-    Insert(&'a InvoiceRow),
-    Update(&'a InvoiceRow),
-    Delete(BookingId, &'a InvoiceId),
-    Host(&'a HostRow),
-    /// The row stays as it is; what was given back of its invoice may be news.
-    Unchanged(BookingId, &'a Refund),
-}
-
-impl Row<'_> {
-    pub(super) fn target(self) -> Target {
-        match self {
-            Self::Insert(row) | Self::Update(row) => Target::Booking(row.booking_id),
-            Self::Delete(booking, _) | Self::Unchanged(booking, _) => Target::Booking(booking),
-            Self::Host(host) => Target::Host(host.account.clone()),
-        }
-    }
-
-    pub(super) fn booking(self) -> Option<BookingId> {
-        match self {
-            Self::Insert(row) | Self::Update(row) => Some(row.booking_id),
-            Self::Delete(booking, _) | Self::Unchanged(booking, _) => Some(booking),
-            Self::Host(_) => None,
-        }
-    }
-
-    fn failed(self, obstacle: Obstacle) -> Failed {
-        let object = match self {
-            Self::Insert(row) | Self::Update(row) => row.stripe_invoice_id.as_str(),
-            Self::Delete(_, invoice) => invoice.as_str(),
-            Self::Host(host) => host.account.as_str(),
-            Self::Unchanged(_, refund) => refund.invoice.as_str(),
-        };
-        Failed {
-            target: self.target(),
-            object: Some(object.to_owned()),
-            obstacle,
-        }
-    }
-}
 
 /// What rows are written with.
 #[derive(Clone, Copy)]

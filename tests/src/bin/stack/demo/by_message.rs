@@ -16,7 +16,8 @@ use super::report;
 
 const INTRODUCTION: &str = "
 Now the main app asks for it by message, and a stand-in for Stripe answers. Eva becomes a
-host, a guest books her call, and pays; Stripe's webhooks come shuffled and twice.";
+host, a guest books her call, pays, and gets a part back; Stripe's webhooks come shuffled and
+twice, and the main app hears what changed.";
 
 /// The booking of the guest.
 const BOOKING: i32 = 4;
@@ -24,6 +25,8 @@ const BOUND: Duration = Duration::from_secs(60);
 const ROW: &str = r#"
     SELECT concat_ws(' ', "bookingId", "status", trim_scale("amount"), "currency") FROM "Invoice"
     WHERE "bookingId" = 4"#;
+const TOLD: &str = "SELECT count(*)::text FROM stripe.outbox
+    WHERE kind = 'booking.invoice.refunded' AND state = 'published'";
 const HOST: &str = r#"SELECT "status"::text FROM "HostOnboarding" WHERE "hostId" = 'eva'"#;
 
 /// Tells it; fails when it does not end as it should.
@@ -36,6 +39,7 @@ pub(super) async fn tell(
 ) -> Result<()> {
     println!("{INTRODUCTION}\n");
     let mut app = Caller::new(broker).await?;
+    let news = broker.hear("booking.invoice.*").await?;
     let onboard = json!({
         "hostId": "eva", "email": "eva@example.org", "country": "ES",
         "refreshUrl": "https://app.example.com/again", "returnUrl": "https://app.example.com/done",
@@ -47,6 +51,27 @@ pub(super) async fn tell(
     until(client, HOST, "ENABLED").await?;
     ask(&mut app, "host.status", &json!({ "hostId": "eva" })).await?;
 
+    let session = sell(&mut app, client, async |session: &str| {
+        api.pay(session, Payment::Card)?;
+        api.deliver(ingest, secret, Order::ShuffledTwice(2)).await?;
+        until(client, ROW, "4 PAID 30 eur").await
+    })
+    .await?;
+    api.refund(&session, Some(1000))?;
+    api.deliver(ingest, secret, Order::ShuffledTwice(3)).await?;
+    until(client, TOLD, "1").await?;
+    let booking = json!({ "bookingId": BOOKING });
+    ask(&mut app, "booking.invoice", &booking).await?;
+    hear(broker, &news).await
+}
+
+/// The guest books and pays, as `pay` has it; nobody can pay for the booking again. Gives the
+/// session.
+async fn sell(
+    app: &mut Caller,
+    client: &Client,
+    pay: impl AsyncFnOnce(&str) -> Result<()>,
+) -> Result<String> {
     client
         .execute(r#"INSERT INTO "Booking" ("id") VALUES ($1)"#, &[&BOOKING])
         .await?;
@@ -55,18 +80,13 @@ pub(super) async fn tell(
         "description": "A call of half an hour",
         "successUrl": "https://app.example.com/paid", "cancelUrl": "https://app.example.com/back",
     });
-    let answer = ask(&mut app, "booking.checkout", &checkout).await?;
-    let again = ask(&mut app, "booking.checkout", &checkout).await?;
+    let answer = ask(app, "booking.checkout", &checkout).await?;
+    let again = ask(app, "booking.checkout", &checkout).await?;
     ensure!(answer == again, "the booking has two sessions");
-    api.pay(&text(&answer, "sessionId")?, Payment::Card)?;
-    api.deliver(ingest, secret, Order::ShuffledTwice(2)).await?;
-    until(client, ROW, "4 PAID 30 eur").await?;
-    ask(
-        &mut app,
-        "booking.invoice",
-        &json!({ "bookingId": BOOKING }),
-    )
-    .await?;
+    let session = text(&answer, "sessionId")?;
+    pay(&session).await?;
+    let booking = json!({ "bookingId": BOOKING });
+    ask(app, "booking.invoice", &booking).await?;
     let paid = app.ask("booking.checkout", &checkout).await?;
     ensure!(
         paid["err"]["code"] == "booking_paid",
@@ -76,6 +96,19 @@ pub(super) async fn tell(
         "booking.checkout",
         &format!("error {}", paid["err"]["code"]),
     );
+    Ok(session)
+}
+
+/// Prints the news of the booking, in its order.
+async fn hear(broker: &TestBroker, queue: &str) -> Result<()> {
+    println!("\nWhat the main app has heard of the booking:");
+    for message in broker.take_all(queue).await? {
+        let body: Value = serde_json::from_slice(&message.data)?;
+        let news = &body["data"];
+        if news["bookingId"] == BOOKING {
+            report::news(news);
+        }
+    }
     Ok(())
 }
 

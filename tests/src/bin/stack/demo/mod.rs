@@ -122,7 +122,8 @@ impl Deployment<'_> {
         let worker = told(ServiceOptions::worker(self.folder)?)
             .env("STRIPE_API_KEY", &Options::default().secret_key)
             .env("STRIPE_API_BASE", self.api.base_url())
-            .env("REDIRECT_ORIGINS", "https://app.example.com");
+            .env("REDIRECT_ORIGINS", "https://app.example.com")
+            .env("CHANGES", "yes");
         tokio::try_join!(ingest, Service::start(worker))
     }
 }

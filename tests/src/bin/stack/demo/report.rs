@@ -37,6 +37,19 @@ pub(super) fn command(name: &str, answer: &str) {
     println!("   {name:<17} {answer}");
 }
 
+/// One line for each piece of news.
+pub(super) fn news(news: &serde_json::Value) {
+    let text = |field: &str| news[field].as_str().unwrap_or_default().to_owned();
+    println!(
+        "   {:<24} {} of {} {}, {} refunded",
+        text("kind"),
+        text("status"),
+        text("amount"),
+        text("currency"),
+        text("amountRefunded"),
+    );
+}
+
 /// One line for each delivery.
 pub(super) fn deliveries(answers: &[Answered]) {
     for (number, answered) in answers.iter().enumerate() {
