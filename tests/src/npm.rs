@@ -44,6 +44,10 @@ impl Packages {
         one_at_a_time.lock()?;
         let node = node(&all)?;
         let folder = all.join(name);
+        // Files of an earlier commit are not compiled with those of this one.
+        for own in files.iter().filter_map(|(name, _)| name.split_once('/')) {
+            let _ = fs::remove_dir_all(folder.join(own.0));
+        }
         for (name, content) in files {
             let file = folder.join(name);
             fs::create_dir_all(file.parent().context("a file has no folder")?)?;

@@ -3,11 +3,18 @@
 
 use std::process::Stdio;
 
-use harness::{http, nest::NestProject, ports, services::Service};
+use harness::{
+    http,
+    nest::NestProject,
+    ports,
+    services::Service,
+    wait::{self, Seen},
+};
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    net::TcpStream,
     process::{Child, ChildStdin, ChildStdout, Command},
     time::timeout,
 };
@@ -128,8 +135,19 @@ async fn app(dialoom: &Deployment, url: &str, port: u16) -> Talking {
         .env("APP_URL", url)
         .env("PORT", port.to_string())
         .env("NO_COLOR", "yes");
-    let mut app = Talking::start(&mut command);
-    app.until("application successfully started").await;
+    let app = Talking::start(&mut command);
+    // It says that it has started before it listens.
+    let address = ("127.0.0.1", port);
+    wait::until(
+        "the app to listen",
+        BOUND,
+        async || match TcpStream::connect(address).await {
+            Ok(_) => Seen::Reached(()),
+            Err(error) => Seen::NotYet(error.to_string()),
+        },
+    )
+    .await
+    .unwrap();
     app
 }
 
