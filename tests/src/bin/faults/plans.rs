@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use harness::{
-    faults::{Attack, Clock, Fault, Plan},
+    faults::{Attack, Clock, Fault, Load, Plan},
     servers::Durability,
 };
 
@@ -12,6 +12,7 @@ use crate::Arguments;
 pub(crate) fn plans(arguments: &Arguments, seed: u64) -> Result<Vec<Plan>> {
     let plain = |name: &str| Plan {
         name: name.to_owned(),
+        load: Load::Events,
         faults: Vec::new(),
         attacks: Vec::new(),
         clock: Clock::Right,
@@ -44,6 +45,13 @@ pub(crate) fn plans(arguments: &Arguments, seed: u64) -> Result<Vec<Plan>> {
     plans.push(Plan {
         attacks: Attack::ALL.to_vec(),
         ..plain("all-attacks")
+    });
+    plans.push(Plan {
+        load: Load::Bookings,
+        faults: Fault::KILLS.to_vec(),
+        events: arguments.bookings,
+        rate: arguments.booking_rate,
+        ..plain("bookings")
     });
     let common = Fault::ALL.into_iter().filter(|fault| fault.is_common());
     plans.push(Plan {
