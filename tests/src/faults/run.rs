@@ -34,6 +34,8 @@ pub struct Plan {
     pub load: Load,
     /// What strikes.
     pub faults: Vec<Fault>,
+    /// How long the rests between strikes are, as a multiple of the usual ones.
+    pub rests: f64,
     /// Who attacks.
     pub attacks: Vec<Attack>,
     /// The clock that deliveries are signed by.

@@ -45,7 +45,7 @@ pub(super) async fn strike_all(
         async move {
             loop {
                 let fault = faults[rng.usize(..faults.len())];
-                let rest = fault.rest().mul_f64(0.5 + rng.f64());
+                let rest = fault.rest().mul_f64(plan.rests * (0.5 + rng.f64()));
                 tokio::select! {
                     () = tokio::time::sleep(rest) => {}
                     () = sent.cancelled() => return Ok(()),

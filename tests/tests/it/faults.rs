@@ -19,6 +19,7 @@ async fn nothing_is_lost_while_everything_breaks() {
             .into_iter()
             .filter(|fault| fault.is_common())
             .collect(),
+        rests: 1.0,
         attacks: Vec::new(),
         clock: Clock::Wrong,
         seed: SEED,
@@ -38,10 +39,11 @@ async fn each_booking_is_sold_once_while_services_and_servers_are_killed() {
         name: "short-bookings".to_owned(),
         load: Load::Bookings,
         faults: Fault::KILLS.to_vec(),
+        rests: 1.0,
         attacks: Vec::new(),
         clock: Clock::Right,
         seed: SEED,
-        events: 120,
+        events: 60,
         rate: 15,
         durability: Durability::Fast,
     };

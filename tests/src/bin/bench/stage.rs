@@ -26,7 +26,7 @@ use url::Url;
 use crate::events::Events;
 
 /// Put before the names of exchanges and queues.
-const PREFIX: &str = "bench.";
+pub(crate) const PREFIX: &str = "bench.";
 /// The exchange and the queue of commands.
 const COMMANDS: &str = "bench.stripe.commands";
 /// Name of the database that the others are copied from.

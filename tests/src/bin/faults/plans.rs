@@ -14,6 +14,7 @@ pub(crate) fn plans(arguments: &Arguments, seed: u64) -> Result<Vec<Plan>> {
         name: name.to_owned(),
         load: Load::Events,
         faults: Vec::new(),
+        rests: 1.0,
         attacks: Vec::new(),
         clock: Clock::Right,
         seed,
@@ -49,6 +50,8 @@ pub(crate) fn plans(arguments: &Arguments, seed: u64) -> Result<Vec<Plan>> {
     plans.push(Plan {
         load: Load::Bookings,
         faults: Fault::KILLS.to_vec(),
+        // A booking needs all of them at once, over a second: it is to be sold in between.
+        rests: 4.0,
         events: arguments.bookings,
         rate: arguments.booking_rate,
         ..plain("bookings")

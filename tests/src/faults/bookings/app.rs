@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The most bookings without a session at once.
-const AT_ONCE: usize = 200;
+const AT_ONCE: usize = 50;
 /// How often what is due is looked for.
 const PACE: Duration = Duration::from_millis(4);
 /// How long a command is worth doing, in milliseconds, and how long the app waits for its
