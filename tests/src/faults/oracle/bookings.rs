@@ -114,20 +114,25 @@ fn at_stripe(
         let (id, pdf) = (text(&invoice, "id"), text(&invoice, "invoice_pdf"));
         rows.insert(format!("{booking} {id} PAID {} eur {pdf}", price(booking)));
     }
-    for (what, objects) in [
-        ("session", sessions),
-        ("invoice", invoices),
-        ("charge", charges),
-    ] {
-        let known = |key: &String| {
-            key.parse()
-                .is_ok_and(|id: i32| (1..=bookings).contains(&id))
-        };
-        for key in objects.into_keys().filter(|key| !known(key)) {
-            findings.wrong(format!("a {what} of booking {key:?}, which there is not"));
-        }
+    strangers("session", &sessions, bookings, findings);
+    strangers("invoice", &invoices, bookings, findings);
+    strangers("charge", &charges, bookings, findings);
+    if fees.len() != charges.len() {
+        let (fees, charges) = (fees.len(), charges.len());
+        findings.wrong(format!("{fees} charges have fees, of {charges} bookings"));
     }
     rows
+}
+
+/// Objects of bookings that there are not.
+fn strangers(what: &str, objects: &Objects, bookings: i32, findings: &mut Findings) {
+    let known = |key: &str| {
+        key.parse()
+            .is_ok_and(|id: i32| (1..=bookings).contains(&id))
+    };
+    for key in objects.keys().filter(|key| !known(key)) {
+        findings.wrong(format!("a {what} of booking {key:?}, which there is not"));
+    }
 }
 
 /// Objects by what they belong to.
