@@ -36,7 +36,15 @@ impl Caller {
     pub async fn new(broker: &TestBroker) -> Result<Self> {
         let queue = broker.commands();
         broker.until_there(&queue, BOUND).await?;
-        let connection = rabbitmq::connect(broker.url()).await?;
+        Self::connect(broker.url(), &queue).await
+    }
+
+    /// Connects to the broker at this address, whose exchange of commands has this name.
+    ///
+    /// # Errors
+    /// The broker refuses it, or is away.
+    pub async fn connect(url: &str, exchange: &str) -> Result<Self> {
+        let connection = rabbitmq::connect(url).await?;
         let channel = connection.create_channel().await?;
         channel
             .confirm_select(ConfirmSelectOptions::default())
@@ -57,7 +65,7 @@ impl Caller {
             channel,
             _connection: connection,
             replies,
-            exchange: queue,
+            exchange: exchange.to_owned(),
         })
     }
 

@@ -14,6 +14,7 @@
 //! | [`certificates`] | a private authority, for servers that speak TLS |
 //! | [`nest`] | a NestJS app of the document's code, with npm's packages |
 //! | [`caller`] | a client that sends commands over the broker |
+//! | [`news`] | a client that hears the news for the main app |
 //! | [`npm`] | packages of npm, and a Node.js that is new enough for them |
 //! | [`http`], [`client`] | post an event to `ingest` over loopback: simply, and fast |
 //! | [`faults`] | breaks everything while events flow, and checks that nothing is lost |
@@ -38,6 +39,7 @@ pub mod faults;
 pub mod http;
 pub mod leaks;
 pub mod nest;
+pub mod news;
 pub mod npm;
 pub mod ports;
 pub mod private;

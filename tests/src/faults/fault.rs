@@ -144,6 +144,15 @@ impl Fault {
         Self::CommitLost,
     ];
 
+    /// Services and servers are killed (SIGKILL), each for itself.
+    pub const KILLS: [Self; 5] = [
+        Self::WorkerKilled,
+        Self::WorkersKilled,
+        Self::IngestKilled,
+        Self::BrokerKilled,
+        Self::DatabaseKilled,
+    ];
+
     /// Its name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -8,12 +8,16 @@
 //! | [`stage`] | the servers and services that are broken |
 //! | [`fault`], [`attack`] | what can be broken, and who attacks |
 //! | [`run`](mod@run) | one run: events flow, faults strike, all drains |
+//! | [`bookings`] | one run in which bookings are sold by message |
+//! | [`striking`], [`watch`] | the strikes, and what is looked at meanwhile |
 //! | [`oracle`] | what must be true afterwards, computed apart from the services |
-//! | [`tally`], [`report`] | what is counted, and how it is told |
+//! | [`tally`], [`measured`], [`report`] | what is counted, and how it is told |
 
 pub mod attack;
+mod bookings;
 mod disk;
 pub mod fault;
+mod measured;
 pub mod oracle;
 pub mod report;
 pub mod run;
@@ -21,13 +25,15 @@ pub mod sender;
 pub mod stage;
 mod story;
 mod strike;
+mod striking;
 pub mod tally;
+mod watch;
 pub mod world;
 
 pub use self::{
     attack::Attack,
     fault::Fault,
     report::Outcome,
-    run::{Plan, run},
+    run::{Load, Plan, run},
     sender::Clock,
 };

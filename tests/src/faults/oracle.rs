@@ -1,6 +1,7 @@
 //! What must be true after a run, computed from the events alone, and what of
 //! it is not.
 
+pub(super) mod bookings;
 mod expected;
 mod ledger;
 

@@ -2,6 +2,7 @@
 //! them.
 
 mod prepare;
+mod projected;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -19,7 +20,7 @@ use tokio_postgres::Client;
 
 use super::{disk::SmallDisk, fault::Fault, run::Plan, tally::Tally};
 
-pub(super) use self::prepare::make_late_bookings;
+pub(super) use self::{prepare::make_late_bookings, projected::until_projected};
 use crate::{
     checkout,
     private::PrivateFolder,
@@ -32,7 +33,7 @@ use crate::{
 };
 
 /// Put before the names of exchanges and queues.
-const PREFIX: &str = "faults.";
+pub(super) const PREFIX: &str = "faults.";
 /// Bound for anything that has to come back by itself.
 pub(super) const BOUND: Duration = Duration::from_secs(120);
 
@@ -68,11 +69,12 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts servers and services; the main app has these bookings.
+    /// Starts servers and services; the main app has these bookings, and the workers
+    /// have these variables.
     ///
     /// # Errors
     /// When something does not become ready.
-    pub async fn set(plan: &Plan, bookings: i32) -> Result<Self> {
+    pub async fn set(plan: &Plan, bookings: i32, variables: &[(&str, &str)]) -> Result<Self> {
         process::allow_many_files();
         let durability = plan.durability;
         let folder = PrivateFolder::make("faults")?;
@@ -122,11 +124,14 @@ impl Stage {
             .env("STRIPE_WEBHOOK_SECRETS", &secret);
         let port = ingest.port.context("ingest has a port")?;
         let worker = |name: &str| -> Result<ServiceOptions> {
-            Ok(ServiceOptions::worker(&folder.path().join(name))?
+            let options = ServiceOptions::worker(&folder.path().join(name))?
                 .env("AMQP_URL", worker_wire.url())
                 .env("AMQP_PREFIX", PREFIX)
                 .env("DATABASE_URL", database_wire.url())
-                .env("STRIPE_MODE", "test"))
+                .env("STRIPE_MODE", "test");
+            let with =
+                |options: ServiceOptions, (name, value): &(&str, &str)| options.env(name, value);
+            Ok(variables.iter().fold(options, with))
         };
         let (first, second) = (worker("worker-1")?, worker("worker-2")?);
         // One after the other: the first makes the tables.
@@ -155,6 +160,11 @@ impl Stage {
         self.kills.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Address of the broker's first node, past the wires.
+    pub async fn url(&self) -> String {
+        self.broker.lock().await[0].url()
+    }
+
     /// Opens a connection to the database, past the wires.
     ///
     /// # Errors
@@ -175,6 +185,12 @@ impl Stage {
     #[must_use]
     pub fn worker_queue() -> String {
         format!("{PREFIX}stripe.events.worker")
+    }
+
+    /// Name of the exchange and the queue of commands.
+    #[must_use]
+    pub fn commands() -> String {
+        format!("{PREFIX}stripe.commands")
     }
 
     /// Waits until nothing is in a queue, delivered or not.
@@ -200,9 +216,14 @@ impl Stage {
     /// knows it. The numbers that the broker lists are its metrics, which are zero
     /// for some seconds after a start.
     pub(super) async fn left(node: &RabbitMq) -> Result<Vec<(String, u64)>> {
-        let queues = [Self::worker_queue(), format!("{PREFIX}stripe.dead")];
+        let queues = [
+            Self::worker_queue(),
+            format!("{PREFIX}stripe.dead"),
+            Self::commands(),
+            format!("{PREFIX}stripe.commands.expired"),
+        ];
         let names = queues.each_ref().map(|queue| format!("<<\"{queue}\">>"));
-        // One command for both, since each starts an Erlang machine. A tuple, since
+        // One command for all, since each starts an Erlang machine. A tuple, since
         // a list of small numbers is printed as a text.
         let printed = node
             .ctl(&[
@@ -263,31 +284,6 @@ impl Stage {
         prepare::copy_logs(self.folder.path(), "", &kept)?;
         Ok(kept)
     }
-}
-
-/// Waits until no row of the main app's is pending, and no invoice waits for a booking
-/// that is there.
-///
-/// # Errors
-/// When something stays, or the database is away.
-pub(super) async fn until_projected(client: &Client, bound: Duration) -> Result<()> {
-    let query = r#"
-        SELECT concat_ws(' ', kind, id, reason, detail) FROM stripe.pending_projection
-        UNION ALL
-        SELECT concat_ws(' ', i.id, waiting) FROM stripe.invoice i
-            JOIN "Booking" b ON b.id = i.booking_id WHERE waiting = 'booking_missing'
-        LIMIT 3"#;
-    wait::until("rows that are written", bound, async || {
-        match client.query(query, &[]).await {
-            Ok(rows) if rows.is_empty() => Seen::Reached(()),
-            Ok(rows) => {
-                let rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-                Seen::NotYet(format!("{rows:?}"))
-            }
-            Err(error) => Seen::Never(error.to_string()),
-        }
-    })
-    .await
 }
 
 /// The folder of services' programs has all that is needed.

@@ -66,20 +66,32 @@ impl StandIn {
         order: Order,
     ) -> Result<Vec<QueuedEvent>> {
         let events = order.apply(self.take_events());
-        deliver_all(ingest, secret, &events, order).await?;
+        let endpoint = Endpoint::new(ingest, secret, |_, _| {});
+        endpoint.deliver_all(&events, order).await?;
         Ok(events)
     }
 
     /// Delivers every event soon after it was made, from now on until the stand-in
     /// ends. An event that `ingest` does not take is sent again, as Stripe does.
     pub fn keep_delivering(&self, ingest: &str, secret: &str, order: Order) {
-        let (ingest, secret) = (ingest.to_owned(), secret.to_owned());
+        self.keep_delivering_seen(ingest, secret, order, |_, _| {});
+    }
+
+    /// The same, and `seen` is told of each delivery with its answer, where one came.
+    pub fn keep_delivering_seen(
+        &self,
+        ingest: &str,
+        secret: &str,
+        order: Order,
+        seen: impl Fn(&QueuedEvent, Option<StatusCode>) + Send + Sync + 'static,
+    ) {
+        let endpoint = Endpoint::new(ingest, secret, seen);
         let shared = Arc::clone(&self.shared);
         self.spawn(async move {
             loop {
                 let events = take(&shared);
                 let sent = order.apply(events.clone());
-                if deliver_all(&ingest, &secret, &sent, order).await.is_err() {
+                if endpoint.deliver_all(&sent, order).await.is_err() {
                     // Those that arrived come once more, which a receiver must bear.
                     shared.state().queued.splice(0..0, events);
                 }
@@ -116,37 +128,47 @@ fn take(shared: &Shared) -> Vec<QueuedEvent> {
     events
 }
 
-async fn deliver_all(
-    ingest: &str,
-    secret: &str,
-    events: &[QueuedEvent],
-    order: Order,
-) -> Result<()> {
-    let endpoint: (Arc<str>, Arc<str>) = (ingest.into(), secret.into());
-    stream::iter(events.to_vec())
-        .map(move |event| {
-            let (ingest, secret) = endpoint.clone();
-            async move { deliver(&ingest, &secret, &event).await }
-        })
-        .buffer_unordered(order.at_once())
-        .try_collect()
-        .await
+/// Where events are delivered.
+struct Endpoint<F> {
+    ingest: String,
+    secret: String,
+    seen: F,
 }
 
-async fn deliver(ingest: &str, secret: &str, event: &QueuedEvent) -> Result<()> {
-    let body = event.bytes();
-    let mut last = String::new();
-    for _ in 0..MOST {
-        let signature = sign(secret, now(), &body);
-        match http::post_event(ingest, &signature, body.clone()).await {
-            Ok(answer) if answer.status.is_success() => return Ok(()),
-            Ok(answer) if answer.status != StatusCode::SERVICE_UNAVAILABLE => {
-                bail!("{} {}: {}", event.id, event.kind, answer.status);
-            }
-            Ok(answer) => last = answer.status.to_string(),
-            Err(error) => last = format!("{error:#}"),
+impl<F: Fn(&QueuedEvent, Option<StatusCode>) + Sync> Endpoint<F> {
+    fn new(ingest: &str, secret: &str, seen: F) -> Self {
+        Self {
+            ingest: ingest.to_owned(),
+            secret: secret.to_owned(),
+            seen,
         }
-        tokio::time::sleep(PAUSE).await;
     }
-    bail!("{} {}: not taken; last: {last}", event.id, event.kind)
+
+    async fn deliver_all(&self, events: &[QueuedEvent], order: Order) -> Result<()> {
+        stream::iter(events.to_vec())
+            .map(async |event| self.deliver(&event).await)
+            .buffer_unordered(order.at_once())
+            .try_collect()
+            .await
+    }
+
+    async fn deliver(&self, event: &QueuedEvent) -> Result<()> {
+        let body = event.bytes();
+        let mut last = String::new();
+        for _ in 0..MOST {
+            let signature = sign(&self.secret, now(), &body);
+            let answer = http::post_event(&self.ingest, &signature, body.clone()).await;
+            (self.seen)(event, answer.as_ref().ok().map(|answer| answer.status));
+            match answer {
+                Ok(answer) if answer.status.is_success() => return Ok(()),
+                Ok(answer) if answer.status != StatusCode::SERVICE_UNAVAILABLE => {
+                    bail!("{} {}: {}", event.id, event.kind, answer.status);
+                }
+                Ok(answer) => last = answer.status.to_string(),
+                Err(error) => last = format!("{error:#}"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        bail!("{} {}: not taken; last: {last}", event.id, event.kind)
+    }
 }

@@ -19,6 +19,7 @@ use lapin::{
 
 use super::{amqp_url, clean_up, unique_prefix};
 use crate::{
+    news,
     servers::rabbitmq,
     wait::{self, Seen},
 };
@@ -193,17 +194,8 @@ impl TestBroker {
     /// When it cannot be made.
     pub async fn hear(&self, pattern: &str) -> Result<String> {
         let (_connection, channel) = self.channel().await?;
-        let exchange = self.changes();
-        let durable = ExchangeDeclareOptions {
-            durable: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        let (name, kind) = (exchange.as_str(), ExchangeKind::Topic);
-        channel
-            .exchange_declare(name.into(), kind, durable, FieldTable::default())
-            .await?;
         let queue = self.new_spy();
-        self.bind(&channel, &queue, &exchange, [pattern]).await?;
+        news::bind(&channel, &self.changes(), &queue, pattern).await?;
         Ok(queue)
     }
 

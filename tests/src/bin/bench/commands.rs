@@ -40,7 +40,7 @@ const OFTEN: Duration = Duration::from_millis(5);
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// So that the commands are at Stripe within the part that is skipped.
 const NO_LIMIT: &str = "1000";
-const ORIGIN: &str = "https://app.example.com";
+pub(crate) const ORIGIN: &str = "https://app.example.com";
 
 /// Measures in turns, and holds the medians against each other.
 pub(crate) async fn measure(stage: &mut Stage, plan: &Plan, report: &mut Report) -> Result<()> {
@@ -75,14 +75,7 @@ async fn drained(stage: &Stage, events: &Events, commands: usize) -> Result<(f64
     let gate = Gate::new();
     let held = Kind::HeldBefore(gate.clone());
     api.fault(Fault::post("/v2/core/accounts", held).times(usize::MAX));
-    let settings = [
-        ("STRIPE_API_KEY", "sk_test_standin"),
-        ("STRIPE_API_BASE", api.base_url()),
-        ("STRIPE_RATE_LIMIT", NO_LIMIT),
-        ("STRIPE_ENDPOINT_RATE_LIMIT", NO_LIMIT),
-        ("REDIRECT_ORIGINS", ORIGIN),
-    ];
-    let mut worker = stage.worker_with(&database, Keep::Bytes, &settings)?;
+    let mut worker = stage.worker_with(&database, Keep::Bytes, &settings(&api))?;
     let pid = worker.process().pid();
     stage.until_commands(START_BOUND).await?;
     let caller = Caller::start(stage, commands).await?;
@@ -119,6 +112,17 @@ async fn drained(stage: &Stage, events: &Events, commands: usize) -> Result<(f64
     worker.terminate().await?;
     stage.drop(database).await?;
     Ok((count(measured) / elapsed.as_secs_f64(), shares))
+}
+
+/// What a worker needs for commands that a stand-in for Stripe answers.
+pub(crate) fn settings(api: &StandIn) -> [(&'static str, &str); 5] {
+    [
+        ("STRIPE_API_KEY", "sk_test_standin"),
+        ("STRIPE_API_BASE", api.base_url()),
+        ("STRIPE_RATE_LIMIT", NO_LIMIT),
+        ("STRIPE_ENDPOINT_RATE_LIMIT", NO_LIMIT),
+        ("REDIRECT_ORIGINS", ORIGIN),
+    ]
 }
 
 /// A client that has as many commands in hand as it was told: it sends another for each answer,

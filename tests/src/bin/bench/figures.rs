@@ -5,7 +5,7 @@ use serde::Serialize;
 /// A figure of the report.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figure {
-    /// `intake`, `broker`, `worker`, `commands`, `whole` or `growth`.
+    /// `intake`, `broker`, `worker`, `commands`, `bookings`, `whole` or `growth`.
     pub(crate) section: &'static str,
     /// What was measured.
     pub(crate) name: String,

@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`intake`], [`broker`], [`drain`], [`commands`], [`whole`], [`growth`] | what is measured |
+//! | [`intake`], [`broker`], [`drain`], [`commands`], [`bookings`], [`whole`], [`growth`] | what is measured |
 //! | [`limit`] | the least that does the same work |
 //! | [`load`] | the load generator |
 //! | [`events`] | the events that are sent |
@@ -15,6 +15,7 @@
 )]
 #![allow(clippy::print_stdout, reason = "it talks to the person who called it")]
 
+mod bookings;
 mod broker;
 mod child;
 mod commands;
@@ -78,6 +79,8 @@ enum Section {
     Worker,
     /// The same beside commands that wait for Stripe.
     Commands,
+    /// From a command to the news that the booking is paid.
+    Bookings,
     /// Webhooks into the tables.
     Whole,
     /// The worker with millions of rows, and with a long queue.
@@ -85,10 +88,11 @@ enum Section {
 }
 
 impl Section {
-    const USUAL: [Self; 5] = [
+    const USUAL: [Self; 6] = [
         Self::Intake,
         Self::Worker,
         Self::Commands,
+        Self::Bookings,
         Self::Whole,
         Self::Growth,
     ];
@@ -146,6 +150,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
             Section::Broker => broker::measure(&mut stage, &plan, &mut report).await?,
             Section::Worker => drain::measure(&mut stage, &plan, &mut report).await?,
             Section::Commands => commands::measure(&mut stage, &plan, &mut report).await?,
+            Section::Bookings => bookings::measure(&mut stage, &plan, &mut report).await?,
             Section::Whole => whole::measure(&mut stage, &plan, &mut report).await?,
             Section::Growth => growth::measure(&mut stage, &plan, &mut report).await?,
         }

@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) command_backlog: u64,
     /// How often that is measured, in turns with a worker that has none; the medians count.
     pub(crate) command_rounds: u32,
+    /// Bookings that are sold.
+    pub(crate) bookings: u32,
     /// Rates of the open-loop load, in events a second.
     pub(crate) rates: &'static [u32],
     /// How long each is kept up.
@@ -44,6 +46,7 @@ impl Plan {
         backlog: 200_000,
         command_backlog: 100_000,
         command_rounds: 3,
+        bookings: 1_200,
         rates: &[100, 1_000, 5_000, 8_000, 12_000],
         at_rate: Duration::from_secs(10),
         commits: 300,
@@ -62,6 +65,7 @@ impl Plan {
         backlog: 10_000,
         command_backlog: 30_000,
         command_rounds: 1,
+        bookings: 100,
         rates: &[100, 2_000],
         at_rate: Duration::from_secs(3),
         commits: 100,

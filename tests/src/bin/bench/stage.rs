@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Put before the names of exchanges and queues.
-const PREFIX: &str = "bench.";
+pub(crate) const PREFIX: &str = "bench.";
 /// The exchange and the queue of commands.
 const COMMANDS: &str = "bench.stripe.commands";
 /// Name of the database that the others are copied from.

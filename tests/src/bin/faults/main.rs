@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use clap::Parser;
 use harness::{
     checkout,
-    faults::{self, Outcome, report},
+    faults::{self, Load, Outcome, report},
 };
 
 /// Breaks everything while events flow, and checks that nothing is lost,
@@ -37,6 +37,12 @@ pub(crate) struct Arguments {
     /// New deliveries a second.
     #[arg(long, default_value_t = 1_000)]
     rate: u32,
+    /// Bookings that are sold in the run of bookings.
+    #[arg(long, default_value_t = 10_000)]
+    bookings: usize,
+    /// New bookings a second.
+    #[arg(long, default_value_t = 20)]
+    booking_rate: u32,
     /// From which all that is random follows; drawn where it is not given.
     #[arg(long)]
     seed: Option<u64>,
@@ -74,7 +80,11 @@ async fn run(arguments: &Arguments) -> Result<()> {
     faults::stage::check_programs()?;
     let (mut outcomes, mut failed): (Vec<Outcome>, Vec<String>) = Default::default();
     for plan in &plans {
-        eprintln!("{}: {} events, --seed {seed}", plan.name, plan.events);
+        let what = match plan.load {
+            Load::Events => "events",
+            Load::Bookings => "bookings",
+        };
+        eprintln!("{}: {} {what}, --seed {seed}", plan.name, plan.events);
         match faults::run(plan).await {
             Ok(outcome) => {
                 eprintln!("{}", report::table(std::slice::from_ref(&outcome)));

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use harness::{
-    faults::{Attack, Clock, Fault, Plan},
+    faults::{Attack, Clock, Fault, Load, Plan},
     servers::Durability,
 };
 
@@ -12,7 +12,9 @@ use crate::Arguments;
 pub(crate) fn plans(arguments: &Arguments, seed: u64) -> Result<Vec<Plan>> {
     let plain = |name: &str| Plan {
         name: name.to_owned(),
+        load: Load::Events,
         faults: Vec::new(),
+        rests: 1.0,
         attacks: Vec::new(),
         clock: Clock::Right,
         seed,
@@ -44,6 +46,15 @@ pub(crate) fn plans(arguments: &Arguments, seed: u64) -> Result<Vec<Plan>> {
     plans.push(Plan {
         attacks: Attack::ALL.to_vec(),
         ..plain("all-attacks")
+    });
+    plans.push(Plan {
+        load: Load::Bookings,
+        faults: Fault::KILLS.to_vec(),
+        // A booking needs all of them at once, over a second: it is to be sold in between.
+        rests: 4.0,
+        events: arguments.bookings,
+        rate: arguments.booking_rate,
+        ..plain("bookings")
     });
     let common = Fault::ALL.into_iter().filter(|fault| fault.is_common());
     plans.push(Plan {

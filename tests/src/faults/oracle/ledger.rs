@@ -72,7 +72,8 @@ pub(super) async fn examine(
     Ok(())
 }
 
-async fn column(client: &Client, query: &str) -> Result<Vec<String>> {
+/// The texts of a query's first column.
+pub(super) async fn column(client: &Client, query: &str) -> Result<Vec<String>> {
     let rows = client.query(query, &[]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

@@ -4,4 +4,5 @@
 pub(crate) mod commit;
 pub(crate) mod publish;
 pub(crate) mod rows;
+pub(crate) mod single;
 pub(crate) mod sql;

@@ -9,17 +9,14 @@ use anyhow::{Context as _, Result};
 use self::line::{Growing, Line, Run, run};
 use crate::{
     figures::{Figure, Goal, Unit},
-    intake,
     latency::Latency,
-    limit::commit,
+    limit::single,
     load::open::Sent,
     plan::Plan,
     report::Report,
-    stage::{Database, Stage},
+    stage::Stage,
 };
 
-/// From one confirm or commit of the limit to the next: 100 a second.
-const PACE: Duration = Duration::from_millis(10);
 /// The rates to hold, from the one hoped for.
 const CANDIDATES: [u32; 12] = [
     12_000, 10_000, 9_000, 8_000, 7_000, 6_000, 5_000, 4_000, 3_000, 2_000, 1_000, 500,
@@ -29,7 +26,7 @@ const CANDIDATES: [u32; 12] = [
 pub(crate) async fn measure(stage: &mut Stage, plan: &Plan, report: &mut Report) -> Result<()> {
     report.progress("whole way: one raw confirm and one raw commit");
     let database = stage.database().await?;
-    let before = least(stage, plan, &database).await?;
+    let before = single::measure(stage, plan, &database).await?;
     let mut line = Line::start(stage, database).await?;
     let (mut runs, mut too_much) = (Vec::new(), u32::MAX);
     for rate in plan.rates {
@@ -47,11 +44,11 @@ pub(crate) async fn measure(stage: &mut Stage, plan: &Plan, report: &mut Report)
         None => None,
     };
     let database = line.stop().await?;
-    let after = least(stage, plan, &database).await?;
+    let after = single::measure(stage, plan, &database).await?;
     stage.drop(database).await?;
 
     for (rate, run) in runs {
-        add(report, rate, &run, before.min(after));
+        add(report, rate, &run, before.least(after).both());
         report.shares([run.shares]);
     }
     if let Some((rate, run)) = held {
@@ -157,16 +154,6 @@ fn add(report: &mut Report, rate: u32, run: &Run, least: Duration) {
             Unit::Milliseconds,
         ),
     ]);
-}
-
-/// One raw confirm and one raw commit, at the rate of the slowest load: a machine
-/// with little to do takes longer to wake for each, whoever asks.
-async fn least(stage: &mut Stage, plan: &Plan, database: &Database) -> Result<Duration> {
-    let form = stage.least();
-    let (confirm, _) = intake::raw(stage, plan, form, 1, PACE).await?;
-    let client = database.connect().await?;
-    let commit = commit::one_by_one(&client, plan.commits, PACE).await?;
-    Ok(confirm.latency.p50 + commit.p50)
 }
 
 fn millis(time: Duration) -> f64 {
