@@ -1,11 +1,13 @@
-//! Handles a delivery alone that came back to the queue so often that it may be what its
-//! workers died of.
+//! Handles a delivery alone whose worker died while it handled few others beside it.
 //!
 //! Each try is noted in the database before it begins, and the note goes with whatever
 //! the try comes to but a death or a panic. So an event is given up only after tries in
 //! succession, in each of which the process died while it handled nothing else.
 
-use std::panic::{self, AssertUnwindSafe};
+use std::{
+    panic::{self, AssertUnwindSafe},
+    slice,
+};
 
 use domain::{
     event::{self, Rejected},
@@ -18,7 +20,7 @@ use store::{Error, crash_note};
 use crate::{
     dead_letters::death,
     pipeline::{
-        delivery::{Decoder, Delivery, DeliveryMetadata},
+        delivery::{Decoder, Delivery},
         executor::{BatchExecutor, refused_by_database},
     },
 };
@@ -103,7 +105,7 @@ impl<'a> Alone<'a> {
         store::transaction(&mut conn, async |tx| {
             let lock = tx.lock_writers().await?;
             if self.is_survived {
-                crash_note::remove(tx, &self.id).await?;
+                crash_note::remove(tx, &[&self.id]).await?;
             }
             crash_note::begin(&lock, &self.id).await
         })
@@ -112,7 +114,7 @@ impl<'a> Alone<'a> {
 
     async fn take_back(&self) -> Result<(), Error> {
         let conn = self.executor.pool.get().await?;
-        crash_note::remove(&conn, &self.id).await
+        crash_note::remove(&conn, &[&self.id]).await
     }
 
     /// Decodes and applies it; `None` where either panics.
@@ -121,27 +123,24 @@ impl<'a> Alone<'a> {
             ..=MAX_TRIES => self.decoder.decode(&self.message.data)?,
             tries => Err(given_up(self.message, tries)),
         };
-        let mut delivery = Delivery {
-            tag: self.message.delivery_tag,
-            routing_key: self.message.routing_key.clone(),
-            metadata: DeliveryMetadata::read(&self.message.properties),
-            properties: self.message.properties.clone(),
-            decoded,
-            body: self.message.data.clone(),
-        };
+        let mut delivery = Delivery::of(self.message, decoded);
         loop {
-            match self.executor.try_alone(&delivery, &self.id).await? {
+            let deliveries = slice::from_ref(&delivery);
+            match self.executor.try_noted(deliveries, &[&self.id]).await? {
                 Err(Error::Refused { rule, .. }) if delivery.decoded.is_ok() => {
                     delivery = refused_by_database(&delivery, rule);
                 }
-                tried => return Some(tried),
+                Ok(mut decisions) => {
+                    return Some(Ok(decisions.pop().unwrap_or(Decision::Duplicate)));
+                }
+                Err(error) => return Some(Err(error)),
             }
         }
     }
 }
 
 /// The id of a message's note: its own, where Postgres can keep that.
-fn note_id(message: &Message) -> String {
+pub(super) fn note_id(message: &Message) -> String {
     let id = message.properties.message_id().as_ref();
     match id.map(|id| id.as_str()) {
         Some(id) if !id.is_empty() && !id.contains('\0') => id.to_owned(),

@@ -1,12 +1,12 @@
 //! Decodes deliveries as they come from the queue, while the batch before is being
 //! applied, and hands out what is there as one batch: the worker never waits for more.
 //!
-//! A delivery that may be what its workers died of is handed out undecoded, behind the batch
-//! before it, and nothing is decoded while it is handled.
+//! Deliveries that may be what their workers died of are handed out undecoded, behind the batch
+//! before them, and nothing is decoded while they are handled.
 
 use std::collections::VecDeque;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use lapin::message::Delivery as Message;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -21,6 +21,9 @@ use crate::pipeline::delivery::{Crashed, Decoder, Delivery, is_suspect};
 pub const MAX_BATCH: usize = 500;
 /// The bytes after which a batch takes no more: at 6 KB an event it is full long before.
 const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// The most suspects that are handed out together: few enough to be handled one by one within
+/// seconds where one of them kills, and enough that a transaction's own cost does not show.
+pub const MAX_TOGETHER: usize = 100;
 
 /// Deliveries that are applied together.
 #[derive(Debug, Default)]
@@ -29,16 +32,16 @@ pub struct Batch {
     pub deliveries: Vec<Delivery>,
     /// Messages whose decoding panicked.
     pub crashed: Vec<Crashed>,
-    /// The message that comes after all of them, and is to be handled alone.
-    pub suspect: Option<Suspect>,
+    /// The messages that come after all of them, and are to be handled apart.
+    pub suspects: Option<Suspects>,
 }
 
-/// A message that may be what its workers died of. Those behind it are decoded when it is
-/// dropped.
+/// Messages of which one may be what its workers died of. Those behind them are decoded when
+/// this is dropped.
 #[derive(Debug)]
-pub struct Suspect {
-    /// The message.
-    pub message: Message,
+pub struct Suspects {
+    /// The messages, in the order in which they came.
+    pub messages: Vec<Message>,
     _handled: oneshot::Sender<()>,
 }
 
@@ -50,8 +53,8 @@ enum Read {
     Delivery(Delivery),
     /// A message whose decoding panicked.
     Crashed(Crashed),
-    /// A message that was not decoded.
-    Suspect(Suspect),
+    /// Messages that were not decoded.
+    Suspects(Suspects),
 }
 
 impl From<Result<Delivery, Crashed>> for Read {
@@ -120,8 +123,8 @@ async fn next_batch(
                 batch.deliveries.push(delivery);
             }
             Ok(Read::Crashed(crashed)) => batch.crashed.push(crashed),
-            Ok(Read::Suspect(suspect)) => {
-                batch.suspect = Some(suspect);
+            Ok(Read::Suspects(suspects)) => {
+                batch.suspects = Some(suspects);
                 break;
             }
             // The rest of the batch comes again: it cannot be acked any more.
@@ -146,9 +149,17 @@ async fn decode_all(
         };
         let sent = match next {
             Some(Ok(message)) if is_suspect(&message) => {
+                let (suspects, end) = gather(message, &mut messages, &mut ahead);
                 let (_handled, until_handled) = oneshot::channel();
-                let sent = sender.send(Ok(Read::Suspect(Suspect { message, _handled })));
-                match take_ahead(&mut messages, until_handled, &mut ahead).await {
+                let sent = sender.send(Ok(Read::Suspects(Suspects {
+                    messages: suspects,
+                    _handled,
+                })));
+                let handled = match end {
+                    Some(end) => Err(end),
+                    None => take_ahead(&mut messages, until_handled, &mut ahead).await,
+                };
+                match handled {
                     Ok(()) => sent,
                     Err(Some(error)) => return drop(sender.send(Err(error))),
                     Err(None) => return,
@@ -166,7 +177,38 @@ async fn decode_all(
     }
 }
 
-/// Takes what comes, undecoded, until the message before it is handled: the end of the
+/// The suspects that are there by now, from the first one on, and how the messages ended where
+/// their end is there as well.
+fn gather(
+    first: Message,
+    messages: &mut (impl Stream<Item = lapin::Result<Message>> + Unpin),
+    ahead: &mut VecDeque<Message>,
+) -> (Vec<Message>, Option<Option<lapin::Error>>) {
+    let mut bytes = first.data.len();
+    let mut suspects = vec![first];
+    while suspects.len() < MAX_TOGETHER && bytes < MAX_BATCH_BYTES {
+        let next = match ahead.pop_front() {
+            Some(message) => Some(Some(Ok(message))),
+            None => messages.next().now_or_never(),
+        };
+        match next {
+            Some(Some(Ok(message))) if is_suspect(&message) => {
+                bytes += message.data.len();
+                suspects.push(message);
+            }
+            Some(Some(Ok(message))) => {
+                ahead.push_front(message);
+                break;
+            }
+            Some(Some(Err(error))) => return (suspects, Some(Some(error))),
+            Some(None) => return (suspects, Some(None)),
+            None => break,
+        }
+    }
+    (suspects, None)
+}
+
+/// Takes what comes, undecoded, until the messages before it are handled: the end of the
 /// messages has to be seen meanwhile.
 ///
 /// # Errors

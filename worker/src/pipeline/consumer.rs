@@ -6,6 +6,7 @@
 use domain::outcome::Decision;
 use lapin::{
     Channel,
+    message::Delivery as Message,
     options::{BasicAckOptions, BasicRejectOptions},
     types::ShortString,
 };
@@ -22,9 +23,10 @@ use crate::{
     pipeline::{
         acks::{self, Answer},
         alone::{Alone, Tried},
-        batch::{Batch, BatchReader, Suspect},
+        batch::{Batch, BatchReader},
         delivery::{Crashed, Decoder, Delivery},
         executor::{BatchExecutor, Disposition, Stopped},
+        together,
     },
 };
 
@@ -77,7 +79,7 @@ impl Consumer {
         }
     }
 
-    /// One batch, from its deliveries to their answers, and the delivery behind it.
+    /// One batch, from its deliveries to their answers, and the suspects behind it.
     async fn take(
         &self,
         unacked: &mut Unacked,
@@ -87,7 +89,7 @@ impl Consumer {
         let Batch {
             deliveries,
             crashed,
-            suspect,
+            suspects,
         } = batch;
         if !deliveries.is_empty() || !crashed.is_empty() {
             let started = Instant::now();
@@ -104,10 +106,64 @@ impl Consumer {
             self.answer(unacked, &crashed, &deliveries, &dispositions)
                 .await?;
         }
-        match suspect {
-            Some(suspect) => self.take_alone(unacked, &suspect, stop).await,
+        match suspects {
+            Some(suspects) => self.take_suspects(unacked, &suspects.messages, stop).await,
             None => Ok(()),
         }
+    }
+
+    /// Handles deliveries that may be what their workers died of, in place and in their order:
+    /// together those of which nothing is noted, and alone each whose worker died of that.
+    async fn take_suspects(
+        &self,
+        unacked: &Unacked,
+        messages: &[Message],
+        stop: &CancellationToken,
+    ) -> Result<(), SessionError> {
+        // A database that is away is waited for where they are handled alone.
+        let noted = together::are_noted(&self.executor, messages).await;
+        let noted = noted.unwrap_or_else(|_| vec![true; messages.len()]);
+        let mut rest = messages;
+        for run in noted.chunk_by(|one, next| one == next) {
+            let (run_of, behind) = rest.split_at(run.len());
+            rest = behind;
+            if run.first() == Some(&false) && self.take_together(unacked, run_of).await? {
+                continue;
+            }
+            for message in run_of {
+                self.take_alone(unacked, message, stop).await?;
+                // It may have no answer. An answer to one behind it would be one to it as well.
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries deliveries together; says whether they are answered. All deliveries before them
+    /// are.
+    async fn take_together(
+        &self,
+        unacked: &Unacked,
+        messages: &[Message],
+    ) -> Result<bool, SessionError> {
+        let started = Instant::now();
+        match together::attempt(&self.executor, &self.decoder, messages).await {
+            together::Tried::Decided(deliveries, decisions) => {
+                self.health.answered(deliveries.len());
+                self.metrics.batch(deliveries.len(), started.elapsed());
+                let acks: Vec<_> = decisions.into_iter().map(Disposition::Ack).collect();
+                self.answer(unacked, &[], &deliveries, &acks).await?;
+                return Ok(true);
+            }
+            together::Tried::Crashed => self.crashed(None),
+            together::Tried::NotNow(error) => {
+                let events = messages.len();
+                info!(events, reason = %store::in_log(&error), "events that came back did not commit together");
+            }
+        }
+        Ok(false)
     }
 
     /// Handles a delivery alone until it is decided, in place: nobody else dies with it. All
@@ -115,10 +171,9 @@ impl Consumer {
     async fn take_alone(
         &self,
         unacked: &Unacked,
-        suspect: &Suspect,
+        message: &Message,
         stop: &CancellationToken,
     ) -> Result<(), SessionError> {
-        let message = &suspect.message;
         let event = message.properties.message_id().as_ref();
         let event = event.map(ShortString::as_str);
         let mut alone = Alone::new(&self.executor, &self.decoder, message);

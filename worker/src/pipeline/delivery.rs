@@ -28,7 +28,7 @@ const TRACE_ID: usize = 32;
 /// kills have that many workers.
 const SUSPECT_AFTER: i64 = 3;
 
-/// Whether a message has to be handled alone, because it may be what its workers died of.
+/// Whether a message has to be handled apart, because it may be what its workers died of.
 pub fn is_suspect(message: &Message) -> bool {
     headers::deliveries_before(&message.properties) >= SUSPECT_AFTER
 }
@@ -130,6 +130,18 @@ impl Decoder {
 }
 
 impl Delivery {
+    /// The delivery of a message that is kept, because it may be tried again.
+    pub(super) fn of(message: &Message, decoded: Result<Event, Rejected>) -> Self {
+        Self {
+            tag: message.delivery_tag,
+            metadata: DeliveryMetadata::read(&message.properties),
+            routing_key: message.routing_key.clone(),
+            properties: message.properties.clone(),
+            decoded,
+            body: message.data.clone(),
+        }
+    }
+
     /// The event's fields outside `data`, where they could be decoded.
     pub fn header(&self) -> Option<&Header> {
         match &self.decoded {

@@ -154,7 +154,7 @@ impl BatchExecutor {
             archive: self.archive,
         };
         // A mistake that shows with one row's state must not end the worker.
-        let tried = self.attempt(work, Gate::Open, None).await;
+        let tried = self.attempt(work, Gate::Open, &[]).await;
         Ok(tried.ok_or(Error::Panicked)??.saved.projected)
     }
 
@@ -189,40 +189,39 @@ impl BatchExecutor {
             recheck: &Recheck::default(),
             archive: self.archive,
         };
-        self.attempt(work, self.main_app.gate(), None).await
+        self.attempt(work, self.main_app.gate(), &[]).await
     }
 
-    /// Tries one delivery once; the note of the try goes with the commit. `None` where the
+    /// Tries deliveries once whose try is noted; the notes go with the commit. `None` where the
     /// handler panics.
-    pub(super) async fn try_alone(
+    pub(super) async fn try_noted(
         &self,
-        delivery: &Delivery,
-        note: &str,
-    ) -> Option<Result<Decision, Error>> {
+        deliveries: &[Delivery],
+        notes: &[&str],
+    ) -> Option<Result<Vec<Decision>, Error>> {
         let work = Work {
-            deliveries: slice::from_ref(delivery),
+            deliveries,
             recheck: &Recheck::default(),
             archive: self.archive,
         };
         // A worker that is killed while it waits for the main app would look as though it
-        // died of the event: a job writes the main app's rows.
-        let tried = self.attempt(work, Gate::Closed, Some(note)).await;
-        let decided = |mut done: BatchResult| done.decisions.pop().unwrap_or(Decision::Duplicate);
-        Some(tried?.map(decided))
+        // died of the events: a job writes the main app's rows.
+        let tried = self.attempt(work, Gate::Closed, notes).await?;
+        Some(tried.map(|done| done.decisions))
     }
 
     /// Commits the work, or says that a handler panicked.
-    async fn attempt(&self, work: Work<'_>, gate: Gate, note: Option<&str>) -> Tried {
-        let done = AssertUnwindSafe(self.commit(work, gate, note)).catch_unwind();
+    async fn attempt(&self, work: Work<'_>, gate: Gate, notes: &[&str]) -> Tried {
+        let done = AssertUnwindSafe(self.commit(work, gate, notes)).catch_unwind();
         done.await.ok()
     }
 
-    /// Commits the work, and with it the end of the note of a try.
+    /// Commits the work, and with it the end of the notes of its try.
     async fn commit(
         &self,
         work: Work<'_>,
         gate: Gate,
-        note: Option<&str>,
+        notes: &[&str],
     ) -> Result<BatchResult, Error> {
         let mut conn = self.pool.get().await?;
         let are_here = match self.main_app.has_bookings() {
@@ -237,15 +236,15 @@ impl BatchExecutor {
         let now = clock::now_utc();
         let done: Result<_, Error> = store::transaction(&mut conn, async |tx| {
             let done = process(&Postgres::new(tx, bookings, self.outbox), work, now).await?;
-            if let Some(note) = note {
-                crash_note::remove(tx, note).await?;
+            if !notes.is_empty() {
+                crash_note::remove(tx, notes).await?;
             }
             Ok(done)
         })
         .await;
         match &done {
             // Nothing was seen of the main app's tables.
-            Ok(_) if note.is_some() => {}
+            Ok(_) if !notes.is_empty() => {}
             Ok(done) => self.main_app.note(&done.saved.projected),
             Err(_) => self.main_app.forget(),
         }

@@ -29,3 +29,4 @@ pub mod process;
 pub mod rebuild;
 mod replay_outcomes;
 pub mod storage;
+mod together;

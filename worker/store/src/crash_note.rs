@@ -1,6 +1,8 @@
 //! `stripe.crash_note`: the tries of deliveries that may be what their workers die of, each
 //! noted before it begins.
 
+use std::collections::HashSet;
+
 use diesel::{
     QueryableByName,
     sql_types::{Integer, Text},
@@ -15,7 +17,7 @@ use crate::{
 /// The tables that a batch reads and writes. A note is made only while nobody keeps the
 /// worker from any of them: a worker that is killed while it waits for a lock has not
 /// noted the try.
-pub const TABLES: [&str; 16] = [
+pub const TABLES: [&str; 17] = [
     "account",
     "account_transition",
     "booking_claim",
@@ -28,6 +30,7 @@ pub const TABLES: [&str; 16] = [
     "event_archive",
     "invoice",
     "outbox",
+    "outbox_refund",
     "outbox_version",
     "pending_projection",
     "replay",
@@ -41,9 +44,26 @@ bulk! {
      RETURNING tries"
 }
 
+bulk! {
+    BeginTogether { id: &'a str => Text, }
+    "INSERT INTO stripe.crash_note (id, tries) SELECT DISTINCT n.id, 0 FROM",
+    "AS n (id) ON CONFLICT (id) DO NOTHING"
+}
+
+lookup! {
+    Find { &'a str => Text }
+    "SELECT id FROM stripe.crash_note WHERE id = ANY(" ")"
+}
+
 lookup! {
     Remove { &'a str => Text }
     "DELETE FROM stripe.crash_note WHERE id = ANY(" ")"
+}
+
+#[derive(QueryableByName)]
+struct Noted {
+    #[diesel(sql_type = Text)]
+    id: String,
 }
 
 #[derive(QueryableByName)]
@@ -52,28 +72,62 @@ struct Tries {
     tries: i32,
 }
 
-/// Notes that a try begins. Gives back the number of the try, 1 for the first one. The
-/// transaction must be committed before the try begins, and holds nothing but notes.
+/// Those of these deliveries that have a note: the process died that handled them.
+///
+/// # Errors
+/// Those of any statement.
+pub async fn find(mut conn: &Connection, ids: &[&str]) -> Result<HashSet<String>> {
+    let noted: Vec<Noted> = Find(ids).load(&mut conn).await?;
+    Ok(noted.into_iter().map(|noted| noted.id).collect())
+}
+
+/// Notes that a try of a delivery alone begins. Gives back the number of the try, 1 for the
+/// first one. The transaction must be committed before the try begins, and holds nothing but
+/// notes.
 ///
 /// # Errors
 /// Somebody holds a lock that the try would wait for, among the reasons of any statement.
 pub async fn begin(tx: &WriteTx<'_>, id: &str) -> Result<i32> {
     let mut conn: &Connection = tx;
-    // A note has to outlive this process, and not the server: it does not wait for a disk.
-    let tables = TABLES.map(|table| format!("stripe.{table}")).join(", ");
-    conn.batch_execute(&format!(
-        "SET LOCAL synchronous_commit = off; LOCK TABLE {tables} IN ROW EXCLUSIVE MODE"
-    ))
-    .await?;
+    wait_for_nobody(conn).await?;
     let mut begin = Begin::default();
     begin.id.push(id);
     let noted: Tries = begin.get_result(&mut conn).await?;
     Ok(noted.tries)
 }
 
-/// Removes the note of a delivery: its try ended otherwise than by a death.
-/// Outside of a transaction it is removed at once.
-pub async fn remove(mut conn: &Connection, id: &str) -> Result<()> {
-    Remove(&[id]).execute(&mut conn).await?;
+/// Notes that a try of deliveries together begins, which is no try of any of them alone. The
+/// transaction is as that of [`begin`].
+///
+/// # Errors
+/// As [`begin`].
+pub async fn begin_together(tx: &WriteTx<'_>, ids: &[&str]) -> Result<()> {
+    let mut conn: &Connection = tx;
+    wait_for_nobody(conn).await?;
+    let mut begin = BeginTogether::default();
+    begin.id.extend(ids);
+    begin.execute(&mut conn).await?;
+    Ok(())
+}
+
+/// Sees that nobody is in the way of what a try does.
+async fn wait_for_nobody(conn: &Connection) -> Result<()> {
+    // A note has to outlive this process, and not the server: it does not wait for a disk.
+    let tables = TABLES.map(|table| format!("stripe.{table}")).join(", ");
+    let mut conn = conn;
+    conn.batch_execute(&format!(
+        "SET LOCAL synchronous_commit = off; LOCK TABLE {tables} IN ROW EXCLUSIVE MODE"
+    ))
+    .await?;
+    Ok(())
+}
+
+/// Removes the notes of deliveries: their try ended otherwise than by a death.
+/// Outside of a transaction they are removed at once.
+///
+/// # Errors
+/// Those of any statement.
+pub async fn remove(mut conn: &Connection, ids: &[&str]) -> Result<()> {
+    Remove(ids).execute(&mut conn).await?;
     Ok(())
 }

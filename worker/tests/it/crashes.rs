@@ -19,17 +19,13 @@ use domain::{
     rules::Rules,
 };
 use futures_util::StreamExt;
-use harness::{
-    servers::rabbitmq,
-    stripe::Event,
-    test_servers::TestBroker,
-    wait::{self, Seen},
-};
+use harness::{servers::rabbitmq, stripe::Event, test_servers::TestBroker};
 use lapin::{options::BasicConsumeOptions, types::FieldTable};
 use store::crash_note;
 use worker::pipeline::alone::MAX_TRIES;
 
-/// How often an event is delivered before it is handled alone.
+/// How often an event is delivered before it is handled apart: once together with others, and
+/// then alone.
 const DELIVERED: usize = 3;
 const APPLIED: &str = "SELECT count(*)::text FROM stripe.event WHERE outcome = 'applied'";
 const NOTES: &str = "SELECT count(*)::text FROM stripe.crash_note";
@@ -108,11 +104,11 @@ async fn an_event_that_kills_its_process_is_given_up_after_five_tries_alone() {
                 tokio::join!(run(), run());
             }
         }
-        let given_up = DELIVERED + usize::try_from(MAX_TRIES).unwrap();
+        let given_up = DELIVERED + 1 + usize::try_from(MAX_TRIES).unwrap();
         assert_eq!(deaths.load(Ordering::Relaxed), given_up);
         let tries = format!("SELECT tries::text FROM tried WHERE id = '{KILLER}'");
-        // The last one gives it up.
-        assert_eq!(lab.rows(&tries).await, ["1", "2", "3", "4", "5", "6"]);
+        // The first one is together with others, and the last one gives it up.
+        assert_eq!(lab.rows(&tries).await, ["0", "1", "2", "3", "4", "5", "6"]);
         until(&lab.client, LETTERS, "evt_killer crashes_worker dead 1").await;
         let kept = "SELECT concat_ws(' ', origin, type, account, convert_from(body, 'utf8') = $$BODY$$) \
             FROM stripe.dead_letter";
@@ -152,17 +148,16 @@ async fn workers_that_are_killed_while_a_table_is_locked_condemn_nobody() {
     assert!(lab.rows("SELECT id FROM tried").await.is_empty());
     holder.batch_execute("ROLLBACK").await.unwrap();
     ends_well(&lab, &broker, 30).await;
-    // Each was handled alone.
+    // They were handled together.
     let tried = "SELECT count(*) || ' ' || max(tries) FROM tried";
-    assert_eq!(lab.rows(tried).await, ["30 1"]);
+    assert_eq!(lab.rows(tried).await, ["30 0"]);
     assert_eq!(lab.rows(LETTERS).await, Vec::<String>::new());
 }
 
+/// A full prefetch of them is handled in some transactions, and not in one for each.
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_came_back_often_are_handled_one_by_one() {
-    // Together they would be one batch. Each is a try of its own: its note is made before
-    // it and removed after it, which takes milliseconds each on a busy machine.
-    let count = 300;
+async fn events_that_came_back_often_are_handled_together() {
+    let count = usize::from(worker::pipeline::consumer::PREFETCH);
     let (lab, broker) = (Lab::new().await, TestBroker::new("suspects"));
     declare(&broker).await;
     let all: Vec<Event> = (0..count).map(nth_paid).collect();
@@ -170,21 +165,35 @@ async fn events_that_came_back_often_are_handled_one_by_one() {
     return_all(&broker, count, DELIVERED).await;
     keep_tries(&lab).await;
     let worker = Running::start(&broker, lab.worker_url()).await;
-    wait::until("all of them", BOUND * 4, async || {
-        match &lab.rows(APPLIED).await[..] {
-            [seen] if *seen == count.to_string() => Seen::Reached(()),
-            seen => Seen::NotYet(format!("{seen:?}")),
-        }
-    })
-    .await
-    .unwrap();
+    until(&lab.client, APPLIED, &count.to_string()).await;
     worker.stop().await;
     let tried = "SELECT count(*) || ' ' || max(tries) FROM tried";
-    assert_eq!(lab.rows(tried).await, [format!("{count} 1")]);
+    assert_eq!(lab.rows(tried).await, [format!("{count} 0")]);
     assert_eq!(lab.rows(NOTES).await, ["0"]);
     // A job writes the main app's rows.
     lab.project_pending().await;
     assert_eq!(lab.invoices().await.len(), count);
+}
+
+/// The notes say whose process died: each of these is handled alone, and none counts for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_whose_worker_died_together_are_handled_alone_and_others_are_not() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("noted"));
+    declare(&broker).await;
+    let all: Vec<Event> = (0..30).map(nth_paid).collect();
+    fill(&broker, &all).await;
+    return_all(&broker, 30, DELIVERED).await;
+    let died = "INSERT INTO stripe.crash_note (id, tries) \
+        SELECT 'evt_' || n, 0 FROM generate_series(10, 19) AS n";
+    lab.client.batch_execute(died).await.unwrap();
+    keep_tries(&lab).await;
+    ends_well(&lab, &broker, 30).await;
+    let alone = "SELECT string_agg(id, ' ' ORDER BY id) FROM tried WHERE tries = 1";
+    let ids: Vec<String> = (10..20).map(|n| format!("evt_{n}")).collect();
+    assert_eq!(lab.rows(alone).await, [ids.join(" ")]);
+    let tried = "SELECT count(*) || ' ' || max(tries) FROM tried";
+    assert_eq!(lab.rows(tried).await, ["30 1"]);
+    assert_eq!(lab.rows(LETTERS).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,17 +211,17 @@ async fn an_event_that_panics_is_given_up_after_five_tries_alone_in_place() {
     publish(&broker, &nth_paid(0)).await;
     until(&lab.client, LETTERS, "evt_killer crashes_worker dead 1").await;
     until(&lab.client, APPLIED, "1").await;
-    let panics = DELIVERED + usize::try_from(MAX_TRIES).unwrap();
+    let panics = DELIVERED + 1 + usize::try_from(MAX_TRIES).unwrap();
     assert_eq!(worker.metrics.crashes.get(), u64::try_from(panics).unwrap());
     let tries = "SELECT tries::text FROM tried";
-    assert_eq!(lab.rows(tries).await, ["1", "2", "3", "4", "5", "6"]);
+    assert_eq!(lab.rows(tries).await, ["0", "1", "2", "3", "4", "5", "6"]);
     assert_eq!(lab.rows(NOTES).await, ["0"]);
 
     // It comes once more, without a note of what was.
     lab.client.batch_execute("DELETE FROM tried").await.unwrap();
     publish(&broker, &poison).await;
     until(&lab.client, LETTERS, "evt_killer crashes_worker dead 2").await;
-    assert_eq!(lab.rows(tries).await, ["1", "2", "3", "4", "5", "6"]);
+    assert_eq!(lab.rows(tries).await, ["0", "1", "2", "3", "4", "5", "6"]);
     worker.stop().await;
 }
 

@@ -197,8 +197,10 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     }
     let mut conn = lab.executor.pool.get().await.unwrap();
     let note = store::write(&mut conn, async |tx| {
+        store::crash_note::begin_together(tx, &["evt_i1", "evt_i2"]).await?;
         store::crash_note::begin(tx, "evt_i1").await?;
-        store::crash_note::remove(tx, "evt_i1").await
+        store::crash_note::find(tx, &["evt_i1"]).await?;
+        store::crash_note::remove(tx, &["evt_i1", "evt_i2"]).await
     });
     note.await.unwrap();
     drop(conn);

@@ -224,16 +224,16 @@ fn came_back(tag: u64, times: i64) -> Message {
     message
 }
 
-/// The tags of a batch's deliveries, of those whose decoding panicked, and of the one to
-/// handle alone.
-type Tags = (Vec<u64>, Vec<u64>, Option<u64>);
+/// The tags of a batch's deliveries, of those whose decoding panicked, and of those to handle
+/// apart.
+type Tags = (Vec<u64>, Vec<u64>, Vec<u64>);
 
 fn tags(batch: &Batch) -> Tags {
-    let suspect = batch.suspect.as_ref();
+    let suspects = batch.suspects.iter().flat_map(|one| &one.messages);
     (
         batch.deliveries.iter().map(|one| one.tag).collect(),
         batch.crashed.iter().map(|one| one.tag).collect(),
-        suspect.map(|suspect| suspect.message.delivery_tag),
+        suspects.map(|message| message.delivery_tag).collect(),
     )
 }
 
@@ -245,15 +245,29 @@ async fn a_suspect_is_handed_out_behind_those_before_it_and_is_not_decoded() {
     let messages = messages.chain(stream::pending());
     let mut reader = BatchReader::start(messages, decoder(crashing));
     let mut seen = Vec::new();
-    while seen.last().is_none_or(|last: &Tags| last.2 != Some(5)) {
+    while seen.last().is_none_or(|last: &Tags| !last.2.contains(&5)) {
         seen.push(tags(&reader.next().await.unwrap().unwrap()));
     }
     // What is ready when a batch is taken may be one of them or several.
     let deliveries: Vec<u64> = seen.iter().flat_map(|one| one.0.clone()).collect();
-    let alone: Vec<u64> = seen.iter().filter_map(|one| one.2).collect();
-    assert_eq!((deliveries, alone), (vec![1, 3], vec![2, 4, 5]));
+    let apart: Vec<_> = seen.iter().map(|one| one.2.clone()).collect();
+    assert_eq!(deliveries, [1, 3]);
+    assert_eq!(apart.concat(), [2, 4, 5]);
+    // Those that are there together are handed out together.
+    assert_eq!(apart.last().unwrap(), &[4, 5]);
     assert!(seen.iter().all(|one| one.1.is_empty()), "{seen:?}");
     assert!(seen.iter().all(|one| one.0 != [1, 3]), "{seen:?}");
+}
+
+#[tokio::test]
+async fn suspects_that_are_handed_out_together_are_bounded_in_number() {
+    let messages = stream::iter((0..250).map(|tag| Ok(came_back(tag, 3))));
+    let messages = messages.chain(stream::pending());
+    let mut reader = BatchReader::start(messages, decoder(reader));
+    for expected in [100, 100, 50] {
+        let batch = reader.next().await.unwrap().unwrap();
+        assert_eq!(tags(&batch).2.len(), expected);
+    }
 }
 
 #[tokio::test]
@@ -265,14 +279,14 @@ async fn nothing_is_decoded_while_a_suspect_is_handled() {
     deliver.send(Ok(came_back(1, 3))).unwrap();
     deliver.send(Ok(came_back(2, 0))).unwrap();
     let batch = reader.next().await.unwrap().unwrap();
-    assert_eq!(tags(&batch), (vec![], vec![], Some(1)));
+    assert_eq!(tags(&batch), (vec![], vec![], vec![1]));
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
     assert!(reader.decoded.is_empty(), "decoded beside a suspect");
     drop(batch);
     let batch = reader.next().await.unwrap().unwrap();
-    assert_eq!(tags(&batch), (vec![], vec![2], None));
+    assert_eq!(tags(&batch), (vec![], vec![2], vec![]));
 }
 
 #[tokio::test]
@@ -280,7 +294,7 @@ async fn the_end_is_seen_while_a_suspect_is_handled() {
     let messages = stream::iter([Ok(came_back(1, 3)), Ok(came_back(2, 0))]);
     let mut reader = BatchReader::start(messages, decoder(reader));
     let batch = reader.next().await.unwrap().unwrap();
-    assert_eq!(tags(&batch), (vec![], vec![], Some(1)));
+    assert_eq!(tags(&batch), (vec![], vec![], vec![1]));
     reader.ended().await;
     drop(batch);
     // What came behind it cannot be acked any more.

@@ -1,0 +1,96 @@
+//! Handles deliveries together that came back to the queue so often that one of them may be what
+//! its workers died of.
+//!
+//! Most of them only were in the hands of processes that died, up to 1,500 each time, and handling
+//! each alone would take a minute. So some are tried together first, and the try is noted of each
+//! before any is decoded. Where it succeeds, they are done. Where the process dies, the next worker
+//! finds the notes and handles each of them [alone](super::alone).
+
+use domain::outcome::Decision;
+use lapin::message::Delivery as Message;
+use store::{Error, crash_note};
+
+use crate::pipeline::{
+    alone::note_id,
+    delivery::{Decoder, Delivery},
+    executor::BatchExecutor,
+};
+
+/// What a try together came to.
+#[derive(Debug)]
+pub(super) enum Tried {
+    /// All are decided and committed.
+    Decided(Vec<Delivery>, Vec<Decision>),
+    /// A handler panicked.
+    Crashed,
+    /// The database was in the way, or refused something.
+    NotNow(Error),
+}
+
+/// For each message, whether a process died while it handled it so that it has to be handled
+/// alone.
+///
+/// # Errors
+/// The database cannot be asked.
+pub(super) async fn are_noted(
+    executor: &BatchExecutor,
+    messages: &[Message],
+) -> Result<Vec<bool>, Error> {
+    let ids: Vec<String> = messages.iter().map(note_id).collect();
+    let conn = executor.pool.get().await?;
+    let noted = crash_note::find(&conn, &refs(&ids)).await?;
+    Ok(ids.iter().map(|id| noted.contains(id)).collect())
+}
+
+/// Tries messages once, of which none has a note. No note is left of a try that ends otherwise
+/// than by a death, but where the database cannot be reached.
+pub(super) async fn attempt(
+    executor: &BatchExecutor,
+    decoder: &Decoder,
+    messages: &[Message],
+) -> Tried {
+    let ids: Vec<String> = messages.iter().map(note_id).collect();
+    let notes = refs(&ids);
+    if let Err(error) = begin(executor, &notes).await {
+        return Tried::NotNow(error);
+    }
+    let tried = match decode(decoder, messages) {
+        None => Tried::Crashed,
+        Some(deliveries) => match executor.try_noted(&deliveries, &notes).await {
+            None => Tried::Crashed,
+            Some(Ok(decisions)) => return Tried::Decided(deliveries, decisions),
+            Some(Err(error)) => Tried::NotNow(error),
+        },
+    };
+    // Where this fails as well, each has a try together in its note, which does not count.
+    let _away = take_back(executor, &notes).await;
+    tried
+}
+
+/// Notes that the try begins, once nobody else is in its way.
+async fn begin(executor: &BatchExecutor, notes: &[&str]) -> Result<(), Error> {
+    let mut conn = executor.pool.get().await?;
+    store::transaction(&mut conn, async |tx| {
+        let lock = tx.lock_writers().await?;
+        crash_note::begin_together(&lock, notes).await
+    })
+    .await
+}
+
+async fn take_back(executor: &BatchExecutor, notes: &[&str]) -> Result<(), Error> {
+    let conn = executor.pool.get().await?;
+    crash_note::remove(&conn, notes).await
+}
+
+/// All of them; `None` where decoding one panics.
+fn decode(decoder: &Decoder, messages: &[Message]) -> Option<Vec<Delivery>> {
+    let decoded = messages.iter().map(|message| {
+        let decoded = decoder.decode(&message.data)?;
+        Some(Delivery::of(message, decoded))
+    });
+    decoded.collect()
+}
+
+fn refs(ids: &[String]) -> Vec<&str> {
+    ids.iter().map(String::as_str).collect()
+}
