@@ -35,7 +35,7 @@ if [ "${1:-}" = --run ]; then
     run=yes
     shift
 fi
-[ $# -gt 0 ] || set -- --workspace -- --skip nest:: --skip nest_booking:: --skip nest_news:: --skip stripe_npm:: --skip stripe_types::
+[ $# -gt 0 ] || set -- --workspace -- --skip nest:: --skip nest_ --skip stripe_npm:: --skip stripe_types::
 roots=$PWD/.dev/roots
 root=$roots/$suite
 log=$roots/log
