@@ -92,7 +92,7 @@ impl<'a> Alone<'a> {
                 self.is_survived = true;
                 if !self.is_given_up() {
                     // Where this fails as well, the next try begins with it.
-                    let _away = self.take_back().await;
+                    let _away = self.executor.take_back(&[&self.id]).await;
                 }
                 Tried::NotNow(error)
             }
@@ -110,11 +110,6 @@ impl<'a> Alone<'a> {
             crash_note::begin(&lock, &self.id).await
         })
         .await
-    }
-
-    async fn take_back(&self) -> Result<(), Error> {
-        let conn = self.executor.pool.get().await?;
-        crash_note::remove(&conn, &[&self.id]).await
     }
 
     /// Decodes and applies it; `None` where either panics.

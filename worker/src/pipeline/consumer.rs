@@ -22,7 +22,7 @@ use crate::{
     metrics::Metrics,
     pipeline::{
         acks::{self, Answer},
-        alone::{Alone, Tried},
+        alone::{self, Alone, Tried},
         batch::{Batch, BatchReader},
         delivery::{Crashed, Decoder, Delivery},
         executor::{BatchExecutor, Disposition, Stopped},
@@ -121,16 +121,20 @@ impl Consumer {
         stop: &CancellationToken,
     ) -> Result<(), SessionError> {
         // A database that is away is waited for where they are handled alone.
-        let noted = together::are_noted(&self.executor, messages).await;
+        let notes: Vec<String> = messages.iter().map(alone::note_id).collect();
+        let notes: Vec<&str> = notes.iter().map(String::as_str).collect();
+        let noted = together::are_there(&self.executor, &notes).await;
         let noted = noted.unwrap_or_else(|_| vec![true; messages.len()]);
-        let mut rest = messages;
+        let mut start = 0;
         for run in noted.chunk_by(|one, next| one == next) {
-            let (run_of, behind) = rest.split_at(run.len());
-            rest = behind;
-            if run.first() == Some(&false) && self.take_together(unacked, run_of).await? {
+            let here = start..start + run.len();
+            start = here.end;
+            let (messages, notes) = (&messages[here.clone()], &notes[here]);
+            let is_noted = run.contains(&true);
+            if !is_noted && self.take_together(unacked, messages, notes).await? {
                 continue;
             }
-            for message in run_of {
+            for message in messages {
                 self.take_alone(unacked, message, stop).await?;
                 // It may have no answer. An answer to one behind it would be one to it as well.
                 if stop.is_cancelled() {
@@ -147,9 +151,10 @@ impl Consumer {
         &self,
         unacked: &Unacked,
         messages: &[Message],
+        notes: &[&str],
     ) -> Result<bool, SessionError> {
         let started = Instant::now();
-        match together::attempt(&self.executor, &self.decoder, messages).await {
+        match together::attempt(&self.executor, &self.decoder, messages, notes).await {
             together::Tried::Decided(deliveries, decisions) => {
                 self.health.answered(deliveries.len());
                 self.metrics.batch(deliveries.len(), started.elapsed());

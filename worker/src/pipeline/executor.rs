@@ -210,6 +210,12 @@ impl BatchExecutor {
         Some(tried.map(|done| done.decisions))
     }
 
+    /// Removes the notes of a try that ended otherwise than by a death, and was not committed.
+    pub(super) async fn take_back(&self, notes: &[&str]) -> Result<(), Error> {
+        let conn = self.pool.get().await?;
+        crash_note::remove(&conn, notes).await
+    }
+
     /// Commits the work, or says that a handler panicked.
     async fn attempt(&self, work: Work<'_>, gate: Gate, notes: &[&str]) -> Tried {
         let done = AssertUnwindSafe(self.commit(work, gate, notes)).catch_unwind();

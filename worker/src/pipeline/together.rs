@@ -11,7 +11,6 @@ use lapin::message::Delivery as Message;
 use store::{Error, crash_note};
 
 use crate::pipeline::{
-    alone::note_id,
     delivery::{Decoder, Delivery},
     executor::BatchExecutor,
 };
@@ -27,43 +26,41 @@ pub(super) enum Tried {
     NotNow(Error),
 }
 
-/// For each message, whether a process died while it handled it so that it has to be handled
-/// alone.
+/// For each note, whether it is there: a process died while it handled the message, which has
+/// to be handled alone.
 ///
 /// # Errors
 /// The database cannot be asked.
-pub(super) async fn are_noted(
+pub(super) async fn are_there(
     executor: &BatchExecutor,
-    messages: &[Message],
+    notes: &[&str],
 ) -> Result<Vec<bool>, Error> {
-    let ids: Vec<String> = messages.iter().map(note_id).collect();
     let conn = executor.pool.get().await?;
-    let noted = crash_note::find(&conn, &refs(&ids)).await?;
-    Ok(ids.iter().map(|id| noted.contains(id)).collect())
+    let there = crash_note::find(&conn, notes).await?;
+    Ok(notes.iter().map(|note| there.contains(*note)).collect())
 }
 
-/// Tries messages once, of which none has a note. No note is left of a try that ends otherwise
+/// Tries messages once, whose notes are not there. No note is left of a try that ends otherwise
 /// than by a death, but where the database cannot be reached.
 pub(super) async fn attempt(
     executor: &BatchExecutor,
     decoder: &Decoder,
     messages: &[Message],
+    notes: &[&str],
 ) -> Tried {
-    let ids: Vec<String> = messages.iter().map(note_id).collect();
-    let notes = refs(&ids);
-    if let Err(error) = begin(executor, &notes).await {
+    if let Err(error) = begin(executor, notes).await {
         return Tried::NotNow(error);
     }
     let tried = match decode(decoder, messages) {
         None => Tried::Crashed,
-        Some(deliveries) => match executor.try_noted(&deliveries, &notes).await {
+        Some(deliveries) => match executor.try_noted(&deliveries, notes).await {
             None => Tried::Crashed,
             Some(Ok(decisions)) => return Tried::Decided(deliveries, decisions),
             Some(Err(error)) => Tried::NotNow(error),
         },
     };
     // Where this fails as well, each has a try together in its note, which does not count.
-    let _away = take_back(executor, &notes).await;
+    let _away = executor.take_back(notes).await;
     tried
 }
 
@@ -77,11 +74,6 @@ async fn begin(executor: &BatchExecutor, notes: &[&str]) -> Result<(), Error> {
     .await
 }
 
-async fn take_back(executor: &BatchExecutor, notes: &[&str]) -> Result<(), Error> {
-    let conn = executor.pool.get().await?;
-    crash_note::remove(&conn, notes).await
-}
-
 /// All of them; `None` where decoding one panics.
 fn decode(decoder: &Decoder, messages: &[Message]) -> Option<Vec<Delivery>> {
     let decoded = messages.iter().map(|message| {
@@ -89,8 +81,4 @@ fn decode(decoder: &Decoder, messages: &[Message]) -> Option<Vec<Delivery>> {
         Some(Delivery::of(message, decoded))
     });
     decoded.collect()
-}
-
-fn refs(ids: &[String]) -> Vec<&str> {
-    ids.iter().map(String::as_str).collect()
 }

@@ -111,10 +111,9 @@ pub async fn begin_together(tx: &WriteTx<'_>, ids: &[&str]) -> Result<()> {
 }
 
 /// Sees that nobody is in the way of what a try does.
-async fn wait_for_nobody(conn: &Connection) -> Result<()> {
+async fn wait_for_nobody(mut conn: &Connection) -> Result<()> {
     // A note has to outlive this process, and not the server: it does not wait for a disk.
     let tables = TABLES.map(|table| format!("stripe.{table}")).join(", ");
-    let mut conn = conn;
     conn.batch_execute(&format!(
         "SET LOCAL synchronous_commit = off; LOCK TABLE {tables} IN ROW EXCLUSIVE MODE"
     ))
