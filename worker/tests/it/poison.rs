@@ -106,4 +106,5 @@ async fn poison_costs_its_own_tries_and_nobody_else() {
         rate(clean),
         rate(poisoned)
     );
+    assert!(poisoned < clean * 4 + Duration::from_secs(2));
 }
