@@ -97,6 +97,11 @@ impl<T: Merge + Clone> Naming for ByClaim<T> {
     }
 
     fn active(&self) -> Vec<&Claim> {
+        // Nearly all objects have one part.
+        if let Some((claim, part)) = self.only_part() {
+            let is_active = claim.booking.is_some() && !part.claims_nothing();
+            return is_active.then_some(claim).into_iter().collect();
+        }
         let names_one = self.parts.keys().any(|claim| claim.booking.is_some());
         if !names_one || self.claims_nothing() {
             return Vec::new();
@@ -123,12 +128,15 @@ impl<T: Merge + Clone> ByClaim<T> {
         newest
     }
 
+    /// The part, where there is one.
+    fn only_part(&self) -> Option<(&Claim, &T)> {
+        let is_one = self.parts.len() == 1;
+        is_one.then(|| self.parts.first_key_value()).flatten()
+    }
+
     /// Whether it ended such that it claims nothing.
     fn claims_nothing(&self) -> bool {
-        match self.parts.len() {
-            1 => self.parts.values().any(Merge::claims_nothing),
-            _ => self.whole().is_some_and(|whole| whole.claims_nothing()),
-        }
+        self.whole().is_some_and(|whole| whole.claims_nothing())
     }
 
     /// Whether one event gave all that is known, so that plain columns can hold it whole.
@@ -141,6 +149,9 @@ impl<T: Merge + Clone> ByClaim<T> {
     /// The bookings that the newest event of each account names, also where the object claims
     /// none of them now.
     pub fn named_last(&self) -> Vec<BookingId> {
+        if let Some((claim, _)) = self.only_part() {
+            return claim.booking.into_iter().collect();
+        }
         let newest = self.newest().into_values();
         newest.filter_map(|(claim, _)| claim.booking).collect()
     }

@@ -1,7 +1,7 @@
 //! Ids as types: an invoice and a Checkout Session can have one id, and neither
 //! is an account.
 
-use std::{borrow::Borrow, fmt, ops::Deref};
+use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ macro_rules! text_ids {
             $(#[$doc])*
             #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
             #[serde(transparent)]
-            pub struct $name(String);
+            pub struct $name(Arc<str>);
 
             impl $name {
                 /// The id as text.
@@ -22,13 +22,13 @@ macro_rules! text_ids {
 
             impl From<String> for $name {
                 fn from(id: String) -> Self {
-                    Self(id)
+                    Self(id.into())
                 }
             }
 
             impl From<&str> for $name {
                 fn from(id: &str) -> Self {
-                    Self(id.to_owned())
+                    Self(id.into())
                 }
             }
 
@@ -48,13 +48,13 @@ macro_rules! text_ids {
 
             impl PartialEq<str> for $name {
                 fn eq(&self, other: &str) -> bool {
-                    self.0 == other
+                    &*self.0 == other
                 }
             }
 
             impl PartialEq<&str> for $name {
                 fn eq(&self, other: &&str) -> bool {
-                    self.0 == *other
+                    &*self.0 == *other
                 }
             }
 

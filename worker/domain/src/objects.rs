@@ -8,6 +8,8 @@ use crate::merge::Change;
 #[derive(Debug)]
 pub struct Objects<K, S> {
     wanted: BTreeSet<K>,
+    /// Those of `wanted` that are not in `loaded`.
+    missing: BTreeSet<K>,
     loaded: BTreeMap<K, Tracked<S>>,
 }
 
@@ -21,6 +23,7 @@ impl<K, S> Default for Objects<K, S> {
     fn default() -> Self {
         Self {
             wanted: BTreeSet::new(),
+            missing: BTreeSet::new(),
             loaded: BTreeMap::new(),
         }
     }
@@ -30,14 +33,15 @@ impl<K: Ord + Clone, S: Default> Objects<K, S> {
     pub(crate) fn want(&mut self, key: &K) {
         if !self.wanted.contains(key) {
             self.wanted.insert(key.clone());
+            if !self.loaded.contains_key(key) {
+                self.missing.insert(key.clone());
+            }
         }
     }
 
     /// The wanted objects that are not loaded.
     pub(crate) fn missing(&self) -> Vec<K> {
-        let missing = self.wanted.iter();
-        let missing = missing.filter(|key| !self.loaded.contains_key(*key));
-        missing.cloned().collect()
+        self.missing.iter().cloned().collect()
     }
 
     /// Takes in what a source had of the keys asked for; the rest is new.
@@ -45,10 +49,12 @@ impl<K: Ord + Clone, S: Default> Objects<K, S> {
         let change = Change::Unchanged;
         for key in asked {
             let state = stored.remove(&key).unwrap_or_default();
+            self.missing.remove(&key);
             self.loaded.insert(key, Tracked { state, change });
         }
         // What came unasked may be loaded, and changed, already.
         for (key, state) in stored {
+            self.missing.remove(&key);
             self.loaded.entry(key).or_insert(Tracked { state, change });
         }
     }

@@ -20,6 +20,7 @@ use domain::{
 use crate::{
     Connection, Result, WriteTx,
     record::{Select, Upsert, filter, record},
+    statement::bulk,
 };
 
 record! {
@@ -161,68 +162,148 @@ impl First {
     }
 }
 
-const COLUMNS: &str = "c.booking_id, c.account, c.object_kind, c.object_id, c.event_created, \
-    c.event_id FROM stripe.booking_claim c";
-const IN_ORDER: &str = "ORDER BY c.is_undated, c.event_created, c.event_id LIMIT";
+/// The first active claims that `$of` names, `$limit` at most.
+macro_rules! first_claims {
+    ($of:literal, $limit:literal) => {
+        concat!(
+            "CROSS JOIN LATERAL (SELECT c.booking_id, c.account, c.object_kind, c.object_id, \
+                c.event_created, c.event_id FROM stripe.booking_claim c \
+             WHERE c.booking_id = b.id AND c.is_active ",
+            $of,
+            " ORDER BY c.is_undated, c.event_created, c.event_id LIMIT ",
+            $limit,
+            ") AS f"
+        )
+    };
+}
 
-/// The first active claim on each booking, but for those of the objects in hand.
-pub(crate) async fn first(
+/// The claims of a booking that are read at once: nearly all bookings have fewer. An owner's
+/// objects that count and the usual ones in hand are among them.
+const AT_ONCE: usize = MAX_OBJECTS + 4;
+// The statement's text says it.
+const _: () = assert!(AT_ONCE == 54);
+
+bulk! {
+    OfBookings { id: i32 => Integer, }
+    "SELECT f.* FROM",
+    concat!("AS b (id) ", first_claims!("", "54"))
+}
+
+/// The active claims on bookings, but for those of the objects in hand.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere {
+    /// The first one on each booking.
+    pub(crate) first: BTreeMap<BookingId, Claimed>,
+    /// The first ones of each account that is asked for, [`MAX_OBJECTS`] at most.
+    pub(crate) claimants: BTreeMap<(BookingId, AccountId), Vec<Claimed>>,
+}
+
+/// The first active claim on each of `bookings`, and the first ones of each of `claimants`, but
+/// for those of the objects in hand.
+pub(crate) async fn elsewhere(
     mut conn: &Connection,
     bookings: &[BookingId],
+    claimants: &[(BookingId, AccountId)],
     in_hand: &[ObjectId],
-) -> Result<BTreeMap<BookingId, Claimed>> {
+) -> Result<Elsewhere> {
+    let named = claimants.iter().map(|(booking, _)| booking);
+    let ids: BTreeSet<i32> = bookings.iter().chain(named).map(|id| id.0).collect();
+    if ids.is_empty() {
+        return Ok(Elsewhere::default());
+    }
+    let of_bookings = OfBookings {
+        id: ids.into_iter().collect(),
+        ..OfBookings::default()
+    };
+    let rows: Vec<Found> = of_bookings.load(&mut conn).await?;
+    let claims = by_booking(rows);
     let in_hand: BTreeSet<&ObjectId> = in_hand.iter().collect();
-    let mut open: Vec<i32> = bookings.iter().map(|booking| booking.0).collect();
-    let (mut first, mut limit) = (BTreeMap::new(), 4);
+    let mut elsewhere = Elsewhere::default();
+    // Of a booking with as many claims as were read, there may be more.
+    let is_whole = |id: &BookingId| claims.get(id).is_none_or(|claims| claims.len() < AT_ONCE);
+    let others = |id: &BookingId| {
+        let claims = claims.get(id).into_iter().flatten();
+        claims.filter(|claim| !in_hand.contains(&claim.by.object))
+    };
+    let (mut open_bookings, mut open_claimants) = (Vec::new(), Vec::new());
+    for id in bookings {
+        match others(id).next() {
+            Some(first) => drop(elsewhere.first.insert(*id, first.clone())),
+            None if !is_whole(id) => open_bookings.push(id.0),
+            None => {}
+        }
+    }
+    for key in claimants {
+        let (id, account) = key;
+        if is_whole(id) {
+            let of_account = others(id).filter(|claim| claim.by.account == *account);
+            let first = of_account.take(MAX_OBJECTS).cloned().collect();
+            elsewhere.claimants.insert(key.clone(), first);
+        } else {
+            open_claimants.push((id.0, account.as_str()));
+        }
+    }
+    first(conn, open_bookings, &in_hand, &mut elsewhere).await?;
+    of_accounts(conn, open_claimants, &in_hand, &mut elsewhere).await?;
+    Ok(elsewhere)
+}
+
+fn by_booking(rows: Vec<Found>) -> BTreeMap<BookingId, Vec<Claimed>> {
+    let mut claims: BTreeMap<BookingId, Vec<Claimed>> = BTreeMap::new();
+    for row in rows {
+        let booking = BookingId(row.booking_id);
+        claims.entry(booking).or_default().push(row.into_claimed());
+    }
+    claims
+}
+
+/// Adds the first claims on bookings of which objects in hand have more than are read at once.
+async fn first(
+    mut conn: &Connection,
+    mut open: Vec<i32>,
+    in_hand: &BTreeSet<&ObjectId>,
+    elsewhere: &mut Elsewhere,
+) -> Result<()> {
+    let mut limit = AT_ONCE * 8;
     while !open.is_empty() {
-        let query = format!(
-            "SELECT f.* FROM unnest($1) AS b (id) CROSS JOIN LATERAL (SELECT {COLUMNS} \
-             WHERE c.booking_id = b.id AND c.is_active {IN_ORDER} $2) AS f"
+        let query = concat!(
+            "SELECT f.* FROM unnest($1) AS b (id) ",
+            first_claims!("", "$2")
         );
         let rows: Vec<Found> = diesel::sql_query(query)
             .bind::<Array<Integer>, _>(&open)
             .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
             .load(&mut conn)
             .await?;
-        let mut found: BTreeMap<BookingId, Vec<Claimed>> = BTreeMap::new();
-        for row in rows {
-            let booking = BookingId(row.booking_id);
-            found.entry(booking).or_default().push(row.into_claimed());
-        }
         open.clear();
-        for (booking, claims) in found {
+        for (booking, claims) in by_booking(rows) {
             let mut one = First {
                 wanted: 1,
                 found: Vec::new(),
             };
-            if one.take(claims, limit, &in_hand) {
+            if one.take(claims, limit, in_hand) {
                 open.push(booking.0);
             }
-            first.extend(one.found.pop().map(|claim| (booking, claim)));
+            let found = one.found.pop().map(|claim| (booking, claim));
+            elsewhere.first.extend(found);
         }
         limit *= 8;
     }
-    Ok(first)
+    Ok(())
 }
 
-/// The first active claims of each account on each booking, [`MAX_OBJECTS`] at most, but for
-/// those of the objects in hand.
-pub(crate) async fn claimants(
+/// Adds the first claims of accounts on bookings that have more than are read at once.
+async fn of_accounts(
     mut conn: &Connection,
-    wanted: &[(BookingId, AccountId)],
-    in_hand: &[ObjectId],
-) -> Result<BTreeMap<(BookingId, AccountId), Vec<Claimed>>> {
-    let in_hand: BTreeSet<&ObjectId> = in_hand.iter().collect();
-    let mut open: Vec<(i32, &str)> = wanted
-        .iter()
-        .map(|(booking, account)| (booking.0, account.as_str()))
-        .collect();
-    let (mut claimants, mut limit) = (BTreeMap::new(), MAX_OBJECTS + 4);
+    mut open: Vec<(i32, &str)>,
+    in_hand: &BTreeSet<&ObjectId>,
+    elsewhere: &mut Elsewhere,
+) -> Result<()> {
+    let mut limit = AT_ONCE;
     while !open.is_empty() {
-        let query = format!(
-            "SELECT f.* FROM unnest($1, $2) AS b (id, account) \
-             CROSS JOIN LATERAL (SELECT {COLUMNS} WHERE c.booking_id = b.id \
-                AND c.account = b.account AND c.is_active {IN_ORDER} $3) AS f"
+        let query = concat!(
+            "SELECT f.* FROM unnest($1, $2) AS b (id, account) ",
+            first_claims!("AND c.account = b.account", "$3")
         );
         let (ids, accounts): (Vec<i32>, Vec<&str>) = open.iter().copied().unzip();
         let rows: Vec<Found> = diesel::sql_query(query)
@@ -246,15 +327,15 @@ pub(crate) async fn claimants(
                 wanted: MAX_OBJECTS,
                 found: Vec::new(),
             };
-            if one.take(found.remove(&key).unwrap_or_default(), limit, &in_hand) {
+            if one.take(found.remove(&key).unwrap_or_default(), limit, in_hand) {
                 still_open.push((booking, account));
             }
-            claimants.insert(key, one.found);
+            elsewhere.claimants.insert(key, one.found);
         }
         open = still_open;
         limit *= 8;
     }
-    Ok(claimants)
+    Ok(())
 }
 
 /// Writes claims: new ones, and those that changed.

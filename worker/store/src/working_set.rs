@@ -70,7 +70,7 @@ impl Source for Tables<'_> {
         // All in one round trip. Nothing is sent for an empty list.
         let (
             (invoices, checkout_sessions, loaded),
-            (claims, mut first, claimants, pending),
+            (claims, mut elsewhere, pending),
             (charges, credit_notes, refunds, of_intents),
         ) = try_join!(
             async {
@@ -83,8 +83,7 @@ impl Source for Tables<'_> {
             async {
                 try_join!(
                     booking_claim::of_objects(conn, claims),
-                    booking_claim::first(conn, bookings, in_hand),
-                    booking_claim::claimants(conn, claimants, in_hand),
+                    booking_claim::elsewhere(conn, bookings, claimants, in_hand),
                     pending_projection::load(conn, bookings, accounts),
                 )
             },
@@ -101,7 +100,7 @@ impl Source for Tables<'_> {
         checkout_sessions.extend(of_intents);
         let booking = |id: &BookingId| {
             let booking = Booking {
-                first_elsewhere: first.remove(id),
+                first_elsewhere: elsewhere.first.remove(id),
                 ..Booking::default()
             };
             (*id, booking)
@@ -112,7 +111,7 @@ impl Source for Tables<'_> {
             accounts: loaded,
             bookings: bookings.iter().map(booking).collect(),
             claims,
-            claimants,
+            claimants: elsewhere.claimants,
             pending,
             charges,
             credit_notes,
