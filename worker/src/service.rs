@@ -27,6 +27,7 @@ use crate::{
         consumer::{self as commands, CommandConsumer},
         finish::FinishCommands,
         service::CommandService,
+        telling::Telling,
     },
     config::Config,
     dead_letters::recorder::{self, DeadLetterRecorder},
@@ -194,7 +195,8 @@ async fn work(
         client: client.clone(),
         outbox: config.outbox,
         settings: config.commands.clone(),
-        executor: executor.clone(),
+        owner_query: config.owner_query.clone(),
+        telling: Telling::start(executor.clone()),
         decoder: decoder.clone(),
     };
     if let Some(client) = client {

@@ -10,6 +10,7 @@
 //! | [`input`] | reads fields one by one, and names all that are wrong |
 //! | [`service`] | does a command |
 //! | `attempts` | has Stripe make something once |
+//! | [`telling`] | has the pipeline take in what Stripe answered |
 //! | [`finish`] | goes on with what interrupted commands began |
 //! | [`host`] | the commands about hosts |
 //! | [`booking`] | the commands about bookings |
@@ -29,4 +30,5 @@ pub mod input;
 pub mod json;
 mod replies;
 pub mod service;
+pub mod telling;
 pub mod wire;

@@ -6,11 +6,10 @@ use store::{Connection, Pool, outbox::Outbox};
 use super::{
     command::{Command, Name},
     error::CommandError,
+    telling::Telling,
 };
 use crate::{
-    config::commands::CommandSettings,
-    pipeline::{delivery::Decoder, executor::BatchExecutor},
-    stripe::client::Client,
+    config::commands::CommandSettings, pipeline::delivery::Decoder, stripe::client::Client,
 };
 
 /// What commands are done with.
@@ -24,8 +23,10 @@ pub struct CommandService {
     pub outbox: Outbox,
     /// What the deployment sets.
     pub settings: CommandSettings,
+    /// The deployment's query for a booking's account.
+    pub owner_query: Option<String>,
     /// Takes in what Stripe said of what commands made.
-    pub executor: BatchExecutor,
+    pub telling: Telling,
     /// How that is decoded.
     pub decoder: Decoder,
 }

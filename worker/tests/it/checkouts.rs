@@ -282,7 +282,7 @@ async fn what_cannot_be_sold_is_refused_with_the_reason() {
 async fn a_booking_of_another_host_is_refused_by_the_owner_query() {
     let mut shop = Shop::new().await;
     let owner = "SELECT 'acct_1Other' WHERE $1 = 7";
-    shop.desk.service.executor.owner_query = Some(owner.into());
+    shop.desk.service.owner_query = Some(owner.into());
     assert_eq!(
         shop.checkout(7).await.unwrap_err().code,
         "booking_of_other_host"

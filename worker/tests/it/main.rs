@@ -64,6 +64,7 @@ mod roles;
 mod row_security;
 mod sessions;
 mod tables;
+mod telling;
 mod tls;
 mod unwanted;
 mod upgrade;

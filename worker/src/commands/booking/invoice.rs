@@ -48,7 +48,7 @@ impl CommandService {
         &self,
         booking: BookingId,
     ) -> Result<Option<AccountId>, CommandError> {
-        let query = self.executor.owner_query.as_deref();
+        let query = self.owner_query.as_deref();
         let conn = self.connection().await?;
         let owners = booking::owners(&conn, query, &[booking.0]).await?;
         Ok(owners.into_values().find_map(|owner| match owner {

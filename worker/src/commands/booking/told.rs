@@ -8,7 +8,6 @@
 use domain::ids::AccountId;
 use event::{EventType, Mode};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::commands::{error::CommandError, service::CommandService};
 
@@ -25,11 +24,8 @@ impl CommandService {
         let rules = &self.decoder.rules;
         let body = told(session, account, &rules.booking_key, rules.mode).to_string();
         let delivery = self.decoder.unqueued(body.as_bytes());
-        let executed = self
-            .executor
-            .execute(&[delivery], &CancellationToken::new())
-            .await;
-        executed.map(drop).map_err(|_| CommandError::timed_out())
+        let taken = self.telling.tell(delivery).await;
+        taken.map(drop).map_err(|_| CommandError::internal())
     }
 }
 

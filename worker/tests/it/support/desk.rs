@@ -9,6 +9,7 @@ use store::{Database, outbox::Outbox};
 use worker::{
     commands::{
         command::Name, consumer::CONNECTIONS, error::CommandError, service::CommandService,
+        telling::Telling,
     },
     config::commands::{CommandSettings, Origins},
     metrics::stripe::ApiMetrics,
@@ -45,7 +46,8 @@ impl Desk {
             client: Some(client),
             outbox: Outbox::Off,
             settings,
-            executor: lab.executor.clone(),
+            owner_query: lab.executor.owner_query.clone(),
+            telling: Telling::start(lab.executor.clone()),
             decoder: Decoder {
                 rules: rules(),
                 decode: domain::event::decode,
