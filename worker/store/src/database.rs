@@ -33,9 +33,9 @@ use crate::{
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a connection of the pool, new ones included.
 const POOL_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most connections of one worker, opened when they are needed: the executor, the
-/// recorder and `/readyz` use one each, a job one for its lock and one for its work. Nobody
-/// who holds one may have to wait for another.
+/// The most connections of one worker, opened when they are needed: the executor, the recorder,
+/// what commands tell and `/readyz` use one each, a job one for its lock and one for its work.
+/// Nobody who holds one may have to wait for another.
 const POOL_SIZE: u32 = 10;
 
 /// What the worker's own connections are set to besides. All that they ask has

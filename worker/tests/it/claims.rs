@@ -2,7 +2,7 @@
 
 use crate::support::{
     APPLIED, Lab,
-    claims::{book, with_owners},
+    claims::{REFUSED, book, claim, with_owners},
     dead_code,
     invoices::{HOST, event, invoice, paid, row, session},
     without,
@@ -128,4 +128,35 @@ async fn a_claim_that_does_not_say_when_comes_after_all_that_do() {
         }
         assert_eq!(row(&lab).await, "7 in_1 PAID");
     }
+}
+
+/// More claims come before the one that counts than are read at once, all of objects in hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_booking_that_sixty_invoices_give_up_is_the_next_accounts() {
+    let lab = Lab::new().await;
+    let invoice_id = |number: i64| format!("in_{number:02}");
+    let named = |number| {
+        claim(
+            &format!("evt_{number}"),
+            "acct_a",
+            &invoice_id(number),
+            number,
+        )
+    };
+    let named: Vec<Event> = (0..60).map(named).collect();
+    lab.take(&named).await;
+    let theirs = claim("evt_theirs", "acct_b", "in_b", 100);
+    assert_eq!(dead_code(&lab.take_one(&theirs).await), REFUSED);
+
+    let given_up = |number| {
+        let id = format!("evt_up_{number}");
+        let mut event = claim(&id, "acct_a", &invoice_id(number), 200);
+        event.object["metadata"]["dialoomBookingId"] = json!("8");
+        event
+    };
+    let given_up: Vec<Event> = (0..60).map(given_up).collect();
+    let decisions = lab.take(&given_up).await;
+    assert!(decisions.iter().all(|one| *one == APPLIED), "{decisions:?}");
+    let row = r#"SELECT "stripeInvoiceId" FROM "Invoice" WHERE "bookingId" = 7"#;
+    assert_eq!(lab.rows(row).await, ["in_b"]);
 }

@@ -52,10 +52,9 @@ impl WorkingSet {
     fn want_data(&mut self, event: &Event) {
         let account = event.account();
         match &event.data {
-            EventData::Invoice(data) => {
-                self.invoices.want(&data.id);
-                self.want_refunds(&account, Some(&data.id), None);
-            }
+            // What was given back of it is loaded where it turns out to be new: of most it is
+            // known already.
+            EventData::Invoice(data) => self.invoices.want(&data.id),
             EventData::CheckoutSession(data) => {
                 self.checkout_sessions.want(&data.id);
                 let invoice = value(&data.session.invoice);
