@@ -143,23 +143,23 @@ impl Found {
     }
 }
 
-/// The claims asked for of one booking: the first ones, but for those of objects in hand.
-#[derive(Debug)]
-struct First {
+/// The first `wanted` of a booking's claims, of one account where it is named, without those of
+/// objects in hand; `None` where some may lie behind the `limit` claims that were read.
+fn others(
+    claims: &[Claimed],
+    account: Option<&AccountId>,
     wanted: usize,
-    found: Vec<Claimed>,
-}
-
-impl First {
-    /// Takes in the first `limit` claims. Whether more have to be asked for: so many were
-    /// of objects in hand that some may be missing.
-    fn take(&mut self, claims: Vec<Claimed>, limit: usize, in_hand: &BTreeSet<&ObjectId>) -> bool {
-        let is_full = claims.len() >= limit;
-        let elsewhere = claims.into_iter();
-        let elsewhere = elsewhere.filter(|claim| !in_hand.contains(&claim.by.object));
-        self.found = elsewhere.take(self.wanted).collect();
-        is_full && self.found.len() < self.wanted
-    }
+    limit: usize,
+    in_hand: &BTreeSet<&ObjectId>,
+) -> Option<Vec<Claimed>> {
+    let is_whole = claims.len() < limit;
+    let claims = claims.iter();
+    let others = claims.filter(|claim| {
+        account.is_none_or(|account| claim.by.account == *account)
+            && !in_hand.contains(&claim.by.object)
+    });
+    let first: Vec<Claimed> = others.take(wanted).cloned().collect();
+    (is_whole || first.len() == wanted).then_some(first)
 }
 
 /// The first active claims that `$of` names, `$limit` at most.
@@ -219,28 +219,19 @@ pub(crate) async fn elsewhere(
     let claims = by_booking(rows);
     let in_hand: BTreeSet<&ObjectId> = in_hand.iter().collect();
     let mut elsewhere = Elsewhere::default();
-    // Of a booking with as many claims as were read, there may be more.
-    let is_whole = |id: &BookingId| claims.get(id).is_none_or(|claims| claims.len() < AT_ONCE);
-    let others = |id: &BookingId| {
-        let claims = claims.get(id).into_iter().flatten();
-        claims.filter(|claim| !in_hand.contains(&claim.by.object))
-    };
+    let of = |id| claims.get(id).map_or(&[][..], Vec::as_slice);
     let (mut open_bookings, mut open_claimants) = (Vec::new(), Vec::new());
     for id in bookings {
-        match others(id).next() {
-            Some(first) => drop(elsewhere.first.insert(*id, first.clone())),
-            None if !is_whole(id) => open_bookings.push(id.0),
-            None => {}
+        match others(of(id), None, 1, AT_ONCE, &in_hand) {
+            Some(mut first) => elsewhere.first.extend(first.pop().map(|one| (*id, one))),
+            None => open_bookings.push(id.0),
         }
     }
     for key in claimants {
         let (id, account) = key;
-        if is_whole(id) {
-            let of_account = others(id).filter(|claim| claim.by.account == *account);
-            let first = of_account.take(MAX_OBJECTS).cloned().collect();
-            elsewhere.claimants.insert(key.clone(), first);
-        } else {
-            open_claimants.push((id.0, account.as_str()));
+        match others(of(id), Some(account), MAX_OBJECTS, AT_ONCE, &in_hand) {
+            Some(first) => drop(elsewhere.claimants.insert(key.clone(), first)),
+            None => open_claimants.push((id.0, account.as_str())),
         }
     }
     first(conn, open_bookings, &in_hand, &mut elsewhere).await?;
@@ -277,15 +268,12 @@ async fn first(
             .await?;
         open.clear();
         for (booking, claims) in by_booking(rows) {
-            let mut one = First {
-                wanted: 1,
-                found: Vec::new(),
-            };
-            if one.take(claims, limit, in_hand) {
-                open.push(booking.0);
+            match others(&claims, None, 1, limit, in_hand) {
+                Some(mut first) => elsewhere
+                    .first
+                    .extend(first.pop().map(|one| (booking, one))),
+                None => open.push(booking.0),
             }
-            let found = one.found.pop().map(|claim| (booking, claim));
-            elsewhere.first.extend(found);
         }
         limit *= 8;
     }
@@ -323,14 +311,11 @@ async fn of_accounts(
         let mut still_open = Vec::new();
         for (booking, account) in open {
             let key = (BookingId(booking), AccountId::from(account));
-            let mut one = First {
-                wanted: MAX_OBJECTS,
-                found: Vec::new(),
-            };
-            if one.take(found.remove(&key).unwrap_or_default(), limit, in_hand) {
-                still_open.push((booking, account));
+            let claims = found.remove(&key).unwrap_or_default();
+            match others(&claims, None, MAX_OBJECTS, limit, in_hand) {
+                Some(first) => drop(elsewhere.claimants.insert(key, first)),
+                None => still_open.push((booking, account)),
             }
-            elsewhere.claimants.insert(key, one.found);
         }
         open = still_open;
         limit *= 8;

@@ -2,8 +2,8 @@
 
 use domain::outcome::Decision;
 use futures_util::{FutureExt, future::join_all};
-use harness::tokio_postgres::Client;
 use serde_json::json;
+use store::{Connection, Database, Error};
 use worker::commands::telling::{NotTaken, Telling};
 
 use crate::support::{
@@ -23,24 +23,25 @@ fn bodies() -> Vec<Vec<u8>> {
     (0..TOLD).map(one).collect()
 }
 
-async fn hold_the_writers_lock(client: &Client) {
-    let lock = format!(
-        "BEGIN; SELECT pg_advisory_xact_lock({})",
-        0x5354_5249_5045_0002_i64
-    );
-    client.batch_execute(&lock).await.unwrap();
+/// A worker, where its commands tell something, and another writer's connection.
+async fn setup() -> (Lab, Telling, Connection) {
+    let lab = Lab::new().await;
+    let telling = Telling::start(lab.executor.clone());
+    let other = Database::parse(lab.database.url()).unwrap().connect().await;
+    (lab, telling, other.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_told_while_another_writes_is_one_transaction() {
-    let lab = Lab::new().await;
-    let telling = Telling::start(lab.executor.clone());
-    hold_the_writers_lock(&lab.client).await;
+    let (lab, telling, mut other) = setup().await;
     let bodies = bodies();
     let told = bodies.iter().map(|body| telling.tell(delivery(body)));
     let mut told = Box::pin(join_all(told));
-    assert_eq!((&mut told).now_or_never(), None, "the lock is held");
-    lab.client.batch_execute("ROLLBACK").await.unwrap();
+    let writing = store::write(&mut other, async |_| {
+        assert_eq!((&mut told).now_or_never(), None, "the lock is held");
+        Ok::<(), Error>(())
+    });
+    writing.await.unwrap();
     let taken: Vec<Result<Decision, NotTaken>> = told.await;
     assert!(taken.iter().all(|one| *one == Ok(APPLIED)), "{taken:?}");
     // Those that the first one did not take with it went together.
@@ -51,16 +52,17 @@ async fn what_is_told_while_another_writes_is_one_transaction() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_told_is_taken_in_although_the_caller_has_gone() {
-    let lab = Lab::new().await;
-    let telling = Telling::start(lab.executor.clone());
-    hold_the_writers_lock(&lab.client).await;
+    let (lab, telling, mut other) = setup().await;
     let bodies = bodies();
     let (last, others) = bodies.split_last().unwrap();
     let told = others.iter().map(|body| telling.tell(delivery(body)));
     let mut told = Box::pin(join_all(told));
-    assert_eq!((&mut told).now_or_never(), None, "the lock is held");
-    drop(told);
-    lab.client.batch_execute("ROLLBACK").await.unwrap();
+    let writing = store::write(&mut other, async |_| {
+        assert_eq!((&mut told).now_or_never(), None, "the lock is held");
+        drop(told);
+        Ok::<(), Error>(())
+    });
+    writing.await.unwrap();
     assert_eq!(telling.tell(delivery(last)).await, Ok(APPLIED));
     let events = lab.rows("SELECT count(*)::text FROM stripe.event").await;
     assert_eq!(events, [TOLD.to_string()]);
