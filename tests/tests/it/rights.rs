@@ -3,6 +3,7 @@
 
 mod news;
 mod refused;
+mod too_few;
 
 use std::process::Output;
 
@@ -17,10 +18,7 @@ use harness::{
 };
 use lapin::{
     Channel,
-    options::{
-        ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
-        QueuePurgeOptions,
-    },
+    options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions},
     types::FieldTable,
 };
 
@@ -237,10 +235,10 @@ async fn the_documented_broker_users_are_enough_and_no_more() {
     refused::to_the_commands_user(&deployment).await;
     refused::to_the_app(&deployment, "commands").await;
     worker.terminate().await.unwrap();
-    each_right_is_needed(&deployment, &apart[2]).await;
+    too_few::for_commands(&deployment, &apart[2]).await;
     let mut worker = deployment.worker(None).await;
 
-    a_right_too_few_is_told(&deployment).await;
+    too_few::for_ingest(&deployment).await;
 
     // A queue that is gone is seen by ingest, and not taken for safe.
     let (connection, channel) = {
@@ -336,77 +334,4 @@ async fn events_work(deployment: &Deployment, ingest: &Service, round: &str) {
     deployment.until(&letter, "2dead").await;
     let discard = "UPDATE stripe.dead_letter SET state = 'discarded'";
     deployment.client.execute(discard, &[]).await.unwrap();
-}
-
-/// Without one of the rights of the commands' user, the topology does not come about, or no
-/// command comes through.
-async fn each_right_is_needed(deployment: &Deployment, full: &[String]) {
-    let admin = deployment.node.url();
-    let (_, rest) = admin.split_once("//").unwrap();
-    let (login, address) = rest.split_once('@').unwrap();
-    let (user, _) = login.split_once(':').unwrap();
-    let address = address.split('/').next().unwrap();
-    let everything = ["set_permissions", "-p", "commands", user, ".*", ".*", ".*"];
-    deployment.node.ctl(&everything).await.unwrap();
-    let admin = format!("amqp://{login}@{address}/commands");
-    let (command, rights) = full.split_at(4);
-    for (right, less) in [
-        (0, r"^eu\.stripe\.commands$"),
-        (0, r"^eu\.stripe\.commands\.expired$"),
-        (1, r"^amq\.default$"),
-        (1, r"^eu\.stripe\.commands$"),
-        (2, r"^eu\.stripe\.commands$"),
-        (2, r"^eu\.stripe\.commands\.expired$"),
-    ] {
-        let (_connection, channel) = deployment.channel_to(&admin).await;
-        for queue in ["eu.stripe.commands", "eu.stripe.commands.expired"] {
-            let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
-            deleted.await.unwrap();
-        }
-        let exchange = "eu.stripe.commands".into();
-        let deleted = channel.exchange_delete(exchange, ExchangeDeleteOptions::default());
-        deleted.await.unwrap();
-        let mut rights = rights.to_vec();
-        rights[right] = less.to_owned();
-        let arguments: Vec<&str> = command.iter().chain(&rights).map(String::as_str).collect();
-        deployment.node.ctl(&arguments).await.unwrap();
-        let url = deployment.url_in("commands", "dialoom_commands");
-        let mut worker = deployment.worker(Some(&url)).await;
-        wait::until("the consumer of commands", BOUND, async || {
-            let log = worker.log();
-            let has = |text: &str| log.contains(text);
-            match has("no command is taken until") || has("taking commands") {
-                true => Seen::Reached(()),
-                false => Seen::NotYet(log.clone()),
-            }
-        })
-        .await
-        .unwrap();
-        let host = json!({ "hostId": 7 });
-        let app = deployment.url_in("commands", "app");
-        let answer = ask(&app, "eu.stripe.commands", "host.status", &host).await;
-        assert!(!matches!(answer, Ok(Some(_))), "{rights:?} are enough");
-        worker.terminate().await.unwrap();
-    }
-}
-
-/// Without a right on the queue, `ingest` is not told whether it is there. Brokers up to 4.2.5
-/// tell everybody.
-async fn a_right_too_few_is_told(deployment: &Deployment) {
-    let user = ["set_permissions", "dialoom_ingest", "^$"];
-    let without = [&user[..], &[r"^eu\.stripe\.events$", "^$"]].concat();
-    deployment.node.ctl(&without).await.unwrap();
-    let mut second = Service::spawn(deployment.ingest_named("second")).unwrap();
-    let version = deployment.node.ctl(&["version"]).await.unwrap();
-    let numbers = version.trim().split('.').map(|part| part.parse().unwrap());
-    let version: Vec<u32> = numbers.collect();
-    if version < vec![4, 2, 6] {
-        second.until_ready(BOUND).await.unwrap();
-    } else {
-        until_unready(&second, "nor look whether it is there").await;
-        assert_eq!(deliver(&second, "evt_blind", "1").await, 503);
-    }
-    second.terminate().await.unwrap();
-    let with = [&user[..], &[r"^eu\.stripe\.events(\.worker)?$", "^$"]].concat();
-    deployment.node.ctl(&with).await.unwrap();
 }
