@@ -6,7 +6,7 @@ pub mod pairs;
 pub mod storable;
 
 /// The same tables as the worker's own model tests have.
-#[path = "../../worker/tests/it/support/memory.rs"]
+#[path = "../../worker/tests/it/support/memory/mod.rs"]
 pub mod memory;
 
 /// Bytes as lower-case hex.

@@ -191,12 +191,11 @@ async fn work(
         decode: event::decode,
     };
     let command_service = CommandService {
-        pool: command_pool,
+        pool: command_pool.clone(),
         client: client.clone(),
-        outbox: config.outbox,
         settings: config.commands.clone(),
         owner_query: config.owner_query.clone(),
-        telling: Telling::start(executor.clone()),
+        telling: Telling::start(executor.clone(), command_pool.clone(), config.outbox),
         decoder: decoder.clone(),
     };
     if let Some(client) = client {

@@ -267,8 +267,18 @@ fn what_stripe_was_asked(requests: &[Recorded], account: &str, sessions: &[Strin
     });
     was_asked(made, "/v2/core/accounts", None, &account_of_the_host());
     was_asked(link, "/v2/core/account_links", None, &form);
+    let mut marks = BTreeSet::new();
     for session in [first, second] {
-        was_asked(session, "/v1/checkout/sessions", Some(account), &checkout());
+        let mut session = session.clone();
+        let metadata = session.params["metadata"].as_object_mut().unwrap();
+        let mark = metadata.remove("commandAttempt");
+        assert!(mark.is_some_and(|mark| marks.insert(mark.to_string())));
+        was_asked(
+            &session,
+            "/v1/checkout/sessions",
+            Some(account),
+            &checkout(),
+        );
     }
     // Under keys of their own: a session is made once, whoever asks twice.
     let keys: BTreeSet<_> = posted.iter().map(|one| &one.idempotency_key).collect();

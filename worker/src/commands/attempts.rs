@@ -123,10 +123,12 @@ impl CommandService {
             Ended::Nothing(error) => End::Nothing(error.code),
         };
         let noted = command::end(&conn, &record.key, record.attempt, end).await;
-        noted.map_err(|error| Failed::Open(error.into()))?;
+        let is_first = noted.map_err(|error| Failed::Open(error.into()))?;
         match ended {
             Ended::Made(id) => {
-                info!(object = id, "Stripe made what a command asked for");
+                if is_first {
+                    info!(object = id, "Stripe made what a command asked for");
+                }
                 Ok(())
             }
             Ended::Nothing(error) => Err(Failed::Ended(error)),

@@ -10,7 +10,8 @@
 //! | [`input`] | reads fields one by one, and names all that are wrong |
 //! | [`service`] | does a command |
 //! | `attempts` | has Stripe make something once |
-//! | [`telling`] | has the pipeline take in what Stripe answered |
+//! | [`telling`] | has what Stripe answered taken in |
+//! | `together` | does together what many ask for meanwhile |
 //! | [`finish`] | goes on with what interrupted commands began |
 //! | [`host`] | the commands about hosts |
 //! | [`booking`] | the commands about bookings |
@@ -31,4 +32,5 @@ pub mod json;
 mod replies;
 pub mod service;
 pub mod telling;
+mod together;
 pub mod wire;

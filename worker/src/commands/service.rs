@@ -1,7 +1,7 @@
 //! Does commands.
 
 use serde_json::Value;
-use store::{Connection, Pool, outbox::Outbox};
+use store::{Connection, Pool};
 
 use super::{
     command::{Command, Name},
@@ -19,8 +19,6 @@ pub struct CommandService {
     pub pool: Pool,
     /// Stripe's API; `None` without a key, and every command is refused then.
     pub client: Option<Client>,
-    /// Whether the main app is told of its rows' changes.
-    pub outbox: Outbox,
     /// What the deployment sets.
     pub settings: CommandSettings,
     /// The deployment's query for a booking's account.

@@ -1,32 +1,29 @@
-//! Has the pipeline take in what commands say that Stripe answered.
+//! Has what Stripe answered to commands taken in: the pipeline takes a Checkout Session, as
+//! if an event had told of it; an account is kept as the job keeps it that reads accounts.
 //!
-//! Each transaction of the pipeline waits for the writers' lock. A hundred commands that waited
-//! for it one after another would keep events waiting as often, so what is told meanwhile is
-//! taken in together.
+//! Each of their transactions waits for the writers' lock. A hundred commands that waited for
+//! it one after another would keep events waiting as often, and the other commands without a
+//! connection, so what is told meanwhile is taken in together.
 
 use domain::outcome::Decision;
-use tokio::sync::{mpsc, oneshot};
+use store::{Pool, outbox::Outbox};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::pipeline::{
-    delivery::Delivery,
-    executor::{BatchExecutor, Disposition},
+use super::{error::CommandError, together::Together};
+use crate::{
+    jobs::read_accounts::{self, ReadAccount},
+    pipeline::{
+        delivery::Delivery,
+        executor::{BatchExecutor, Disposition},
+    },
 };
 
-/// The most that is taken in together, and that waits besides. A command waits for its turn
-/// behind them, within its own time.
-const MAX_TOGETHER: usize = 100;
-
-/// Where commands tell the pipeline something.
+/// Where commands tell what Stripe answered.
 #[derive(Clone, Debug)]
-pub struct Telling(mpsc::Sender<Told>);
-
-/// What one command tells.
-#[derive(Debug)]
-struct Told {
-    delivery: Delivery,
-    done: oneshot::Sender<Disposition>,
+pub struct Telling {
+    deliveries: Together<Delivery, Disposition>,
+    accounts: Together<ReadAccount, Result<(), CommandError>>,
 }
 
 /// What was told is not taken in: the pipeline has ended, or panics over it.
@@ -34,11 +31,25 @@ struct Told {
 pub struct NotTaken;
 
 impl Telling {
-    /// Starts to take in what is told, until nobody can tell anything any more.
-    pub fn start(executor: BatchExecutor) -> Self {
-        let (sender, told) = mpsc::channel(MAX_TOGETHER);
-        tokio::spawn(take_in(executor, told));
-        Self(sender)
+    /// Starts to take in what is told, until nobody can tell anything any more. Accounts need
+    /// one connection of the pool; the executor has its own.
+    pub fn start(executor: BatchExecutor, pool: Pool, outbox: Outbox) -> Self {
+        Self {
+            deliveries: Together::start(move |deliveries: Vec<Delivery>| {
+                let executor = executor.clone();
+                async move {
+                    let never = CancellationToken::new();
+                    executor.execute(&deliveries, &never).await.ok()
+                }
+            }),
+            accounts: Together::start(move |read: Vec<ReadAccount>| {
+                let pool = pool.clone();
+                async move {
+                    let kept = read_accounts::keep(&pool, &read, outbox).await;
+                    Some(vec![kept.map_err(CommandError::from); read.len()])
+                }
+            }),
+        }
     }
 
     /// Waits until the pipeline has taken it in. It is taken in, too, where the caller does not
@@ -47,33 +58,23 @@ impl Telling {
     /// # Errors
     /// [`NotTaken`].
     pub async fn tell(&self, delivery: Delivery) -> Result<Decision, NotTaken> {
-        let (done, disposition) = oneshot::channel();
-        let told = Told { delivery, done };
-        self.0.send(told).await.map_err(|_| NotTaken)?;
-        match disposition.await {
-            Ok(Disposition::Ack(decision)) => Ok(decision),
-            Ok(Disposition::Requeue) | Err(_) => Err(NotTaken),
+        match self.deliveries.ask(delivery).await {
+            Some(Disposition::Ack(decision)) => Ok(decision),
+            Some(Disposition::Requeue) => {
+                warn!("the pipeline panicked over what a command told it");
+                Err(NotTaken)
+            }
+            None => Err(NotTaken),
         }
     }
-}
 
-async fn take_in(executor: BatchExecutor, mut told: mpsc::Receiver<Told>) {
-    let never = CancellationToken::new();
-    let mut together = Vec::new();
-    while told.recv_many(&mut together, MAX_TOGETHER).await > 0 {
-        let (deliveries, callers): (Vec<_>, Vec<_>) = together
-            .drain(..)
-            .map(|one| (one.delivery, one.done))
-            .unzip();
-        let Ok(dispositions) = executor.execute(&deliveries, &never).await else {
-            return;
-        };
-        for (caller, disposition) in callers.into_iter().zip(dispositions) {
-            if disposition == Disposition::Requeue {
-                warn!("the pipeline panicked over what a command told it");
-            }
-            // It may not wait any more.
-            let _gone = caller.send(disposition);
-        }
+    /// Waits until what Stripe said of an account is kept. It is kept, too, where the caller
+    /// does not wait that long.
+    ///
+    /// # Errors
+    /// The database is away, or the worker panics over it.
+    pub async fn tell_account(&self, read: ReadAccount) -> Result<(), CommandError> {
+        let kept = self.accounts.ask(read).await;
+        kept.unwrap_or_else(|| Err(CommandError::internal()))
     }
 }

@@ -13,7 +13,9 @@ use std::{
     time::Duration,
 };
 
-use domain::{account::Account, ids::AccountId, working_set::WorkingSet};
+use domain::{
+    account::Account, account_snapshot::AccountSnapshot, ids::AccountId, working_set::WorkingSet,
+};
 use prometheus_client::metrics::counter::Counter;
 use shared::clock;
 use store::{
@@ -133,7 +135,7 @@ impl ReadAccounts {
                     self.refused.append(&mut refused);
                     return first_error;
                 }
-                match read(&self.pool, &self.client, &id, self.outbox).await {
+                match self.read(&id).await {
                     Ok(()) => {
                         self.read.inc();
                         info!(account = id.as_str(), "it was read from Stripe's API");
@@ -145,6 +147,12 @@ impl ReadAccounts {
                 }
             }
         }
+    }
+
+    /// Reads an account from Stripe's API and keeps what it says, where it is needed.
+    async fn read(&self, id: &AccountId) -> Result<(), ReadError> {
+        let read = ask(&self.pool, &self.client, id).await?;
+        Ok(keep(&self.pool, &[read], self.outbox).await?)
     }
 }
 
@@ -175,47 +183,62 @@ impl Budget {
     }
 }
 
-/// Reads an account from Stripe's API and keeps what it says, where it is needed.
+/// What Stripe says of an account, and what was known of it when Stripe was asked.
+#[derive(Debug)]
+pub struct ReadAccount {
+    id: AccountId,
+    known: Account,
+    snapshot: AccountSnapshot,
+}
+
+/// Asks Stripe how an account is. No connection is held meanwhile.
 ///
 /// # Errors
 /// [`ReadError`].
-pub async fn read(
-    pool: &Pool,
-    client: &Client,
-    id: &AccountId,
-    outbox: Outbox,
-) -> Result<(), ReadError> {
-    // No connection is held while Stripe is asked.
-    let asked = {
+pub async fn ask(pool: &Pool, client: &Client, id: &AccountId) -> Result<ReadAccount, ReadError> {
+    let known = {
         let conn = pool.get().await.map_err(Error::from)?;
-        load(&conn, id).await?.0
+        load(&conn, id).await?
     };
-    let snapshot = client.account(id).await?;
-    let mut conn = pool.get().await.map_err(Error::from)?;
-    store::write(&mut conn, async |tx| {
-        let (_, mut set) = load(tx, id).await?;
-        let _ = set.keep_api_snapshot(id, &asked, snapshot);
-        let now = clock::now_utc();
-        let projection = set.project();
-        let mut changes = set.changes(&projection, &BTreeSet::new());
-        // No booking is in the set; the news of the host is found with its row.
-        changes.app.news = (outbox == Outbox::On).then(BTreeMap::new);
-        working_set::save(tx, &changes).await?;
-        working_set::project(tx, &changes, now).await
+    Ok(ReadAccount {
+        id: id.clone(),
+        known,
+        snapshot: client.account(id).await?,
     })
-    .await?;
-    Ok(())
 }
 
-/// All that is known of an account, and the working set of it alone.
+/// Keeps in one transaction what Stripe said of accounts, where it is still needed.
 ///
 /// # Errors
 /// The database.
-pub async fn load(conn: &Connection, id: &AccountId) -> store::Result<(Account, WorkingSet)> {
-    let mut set = WorkingSet::for_account(id);
+pub async fn keep(pool: &Pool, read: &[ReadAccount], outbox: Outbox) -> store::Result<()> {
+    let mut conn = pool.get().await?;
+    store::write(&mut conn, async |tx| {
+        let mut set = WorkingSet::for_accounts(read.iter().map(|one| &one.id));
+        set.load(&Tables::new(tx, Bookings::default())).await?;
+        for one in read {
+            let _ = set.keep_api_snapshot(&one.id, &one.known, one.snapshot.clone());
+        }
+        let now = clock::now_utc();
+        let projection = set.project();
+        let mut changes = set.changes(&projection, &BTreeSet::new());
+        // No booking is in the set; the news of a host is found with its row.
+        changes.app.news = (outbox == Outbox::On).then(BTreeMap::new);
+        working_set::save(tx, &changes).await?;
+        working_set::project(tx, &changes, now).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// All that is known of an account.
+///
+/// # Errors
+/// The database.
+pub async fn load(conn: &Connection, id: &AccountId) -> store::Result<Account> {
+    let mut set = WorkingSet::for_accounts([id]);
     set.load(&Tables::new(conn, Bookings::default())).await?;
-    let account = set.accounts.get(id).cloned().unwrap_or_default();
-    Ok((account, set))
+    Ok(set.accounts.get(id).cloned().unwrap_or_default())
 }
 
 impl Retry {

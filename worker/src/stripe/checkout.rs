@@ -57,8 +57,8 @@ impl Client {
         self.send(&call.of_account(account)).await
     }
 
-    /// The session of a booking that was made at or after `since`, in Unix seconds, by the
-    /// metadata's `key`.
+    /// The session that was made at or after `since`, in Unix seconds, and whose metadata have
+    /// this `value` under this `key`.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -66,7 +66,7 @@ impl Client {
         &self,
         account: &AccountId,
         key: &str,
-        booking: &str,
+        value: &str,
         since: i64,
     ) -> Result<Option<String>, ApiError> {
         let list = List {
@@ -76,7 +76,7 @@ impl Client {
             prefix: PREFIX,
             since,
         };
-        self.find(&list, |session| session["metadata"][key] == booking)
+        self.find(&list, |session| session["metadata"][key] == value)
             .await
     }
 

@@ -58,13 +58,16 @@ impl Client {
             let page = self.send(&call).await?;
             let objects = page["data"].as_array();
             let objects = objects.ok_or(ApiError::Unreadable("it is no list"))?;
-            if let Some(found) = objects.iter().find(|object| is_it(object)) {
-                return id_of(found).map(Some);
+            let ids = objects.iter().map(id_of);
+            let mut ids = ids.collect::<Result<Vec<String>, _>>()?;
+            if let Some(found) = objects.iter().position(&is_it) {
+                return Ok(Some(ids.swap_remove(found)));
             }
             if page["has_more"] != true {
                 return Ok(None);
             }
-            after = Some(id_of(objects.last().unwrap_or(&Value::Null))?);
+            let last = ids.pop();
+            after = Some(last.ok_or(ApiError::Unreadable("a page of a list is empty"))?);
         }
         Err(ApiError::Unreadable("the list does not end"))
     }

@@ -158,13 +158,14 @@ pub enum End<'a> {
     Nothing(&'a str),
 }
 
-/// Notes how an attempt in progress ended. Where somebody else did so before, nothing changes.
-pub async fn end(mut conn: &Connection, key: &str, attempt: i32, end: End<'_>) -> Result<()> {
+/// Notes how an attempt in progress ended. Where somebody else did so before, nothing changes,
+/// and it gives back `false`.
+pub async fn end(mut conn: &Connection, key: &str, attempt: i32, end: End<'_>) -> Result<bool> {
     let (state, object, error) = match end {
         End::Made(object) => (State::Done, Some(object), None),
         End::Nothing(error) => (State::Failed, None, Some(error)),
     };
-    diesel::sql_query(
+    let ended = diesel::sql_query(
         "UPDATE stripe.command SET state = $3, object_id = $4, error = $5, request = NULL, \
             finished_at = now() WHERE key = $1 AND attempt = $2 AND state = 'in_progress'",
     )
@@ -175,5 +176,5 @@ pub async fn end(mut conn: &Connection, key: &str, attempt: i32, end: End<'_>) -
     .bind::<Nullable<Text>, _>(error)
     .execute(&mut conn)
     .await?;
-    Ok(())
+    Ok(ended > 0)
 }

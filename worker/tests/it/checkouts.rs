@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use harness::stripe_api::{Fault, Gate, Kind, Payment, RateLimit};
 use serde_json::{Value, json};
 
-use crate::support::shop::{Shop, checkout, host, session};
+use crate::support::shop::{Shop, app_session, checkout, host, session};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stripe_is_asked_of_a_session_is_this_and_nothing_else() {
@@ -21,6 +21,7 @@ async fn what_stripe_is_asked_of_a_session_is_this_and_nothing_else() {
     let expires = params["expires_at"].take().as_i64().unwrap();
     let now = harness::stripe::now();
     assert!((expires - now - 3600).abs() < 60, "{expires} {now}");
+    let mark = take_mark(&mut params);
     let metadata = json!({ "dialoomBookingId": "7" });
     let mut expected = json!({
         "mode": "payment",
@@ -50,7 +51,10 @@ async fn what_stripe_is_asked_of_a_session_is_this_and_nothing_else() {
     shop.desk.api.set_head_office(&shop.account, Some("ES"));
     shop.desk.api.forget_requests();
     shop.ask(data).await.unwrap();
-    let params = &shop.desk.requests("/v1/checkout/sessions")[0].params;
+    let mut params = shop.desk.requests("/v1/checkout/sessions")[0]
+        .params
+        .clone();
+    assert_ne!(take_mark(&mut params), mark);
     let metadata = json!({ "dialoomBookingId": "8" });
     let own = json!({ "type": "self" });
     for gone in ["customer_email", "locale", "expires_at"] {
@@ -64,7 +68,44 @@ async fn what_stripe_is_asked_of_a_session_is_this_and_nothing_else() {
     expected["customer_creation"] = "always".into();
     expected["billing_address_collection"] = "required".into();
     expected["tax_id_collection"] = json!({ "enabled": true });
-    assert_eq!(*params, expected);
+    assert_eq!(params, expected);
+}
+
+/// Takes away by what the session can be known.
+fn take_mark(params: &mut Value) -> String {
+    let metadata = params["metadata"].as_object_mut().unwrap();
+    let mark = metadata.remove("commandAttempt").unwrap();
+    let mark = mark.as_str().unwrap().to_owned();
+    assert!(mark.len() == 32, "{mark}");
+    mark
+}
+
+/// After a failure the session is looked for; one that the app made of the same booking is
+/// not it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_the_apps_own_is_not_taken_for_the_one_that_a_command_made() {
+    let shop = Shop::new().await;
+    for (booking, took_effect) in [(7, false), (8, true)] {
+        let failing = Kind::Status500 { took_effect };
+        app_session(&shop.desk.api, &shop.account, booking).await;
+        let apps = shop.open(booking);
+        assert_eq!(apps.len(), 1);
+        let path = "/v1/checkout/sessions";
+        shop.desk.api.fault(Fault::post(path, failing));
+        let answer = loop {
+            match shop.checkout(booking).await {
+                Ok(answer) => break session(&answer),
+                Err(error) => assert!(error.retryable, "{error:?}"),
+            }
+        };
+        assert!(!apps.contains(&answer));
+        let mut open = apps;
+        open.push(answer);
+        open.sort_unstable();
+        let mut found = shop.open(booking);
+        found.sort_unstable();
+        assert_eq!(found, open, "{took_effect}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -94,6 +94,16 @@ async fn answers_go_only_to_callers() {
         answering.metrics.callers_gone.get()
     })
     .await;
+    // The two were done side by side.
+    wait::until("the first host", BOUND, async || {
+        let hosts = desk.hosts().await;
+        match hosts.iter().any(|host| host.starts_with("1 ")) {
+            true => Seen::Reached(()),
+            false => Seen::NotYet(format!("{hosts:?}")),
+        }
+    })
+    .await
+    .unwrap();
 
     let commands = format!("{}stripe.commands", broker.prefix());
     let loops = BasicProperties::default().with_reply_to(commands.as_str().into());

@@ -12,12 +12,13 @@ use crate::support::Lab;
 use event::Mode;
 use harness::stripe::{Account, Event};
 use serde_json::Value;
+use store::outbox::Outbox;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
 use worker::{
-    jobs::read_accounts::ReadAccounts,
+    jobs::read_accounts::{self, ReadAccounts},
     metrics::{Metrics, stripe::ApiMetrics},
     stripe::{client::Client, config::ApiConfig},
 };
@@ -230,13 +231,10 @@ async fn reads_that_nobody_waits_for_stop_before_stripes_allowance_is_used_up() 
     // A command's read goes on.
     used(9_999).await;
     let id = "acct_a".to_owned().into();
-    let read = worker::jobs::read_accounts::read(
-        &lab.executor.pool,
-        &api,
-        &id,
-        store::outbox::Outbox::Off,
-    );
-    read.await.unwrap();
+    let pool = &lab.executor.pool;
+    let read = read_accounts::ask(pool, &api, &id).await.unwrap();
+    let kept = read_accounts::keep(pool, &[read], Outbox::Off).await;
+    kept.unwrap();
     assert_eq!(status(&lab).await, ["ENABLED false"]);
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 

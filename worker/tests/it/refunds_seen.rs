@@ -3,18 +3,17 @@
 
 use domain::outcome::Decision;
 use harness::{
-    http,
     stripe::{ApiVersion, Event, Invoice},
     stripe_api::{Options, Payment, StandIn},
     test_servers::TestBroker,
 };
-use hyper::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
     Lab,
     operator::Operator,
     refunds::{note, of_a, paid, refund},
+    shop::app_session,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,28 +106,9 @@ async fn an_operator_reads_what_was_given_back_and_why_a_draft_is_not_final() {
 
 /// A guest has paid through a session of this account; gives its id.
 async fn sell(api: &StandIn, account: &str, booking: i32) -> String {
-    let sale = format!(
-        "mode=payment&success_url=https%3A%2F%2Fa.example%2Fpaid&line_items[0][quantity]=1\
-         &line_items[0][price_data][currency]=eur&line_items[0][price_data][unit_amount]=4500\
-         &line_items[0][price_data][product_data][name]=Call&invoice_creation[enabled]=true\
-         &metadata[dialoomBookingId]={booking}"
-    );
-    let headers = [
-        ("content-type", "application/x-www-form-urlencoded"),
-        ("stripe-version", "2026-10-28.endive"),
-        ("authorization", "Bearer sk_test_standin"),
-        ("stripe-account", account),
-    ];
-    let url = format!("{}v1/checkout/sessions", api.base_url());
-    let answer = http::send(Method::POST, &url, &headers, sale)
-        .await
-        .unwrap();
-    let session: Value = serde_json::from_slice(&answer.body).unwrap();
-    let id = session["id"]
-        .as_str()
-        .unwrap_or_else(|| panic!("{session}"));
-    api.pay(id, Payment::Card).unwrap();
-    id.to_owned()
+    let id = app_session(api, account, booking).await;
+    api.pay(&id, Payment::Card).unwrap();
+    id
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -132,7 +132,7 @@ fn the_api_resolves_only_the_tie_that_it_was_asked_about() {
     let resolved = |now: Account| {
         let mut source = Memory::default();
         source.accounts.insert(id.clone(), now);
-        let mut set = WorkingSet::for_account(&id);
+        let mut set = WorkingSet::for_accounts([&id]);
         load(&mut set, &source);
         let change = set.keep_api_snapshot(&id, &asked, snapshot("FR"));
         let (_, account, tracked) = set.accounts.iter_changes().next().unwrap();

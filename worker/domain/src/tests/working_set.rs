@@ -68,7 +68,7 @@ fn a_working_set_asks_for_all_that_its_events_touch() {
     assert!(!set.is_rechecked(&session_object("in_2")));
     assert!(!set.is_rechecked(&invoice_object("in_1")));
 
-    let mut alone = WorkingSet::for_account(&"acct_b".into());
+    let mut alone = WorkingSet::for_accounts([&"acct_b".into()]);
     for asked in [vec![missing_account("acct_b")], vec![]] {
         load(&mut alone, &source);
         assert_eq!(source.take_asked(), asked);
@@ -261,7 +261,7 @@ fn merging_an_object_that_was_not_loaded_panics() {
         assert_eq!(panic_of(&mut set, event).as_deref(), Some(expected));
     }
     let resolve = || {
-        let mut set = WorkingSet::for_account(&"acct_a".into());
+        let mut set = WorkingSet::for_accounts([&"acct_a".into()]);
         set.keep_api_snapshot(
             &"acct_a".into(),
             &Account::default(),

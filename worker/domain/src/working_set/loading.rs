@@ -89,10 +89,12 @@ impl WorkingSet {
         }
     }
 
-    /// The working set of one account.
-    pub fn for_account(id: &AccountId) -> Self {
+    /// The working set of accounts alone.
+    pub fn for_accounts<'a>(ids: impl IntoIterator<Item = &'a AccountId>) -> Self {
         let mut set = Self::default();
-        set.accounts.want(id);
+        for id in ids {
+            set.accounts.want(id);
+        }
         set
     }
 

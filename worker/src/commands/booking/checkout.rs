@@ -153,7 +153,8 @@ impl CommandService {
                 Some(Current::Paid) => return Err(self.paid(checkout.booking).await?),
                 Some(Current::Over { attempt }) => Some(attempt),
             };
-            let request = terms.parameters(checkout, &self.decoder.rules.booking_key);
+            let mark = format!("{:032x}", fastrand::u128(..));
+            let request = terms.parameters(checkout, &self.decoder.rules.booking_key, &mark);
             let key = key(checkout.booking);
             let wanted = Wanted {
                 key: &key,

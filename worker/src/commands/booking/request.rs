@@ -3,7 +3,7 @@
 use domain::ids::AccountId;
 use serde_json::{Value, json};
 
-use super::checkout::Checkout;
+use super::{checkout::Checkout, session::MARK};
 use crate::config::commands::CommandSettings;
 
 /// The longest time that Stripe keeps a session open, in minutes, which it does where it is
@@ -49,9 +49,11 @@ impl Terms {
         ])
     }
 
-    /// The parameters of the session.
-    pub(super) fn parameters(&self, checkout: &Checkout, booking_key: &str) -> Value {
+    /// The parameters of the session, which can be known by its `mark`.
+    pub(super) fn parameters(&self, checkout: &Checkout, booking_key: &str, mark: &str) -> Value {
         let metadata = json!({ booking_key: checkout.booking.to_string() });
+        let mut marked = metadata.clone();
+        marked[MARK] = mark.into();
         let mut parameters = json!({
             "mode": "payment",
             "success_url": checkout.success_url,
@@ -67,7 +69,7 @@ impl Terms {
                     "product_data": { "name": self.description },
                 },
             }],
-            "metadata": metadata,
+            "metadata": marked,
             "payment_intent_data": { "metadata": metadata },
             "invoice_creation": { "enabled": true, "invoice_data": { "metadata": metadata } },
             "adaptive_pricing": { "enabled": self.adaptive_pricing },

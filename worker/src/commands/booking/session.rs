@@ -14,6 +14,10 @@ use crate::{
     },
 };
 
+/// The metadata's key under which a session names the attempt that made it, which tells it
+/// from a session that the app made of the same booking.
+pub(super) const MARK: &str = "commandAttempt";
+
 /// Makes sessions.
 pub(in crate::commands) struct SessionMaker<'a> {
     pub(in crate::commands) client: &'a Client,
@@ -44,10 +48,13 @@ impl Maker for SessionMaker<'_> {
     }
 
     async fn look(&self, record: &Record, since: i64) -> Result<Option<String>, ApiError> {
-        let (account, booking) = (account(record), self.booking.to_string());
-        self.client
-            .find_session(&account, self.booking_key, &booking, since)
-            .await
+        let mark = record.request.as_ref();
+        let mark = mark.and_then(|request| request["metadata"][MARK].as_str());
+        let booking = self.booking.to_string();
+        // One that an earlier version of the worker began has none.
+        let (key, value) = mark.map_or((self.booking_key, booking.as_str()), |mark| (MARK, mark));
+        let account = account(record);
+        self.client.find_session(&account, key, value, since).await
     }
 
     fn refused(&self, _: &Record, refusal: Refusal) -> CommandError {

@@ -93,7 +93,7 @@ impl CommandService {
         let record = self.make_once(&wanted, &maker).await?;
         let id = record.object_id.clone().unwrap_or_default().into();
         let conn = self.connection().await?;
-        let (account, _) = read_accounts::load(&conn, &id).await?;
+        let account = read_accounts::load(&conn, &id).await?;
         Ok(Known {
             id,
             family: ApiFamily::of(&record.api),
@@ -107,7 +107,7 @@ impl CommandService {
             return Ok(false);
         };
         let conn = self.connection().await?;
-        let (account, _) = read_accounts::load(&conn, &id.clone().into()).await?;
+        let account = read_accounts::load(&conn, &id.clone().into()).await?;
         Ok(account.is_disconnected())
     }
 }

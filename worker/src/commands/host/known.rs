@@ -54,7 +54,7 @@ impl CommandService {
             && let Some(id) = &record.object_id
         {
             let id = AccountId::from(id.clone());
-            let account = read_accounts::load(&conn, &id).await?.0;
+            let account = read_accounts::load(&conn, &id).await?;
             let known = Known {
                 id,
                 family: ApiFamily::of(&record.api),
@@ -65,7 +65,7 @@ impl CommandService {
         }
         let mut found = Vec::new();
         for id in account::of_host(&conn, host, MOST).await? {
-            let account = read_accounts::load(&conn, &id).await?.0;
+            let account = read_accounts::load(&conn, &id).await?;
             if !account.is_disconnected() {
                 found.push((id, account));
             }
@@ -122,10 +122,10 @@ impl CommandService {
         mut known: Known,
     ) -> Result<Known, CommandError> {
         if !known.account.has_current_snapshot() {
-            let read = read_accounts::read(&self.pool, client, &known.id, self.outbox).await;
-            read.map_err(CommandError::from)?;
+            let read = read_accounts::ask(&self.pool, client, &known.id).await?;
+            self.telling.tell_account(read).await?;
             let conn = self.connection().await?;
-            known.account = read_accounts::load(&conn, &known.id).await?.0;
+            known.account = read_accounts::load(&conn, &known.id).await?;
         }
         Ok(known)
     }

@@ -42,12 +42,11 @@ impl Desk {
             .pool_of(CONNECTIONS);
         let client = client(&api, "sk_test_standin", Some(pool.clone()));
         let service = CommandService {
-            pool,
+            pool: pool.clone(),
             client: Some(client),
-            outbox: Outbox::Off,
             settings,
             owner_query: lab.executor.owner_query.clone(),
-            telling: Telling::start(lab.executor.clone()),
+            telling: Telling::start(lab.executor.clone(), pool.clone(), Outbox::Off),
             decoder: Decoder {
                 rules: rules(),
                 decode: domain::event::decode,

@@ -1,6 +1,10 @@
 //! A host that sells, and the sessions by which guests pay.
 
-use harness::stripe_api::Options;
+use harness::{
+    http,
+    stripe_api::{Options, StandIn},
+};
+use hyper::Method;
 use serde_json::{Value, json};
 use worker::{
     commands::{command::Name, error::CommandError},
@@ -85,4 +89,27 @@ pub fn checkout(booking: i32) -> Value {
 
 pub fn session(answer: &Value) -> String {
     answer["sessionId"].as_str().unwrap().to_owned()
+}
+
+/// The app itself makes a session of a booking; gives its id.
+pub async fn app_session(api: &StandIn, account: &str, booking: i32) -> String {
+    let sale = format!(
+        "mode=payment&success_url=https%3A%2F%2Fa.example%2Fpaid&line_items[0][quantity]=1\
+         &line_items[0][price_data][currency]=eur&line_items[0][price_data][unit_amount]=4500\
+         &line_items[0][price_data][product_data][name]=Call&invoice_creation[enabled]=true\
+         &metadata[dialoomBookingId]={booking}"
+    );
+    let headers = [
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("stripe-version", "2026-10-28.endive"),
+        ("authorization", "Bearer sk_test_standin"),
+        ("stripe-account", account),
+    ];
+    let url = format!("{}v1/checkout/sessions", api.base_url());
+    let answer = http::send(Method::POST, &url, &headers, sale)
+        .await
+        .unwrap();
+    let session: Value = serde_json::from_slice(&answer.body).unwrap();
+    let id = session["id"].as_str();
+    id.unwrap_or_else(|| panic!("{session}")).to_owned()
 }
