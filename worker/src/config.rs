@@ -4,7 +4,7 @@ pub mod commands;
 
 use std::net::SocketAddr;
 
-use domain::rules::Rules;
+use domain::rules::{ATTEMPT_KEY, Rules};
 use shared::{
     amqp::AmqpUrl,
     config::{ConfigError, Env, Held},
@@ -166,9 +166,12 @@ pub fn amqp_prefix(env: &Env) -> Result<String, ConfigError> {
 }
 
 fn booking_key(env: &Env) -> Result<String, ConfigError> {
-    const EXPECTED: &str = "a metadata key of at most 40 characters, without [ and ]";
+    const EXPECTED: &str =
+        "a metadata key of at most 40 characters, without [ and ], other than commandAttempt";
     let key = env.parsed("BOOKING_METADATA_KEY", EXPECTED, |value| {
-        let fits = value.chars().count() <= MAX_BOOKING_KEY && !value.contains(['[', ']']);
+        let fits = value.chars().count() <= MAX_BOOKING_KEY
+            && !value.contains(['[', ']'])
+            && value != ATTEMPT_KEY;
         fits.then(|| value.to_owned())
     })?;
     Ok(key.unwrap_or_else(|| DEFAULT_BOOKING_KEY.to_owned()))

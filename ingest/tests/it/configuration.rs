@@ -127,9 +127,10 @@ fn an_address_in_use_is_reported() {
 
 #[test]
 fn the_health_check_fails_if_no_service_runs() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // Bound, so that nobody else gets the port, and not listening.
+    let free = tokio::net::TcpSocket::new_v4().unwrap();
+    free.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = free.local_addr().unwrap().to_string();
-    drop(free);
     let output = ingest(&["healthcheck"], &[("INGEST_ADMIN_LISTEN", &address)]);
     assert_eq!(output.status.code(), Some(1));
     let line = String::from_utf8(output.stderr).unwrap();

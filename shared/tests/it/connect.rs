@@ -4,7 +4,7 @@ use shared::amqp::{AmqpUrl, ConnectError, connect};
 use shared::telemetry::report;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 #[tokio::test]
 async fn a_silent_peer_is_given_up_and_its_socket_closed() {
@@ -28,9 +28,10 @@ async fn a_silent_peer_is_given_up_and_its_socket_closed() {
 
 #[tokio::test]
 async fn a_refused_connection_is_an_error_without_the_password() {
-    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Bound, so that nobody else gets the port, and not listening.
+    let unused = TcpSocket::new_v4().unwrap();
+    unused.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = unused.local_addr().unwrap();
-    drop(unused);
     let url = AmqpUrl::parse(&format!("amqp://guest:hush@{address}")).unwrap();
     let line = report(&connect(&url, "test").await.unwrap_err());
     assert!(line.contains("refused") && !line.contains("hush"), "{line}");

@@ -1,5 +1,6 @@
 //! Checkout Sessions: the link between a booking and its invoice.
 
+use ::event::EventType;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -46,16 +47,20 @@ text_enum! {
         Complete = "complete",
         /// Its time ran out.
         Expired = "expired",
+        /// The guest went through it, and the money did not come. Stripe calls it complete.
+        PaymentFailed = "payment_failed",
     }
 }
 serde_as_text!(Status);
 
 impl Status {
-    /// The rank: an open session ends, not the other way round.
+    /// The rank: an open session ends, and the money of a complete one may fail to come, not the
+    /// other way round.
     pub fn rank(self) -> u8 {
         match self {
             Self::Open => 0,
             Self::Complete | Self::Expired => 1,
+            Self::PaymentFailed => 2,
         }
     }
 }
@@ -93,10 +98,14 @@ impl Merge for CheckoutSession {
         &self.latest
     }
 
-    /// Nobody will pay any more through a session that expired unpaid.
+    /// Nobody will pay any more through a session that expired unpaid, or whose payment failed.
     fn claims_nothing(&self) -> bool {
         let is_unpaid = value(&self.payment_status).is_none_or(|status| status.rank() == 0);
-        value(&self.status) == Some(&Status::Expired) && is_unpaid
+        let is_over = matches!(
+            value(&self.status),
+            Some(Status::Expired | Status::PaymentFailed)
+        );
+        is_over && is_unpaid
     }
 
     fn is_of_one_event(&self) -> bool {
@@ -158,7 +167,10 @@ pub fn decode(
         .payment_status
         .as_deref()
         .and_then(PaymentStatus::parse);
-    let status = wire.status.as_deref().and_then(Status::parse);
+    let status = match header.event_type == EventType::CheckoutSessionAsyncPaymentFailed.as_str() {
+        true => Some(Status::PaymentFailed),
+        false => wire.status.as_deref().and_then(Status::parse),
+    };
     let invoice = link(wire.invoice, "session.invoice")?.map(InvoiceId::from);
     let payment_intent =
         link(wire.payment_intent, "session.payment_intent")?.map(PaymentIntentId::from);

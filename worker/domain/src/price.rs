@@ -31,8 +31,9 @@ const LEAST: [(&str, i64); 25] = [
     ("usd", 50),
     ("cop", 200_000),
 ];
-/// The most that Stripe charges, in minor units: eight digits.
-const MOST: i64 = 99_999_999;
+/// The most that is asked of Stripe, in minor units: twelve digits, which it takes of its
+/// smallest currency. Of most currencies it takes eight, and says so itself.
+const MOST: i64 = 999_999_999_999;
 /// Currencies that have no decimals any more, and two at Stripe: they have to be zero.
 const WITHOUT_DECIMALS: [&str; 2] = ["isk", "ugx"];
 
@@ -140,8 +141,8 @@ mod tests {
             ("0.49", "eur", "less than 0.5 eur"),
             ("49", "jpy", "less than 50 jpy"),
             ("0", "ars", "zero"),
-            ("1000000", "usd", "more than 999999.99"),
-            ("99999999999999999999", "usd", "more than 999999.99"),
+            ("10000000000", "usd", "more than 9999999999.99"),
+            ("99999999999999999999", "usd", "more than 9999999999.99"),
             ("500.50", "isk", "decimals"),
             ("1.234", "kwd", "last decimal"),
             ("45.999", "eur", "2 decimals"),

@@ -2,6 +2,10 @@
 
 use ::event::Mode;
 
+/// The metadata's key under which a Checkout Session that a command made names the attempt that
+/// made it, which tells it from one that the app made of the same booking.
+pub const ATTEMPT_KEY: &str = "commandAttempt";
+
 /// What decoding depends on, fixed for a deployment.
 #[derive(Clone, Debug)]
 pub struct Rules {

@@ -38,9 +38,11 @@ pub struct Answers {
 }
 
 impl Answers {
-    fn add(&mut self, other: Self) {
+    /// Adds the answers to further messages.
+    pub fn add(&mut self, other: Self) {
         self.confirmed.extend(other.confirmed);
         self.unroutable.extend(other.unroutable);
+        self.unacceptable.extend(other.unacceptable);
         self.refused |= other.refused;
     }
 }

@@ -3,7 +3,8 @@
 //! What Stripe is asked is noted before it is asked, with an idempotency key. Whoever finds
 //! an attempt in progress asks once more under that key, with the same parameters: then
 //! Stripe does it now, or answers what it answered before. Only where it is known that
-//! nothing was made does another attempt begin, under another key.
+//! nothing was made, and that nothing can be made under that key any more, does another
+//! attempt begin, under another key.
 
 use std::{future::Future, time::Duration};
 
@@ -22,6 +23,11 @@ use crate::stripe::{
 const KEY_LASTS: Duration = Duration::from_secs(23 * 3600);
 /// By how much Stripe's clock may differ from the database's, in seconds.
 const CLOCKS_DIFFER: i64 = 300;
+/// After so long no request of an attempt is under way any more.
+const SETTLED: Duration = Duration::from_secs(300);
+/// After so long what an attempt made has come to its end: it was made while the key lasted, and
+/// a session is open for a day at most.
+const OUTLIVED: Duration = Duration::from_secs(48 * 3600);
 /// The most attempts of one command.
 const MOST_ATTEMPTS: u32 = 3;
 
@@ -69,6 +75,15 @@ pub(super) trait Maker: Sync {
     fn refused(&self, record: &Record, refusal: Refusal) -> CommandError;
 }
 
+/// Whether Stripe was perhaps asked for the attempt before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// It has begun just now.
+    Never,
+    /// Somebody else began it, and may have asked.
+    Perhaps,
+}
+
 /// How an attempt ended.
 enum Ended {
     /// It was made, and has this id.
@@ -86,14 +101,14 @@ impl CommandService {
         maker: &impl Maker,
     ) -> Result<Record, CommandError> {
         for _ in 0..MOST_ATTEMPTS {
-            let record = self.begin(wanted).await?;
+            let (record, asked) = self.begin(wanted).await?;
             match record.state() {
                 State::Done => return Ok(record),
                 // Somebody else's attempt ended just now.
                 State::Failed => continue,
                 State::InProgress => {}
             }
-            match self.go_on(&record, maker).await {
+            match self.go_on(&record, asked, maker).await {
                 Ok(()) => {}
                 // Another caller's payload was refused, or Stripe failed: ours is tried.
                 Err(Failed::Ended(error)) => {
@@ -115,8 +130,14 @@ impl CommandService {
     }
 
     /// Goes on with an attempt in progress, and notes how it ended.
-    pub(super) async fn go_on(&self, record: &Record, maker: &impl Maker) -> Result<(), Failed> {
-        let ended = self.attempt(record, maker).await.map_err(Failed::Open)?;
+    pub(super) async fn go_on(
+        &self,
+        record: &Record,
+        asked: Asked,
+        maker: &impl Maker,
+    ) -> Result<(), Failed> {
+        let ended = self.attempt(record, asked, maker).await;
+        let ended = ended.map_err(Failed::Open)?;
         let conn = self.connection().await.map_err(Failed::Open)?;
         let end = match &ended {
             Ended::Made(id) => End::Made(id),
@@ -136,8 +157,8 @@ impl CommandService {
     }
 
     /// Begins an attempt, or another one behind one that is over. Gives back the attempt that
-    /// counts now.
-    async fn begin(&self, wanted: &Wanted<'_>) -> Result<Record, CommandError> {
+    /// counts now, which may be another caller's.
+    async fn begin(&self, wanted: &Wanted<'_>) -> Result<(Record, Asked), CommandError> {
         let idempotency_key = format!("dialoom-{:032x}", fastrand::u128(..));
         let attempt = Attempt {
             key: wanted.key,
@@ -149,18 +170,23 @@ impl CommandService {
         };
         let conn = self.connection().await?;
         command::begin(&conn, &attempt).await?;
-        let find = async || -> Result<Record, CommandError> {
+        let find = async || -> Result<(Record, Asked), CommandError> {
             let record = command::find(&conn, wanted.key).await?;
-            record.ok_or_else(CommandError::in_progress)
+            let record = record.ok_or_else(CommandError::in_progress)?;
+            let asked = match record.idempotency_key == idempotency_key {
+                true => Asked::Never,
+                false => Asked::Perhaps,
+            };
+            Ok((record, asked))
         };
-        let record = find().await?;
+        let (record, asked) = find().await?;
         let is_over = match record.state() {
             State::Failed => true,
             State::InProgress => false,
             State::Done => wanted.over == Some(record.attempt),
         };
         if !is_over {
-            return Ok(record);
+            return Ok((record, asked));
         }
         command::begin_again(&conn, record.attempt, &attempt).await?;
         find().await
@@ -168,25 +194,52 @@ impl CommandService {
 
     /// Asks Stripe once more for what an attempt in progress asks for. An error leaves it in
     /// progress.
-    async fn attempt(&self, record: &Record, maker: &impl Maker) -> Result<Ended, CommandError> {
-        let age = clock::now_utc() - record.attempted_at;
-        if age.to_std().is_ok_and(|age| age > KEY_LASTS) {
-            return look(record, maker).await;
+    async fn attempt(
+        &self,
+        record: &Record,
+        asked: Asked,
+        maker: &impl Maker,
+    ) -> Result<Ended, CommandError> {
+        let age = (clock::now_utc() - record.attempted_at).to_std();
+        let age = age.unwrap_or_default();
+        if age > KEY_LASTS {
+            return look_late(record, age, maker).await;
         }
         let request = record.request.clone();
         let request = request.ok_or_else(CommandError::in_progress)?;
         let key = IdempotencyKey(record.idempotency_key.clone());
         match maker.make(record, request, key).await {
             Ok(id) => Ok(Ended::Made(id)),
-            // The key keeps this answer, so Stripe is asked for the object itself.
-            Err(ApiError::Failed { .. } | ApiError::Unreadable(_)) => look(record, maker).await,
+            Err(error @ (ApiError::Failed { .. } | ApiError::Unreadable(_))) => {
+                match look(record, maker).await? {
+                    Some(id) => Ok(Ended::Made(id)),
+                    None if is_kept(record, &error) => Ok(nothing_now()),
+                    // The same key may still make it: another one would make a second.
+                    None => Err(CommandError::stripe_unavailable()),
+                }
+            }
             Err(ApiError::Refused(refusal)) if refusal.status == 409 => {
                 Err(CommandError::in_progress())
             }
             Err(ApiError::Refused(refusal))
                 if refusal.kind.as_deref() == Some("idempotency_error") =>
             {
-                look(record, maker).await
+                let found = look(record, maker).await?;
+                Ok(found.map_or_else(nothing_now, Ended::Made))
+            }
+            // The API key is another one, or lacks a right: that says nothing of what was asked
+            // before.
+            Err(ApiError::Refused(refusal))
+                if asked == Asked::Perhaps && matches!(refusal.status, 401 | 403) =>
+            {
+                warn!(%refusal, "Stripe refuses to go on with what a command asked for");
+                let found = look(record, maker).await;
+                let refused = maker.refused(record, refusal);
+                match found {
+                    Ok(Some(id)) => Ok(Ended::Made(id)),
+                    Ok(None) if age > SETTLED => Ok(Ended::Nothing(refused)),
+                    Ok(None) | Err(_) => Err(refused),
+                }
             }
             Err(ApiError::Refused(refusal)) => {
                 warn!(%refusal, "Stripe refused what a command asked for");
@@ -205,11 +258,46 @@ pub(super) enum Failed {
     Open(CommandError),
 }
 
+/// Whether Stripe keeps the failure under the idempotency key, so that nothing is made under it
+/// any more. The second version of the API does what failed when it is asked again; and behind a
+/// gateway that failed the request may still run.
+fn is_kept(record: &Record, error: &ApiError) -> bool {
+    let is_first_version = ApiFamily::of(&record.api) == ApiFamily::V1;
+    let is_answer = matches!(
+        error,
+        ApiError::Failed {
+            is_replayed: true,
+            ..
+        } | ApiError::Failed { status: 500, .. }
+    );
+    is_first_version && is_answer
+}
+
+fn nothing_now() -> Ended {
+    Ended::Nothing(CommandError::stripe_unavailable())
+}
+
 /// Looks at Stripe whether an attempt made something.
-async fn look(record: &Record, maker: &impl Maker) -> Result<Ended, CommandError> {
+async fn look(record: &Record, maker: &impl Maker) -> Result<Option<String>, ApiError> {
     let since = record.attempted_at.timestamp() - CLOCKS_DIFFER;
-    Ok(match maker.look(record, since).await? {
-        Some(id) => Ended::Made(id),
-        None => Ended::Nothing(CommandError::stripe_unavailable()),
-    })
+    maker.look(record, since).await
+}
+
+/// As [`look`], of an attempt whose key Stripe may have forgotten.
+async fn look_late(
+    record: &Record,
+    age: Duration,
+    maker: &impl Maker,
+) -> Result<Ended, CommandError> {
+    match look(record, maker).await {
+        Ok(found) => Ok(found.map_or_else(nothing_now, Ended::Made)),
+        // The account has left: what may have been made on it can be used no more.
+        Err(ApiError::Refused(refusal))
+            if age > OUTLIVED && matches!(refusal.status, 403 | 404) =>
+        {
+            warn!(%refusal, "Stripe does not say what came of an attempt; it is given up");
+            Ok(nothing_now())
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -36,7 +36,7 @@ pub const PREFETCH: u16 = 200;
 /// Connections to the database that commands have of their own.
 pub const CONNECTIONS: u32 = 6;
 /// How long a command may take.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(50);
+pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(50);
 /// So many deliveries of a command ended with a worker that stopped: it is given up.
 const MOST_DELIVERIES: i64 = 5;
 

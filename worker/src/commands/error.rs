@@ -69,11 +69,12 @@ impl CommandError {
         }
     }
 
-    /// It waited for longer than it was meant to.
+    /// Its time in the queue is over. A worker that has died may have begun it.
     pub fn expired() -> Self {
         Self::passing(
             "expired",
-            "the command waited in the queue for longer than it may, and was not done",
+            "the command's time in the queue is over; send it again, and if it was begun it goes \
+             on where it stopped",
         )
     }
 
@@ -164,7 +165,7 @@ impl From<ReadError> for CommandError {
 }
 
 /// Stripe's parameters, and the fields of commands that fill them.
-const FIELDS: [(&str, &str); 12] = [
+const FIELDS: [(&str, &str); 13] = [
     ("contact_email", "email"),
     ("email", "email"),
     ("identity.country", "country"),
@@ -177,6 +178,7 @@ const FIELDS: [(&str, &str); 12] = [
     ("refresh_url", "refreshUrl"),
     ("return_url", "returnUrl"),
     ("components", "components"),
+    ("price_data.unit_amount", "amount"),
 ];
 
 /// Maps a refusal. Stripe's sentence is not passed on: it is written for whoever holds the
@@ -273,7 +275,10 @@ mod tests {
     fn what_passes_is_retryable() {
         for error in [
             ApiError::NoAnswer("it took too long"),
-            ApiError::Failed { status: 500 },
+            ApiError::Failed {
+                status: 500,
+                is_replayed: false,
+            },
             ApiError::RateLimited(crate::stripe::error::RateLimit::GlobalRate),
             ApiError::Refused(Refusal {
                 status: 409,

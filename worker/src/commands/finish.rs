@@ -4,13 +4,18 @@
 use std::time::Duration;
 
 use shared::clock;
-use store::command::{self, Record};
+use store::command::{self, Record, State};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    attempts::Failed, booking::session::SessionMaker, error::CommandError,
-    host::create::AccountMaker, service::CommandService,
+    attempts::{Asked, Failed},
+    booking::session::SessionMaker,
+    consumer::COMMAND_TIMEOUT,
+    error::CommandError,
+    host::account_maker::AccountMaker,
+    service::CommandService,
 };
 use crate::{
     jobs::{Job, JobError},
@@ -60,7 +65,9 @@ impl FinishCommands {
             if stop.is_cancelled() {
                 break;
             }
-            if let Err(error) = self.go_on(&record).await {
+            // What is in the way of one must not hold up the others.
+            let done = timeout(COMMAND_TIMEOUT, self.go_on(&record)).await;
+            if let Err(error) = done.unwrap_or_else(|_| Err(CommandError::timed_out())) {
                 let attempted_at = record.attempted_at;
                 warn!(code = error.code, %attempted_at, "a command's attempt is still in progress");
             }
@@ -70,10 +77,20 @@ impl FinishCommands {
 
     async fn go_on(&self, record: &Record) -> Result<(), CommandError> {
         let client = &self.client;
+        // Others are at it too: what has ended since is not asked for again.
+        let now = {
+            let conn = self.service.connection().await?;
+            command::find(&conn, &record.key).await?
+        };
+        let is_open =
+            |now: &Record| (now.attempt, now.state()) == (record.attempt, State::InProgress);
+        if !now.as_ref().is_some_and(is_open) {
+            return Ok(());
+        }
         let ended = match record.key.split_once(':') {
             Some(("host.onboard", host)) => {
                 let maker = AccountMaker { client, host };
-                self.service.go_on(record, &maker).await
+                self.service.go_on(record, Asked::Perhaps, &maker).await
             }
             Some(("booking.checkout", booking)) => {
                 let booking = domain::decode::booking_id(booking);
@@ -83,7 +100,7 @@ impl FinishCommands {
                     booking,
                     booking_key: &self.service.decoder.rules.booking_key,
                 };
-                match self.service.go_on(record, &maker).await {
+                match self.service.go_on(record, Asked::Perhaps, &maker).await {
                     // The pipeline is told whose the booking is.
                     Ok(()) => {
                         let current = self.service.current(client, booking).await;

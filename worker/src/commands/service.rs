@@ -51,7 +51,7 @@ impl CommandService {
         }
     }
 
-    fn client(&self) -> Result<&Client, CommandError> {
+    pub(super) fn client(&self) -> Result<&Client, CommandError> {
         self.client
             .as_ref()
             .ok_or_else(CommandError::not_configured)

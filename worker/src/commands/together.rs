@@ -26,9 +26,9 @@ where
     Asked: Send + 'static,
     Answer: Send + 'static,
 {
-    /// Starts to do what is asked for, until nobody can ask any more or `all` cannot go on and
-    /// gives back `None`. It is given what has come while it did what came before, and gives
-    /// back an answer to each.
+    /// Starts to do what is asked for, until nobody can ask any more. `all` is given what has
+    /// come while it did what came before, and gives back an answer to each; `None` where it
+    /// could not be done.
     pub(super) fn start<Work>(all: impl FnMut(Vec<Asked>) -> Work + Send + 'static) -> Self
     where
         Work: Future<Output = Option<Vec<Answer>>> + Send + 'static,
@@ -39,7 +39,7 @@ where
     }
 
     /// Waits until it is done. It is done, too, where the caller does not wait that long.
-    /// `None` if it was not, or if it panicked.
+    /// `None` if it could not be done, or panicked: perhaps because of what others asked for.
     pub(super) async fn ask(&self, asked: Asked) -> Option<Answer> {
         let (done, answer) = oneshot::channel();
         self.0.send((asked, done)).await.ok()?;
@@ -63,8 +63,8 @@ async fn work<Asked, Answer, Work>(
                     let _gone = caller.send(answer);
                 }
             }
-            Ok(None) => return,
-            // Those who asked hear that it was not done; the next ones are tried.
+            // Those who asked hear that it was not done.
+            Ok(None) => {}
             Err(_) => error!(asked = callers.len(), "what commands asked for panicked"),
         }
     }
@@ -75,19 +75,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_told_to_those_who_asked_and_the_next_are_served() {
+    async fn what_failed_is_told_to_those_who_asked_and_the_next_are_served() {
         let doubled = Together::start(|numbers: Vec<u32>| async move {
             assert!(!numbers.contains(&13), "thirteen");
-            Some(numbers.into_iter().map(|number| number * 2).collect())
+            let doubled = numbers.iter().map(|number| number.checked_mul(2));
+            doubled.collect()
         });
         assert_eq!(doubled.ask(13).await, None);
+        assert_eq!(doubled.ask(u32::MAX).await, None);
         assert_eq!(doubled.ask(4).await, Some(8));
-    }
-
-    #[tokio::test]
-    async fn who_asks_after_the_end_hears_so() {
-        let ended = Together::<(), ()>::start(|_| async { None });
-        assert_eq!(ended.ask(()).await, None);
-        assert_eq!(ended.ask(()).await, None);
     }
 }

@@ -1,13 +1,10 @@
 //! Publishes news for the main app: the rows of `stripe.outbox`, by id, each at least once.
 //!
-//! Writers hold one lock until they commit, so no row appears below one that was read. A row is
-//! marked only behind those of the same booking or host: what the broker did not take is
-//! published once more with all that followed it, and the last message says how things are.
+//! Writers hold one lock until they commit, so no row appears below one that was read. The next
+//! row of a booking or host is published only once the broker has the one before it: a queue
+//! that is full for a moment must not get them the other way round.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::SecondsFormat;
 use lapin::BasicProperties;
@@ -25,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
-    amqp::publisher::{Answers, Message, Publisher},
+    amqp::publisher::{Answers, Message, PublishError, Publisher},
     jobs::{Job, JobError},
     metrics::changes::ChangeMetrics,
 };
@@ -123,9 +120,21 @@ impl PublishChanges {
             if rows.is_empty() {
                 break;
             }
-            let messages = rows.iter().map(message).collect();
-            let answers = timeout(PUBLISH_TIMEOUT, publisher.publish(messages)).await??;
+            let mut answers = Answers::default();
+            let published = timeout(PUBLISH_TIMEOUT, async {
+                for wave in waves(&rows) {
+                    let messages = wave.into_iter().map(message).collect();
+                    answers.add(publisher.publish(messages).await?);
+                    if answers.refused {
+                        break;
+                    }
+                }
+                Ok::<(), PublishError>(())
+            });
+            let published = published.await;
+            // What the broker has is not sent again because of what it does not have.
             self.mark(&rows, &answers).await?;
+            published??;
             if answers.refused {
                 return Err("the broker did not take all news".into());
             }
@@ -166,8 +175,22 @@ impl PublishChanges {
     }
 }
 
-/// What became of the rows, but for those that have to be published once more: those without
-/// an answer, and those behind them of the same booking or host.
+/// The rows, so that those of one booking or host are in different waves, in their order.
+fn waves(rows: &[Row]) -> Vec<Vec<&Row>> {
+    let mut before: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut waves: Vec<Vec<&Row>> = Vec::new();
+    for row in rows {
+        let wave = before.entry(&row.key).or_default();
+        if waves.len() == *wave {
+            waves.push(Vec::new());
+        }
+        waves[*wave].push(row);
+        *wave += 1;
+    }
+    waves
+}
+
+/// What became of the rows, but for those without an answer, which are published once more.
 fn marks(rows: &[Row], answers: &Answers) -> Vec<(i64, State)> {
     let states = [
         (&answers.confirmed, State::Published),
@@ -178,15 +201,9 @@ fn marks(rows: &[Row], answers: &Answers) -> Vec<(i64, State)> {
         .into_iter()
         .flat_map(|(ids, state)| ids.iter().map(move |id| (id.as_str(), state)))
         .collect();
-    let mut held = BTreeSet::new();
-    let mut marks = Vec::with_capacity(rows.len());
-    for row in rows {
-        match answered.get(row.id.to_string().as_str()) {
-            Some(state) if !held.contains(&row.key) => marks.push((row.id, *state)),
-            Some(_) | None => drop(held.insert(&row.key)),
-        }
-    }
-    marks
+    let state = |row: &Row| answered.get(row.id.to_string().as_str()).copied();
+    let marks = rows.iter().filter_map(|row| Some((row.id, state(row)?)));
+    marks.collect()
 }
 
 /// A row as NestJS takes events. Other consumers read `data`.
@@ -237,8 +254,21 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_row_without_an_answer_is_published_once_more() {
-        let rows = [row(1, "7"), row(2, "8"), row(3, "7"), row(4, "8")];
+    fn the_rows_of_one_booking_are_in_waves_in_their_order() {
+        let rows = [(1, "7"), (2, "8"), (3, "7"), (4, "9"), (5, "7"), (6, "8")];
+        let rows = rows.map(|(id, key)| row(id, key));
+        let waves = waves(&rows);
+        let ids = waves
+            .iter()
+            .map(|wave| wave.iter().map(|row| row.id).collect());
+        let expected = [vec![1, 2, 4], vec![3, 6], vec![5]];
+        assert_eq!(ids.collect::<Vec<Vec<i64>>>(), expected);
+        assert!(super::waves(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_row_without_an_answer_is_published_once_more() {
+        let rows = [row(1, "7"), row(2, "8"), row(3, "9"), row(4, "10")];
         let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
         let answers = Answers {
             confirmed: ids(&["2", "3"]),
@@ -246,7 +276,11 @@ mod tests {
             refused: true,
             ..Answers::default()
         };
-        let expected = [(2, State::Published), (4, State::Unheard)];
+        let expected = [
+            (2, State::Published),
+            (3, State::Published),
+            (4, State::Unheard),
+        ];
         assert_eq!(marks(&rows, &answers), expected);
     }
 

@@ -184,7 +184,7 @@ impl Budget {
 }
 
 /// What Stripe says of an account, and what was known of it when Stripe was asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ReadAccount {
     id: AccountId,
     known: Account,

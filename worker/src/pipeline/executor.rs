@@ -111,6 +111,16 @@ impl BatchExecutor {
         Ok(dispositions)
     }
 
+    /// Tries a batch once, and waits for nothing that is in the way. `None` where the handler
+    /// panics.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub async fn try_batch(&self, deliveries: &[Delivery]) -> Option<Result<Vec<Decision>, Error>> {
+        let tried = self.try_once(deliveries).await?;
+        Some(tried.map(|done| done.decisions))
+    }
+
     /// Executes one delivery, until it is decided.
     async fn execute_one(
         &self,

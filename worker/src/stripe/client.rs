@@ -248,7 +248,10 @@ fn failure(
     };
     let error = match (limit, status) {
         (Some(limit), _) => ApiError::RateLimited(limit),
-        (None, 500..) => ApiError::Failed { status },
+        (None, 500..) => ApiError::Failed {
+            status,
+            is_replayed: ended.is_replayed,
+        },
         (None, _) => ApiError::Refused(Refusal::read(status, body, request)),
     };
     (ended, error)

@@ -57,6 +57,8 @@ pub enum ApiError {
     Failed {
         /// The HTTP status.
         status: u16,
+        /// Whether it is the answer that Stripe keeps under the idempotency key.
+        is_replayed: bool,
     },
     /// No answer came: whether something was done or is being done is not known. The same
     /// request under the same key tells.

@@ -1,7 +1,7 @@
 //! What is known of one booking, for whoever asks about it, and the invoices of an account.
 
 use diesel::{
-    QueryableByName,
+    OptionalExtension, QueryableByName,
     sql_types::{BigInt, Integer, Nullable, Text},
 };
 use diesel_async::RunQueryDsl;
@@ -20,12 +20,62 @@ pub struct KnownSession {
     /// Its id.
     #[diesel(sql_type = Text)]
     pub id: String,
-    /// `open`, `complete` or `expired`.
+    /// `open`, `complete`, `expired` or `payment_failed`.
     #[diesel(sql_type = Nullable<Text>)]
     pub status: Option<String>,
     /// `unpaid`, `paid` or `no_payment_required`.
     #[diesel(sql_type = Nullable<Text>)]
     pub payment_status: Option<String>,
+}
+
+/// How far a session is with being paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// Its time ran out.
+    Expired,
+    /// The guest went through it, and the money did not come.
+    PaymentFailed,
+    /// A guest can pay by it.
+    Open,
+    /// The guest went through it, and the money is on its way.
+    Processing,
+    /// It is paid.
+    Paid,
+}
+
+impl KnownSession {
+    /// How far it is. What is not known of it is open.
+    pub fn progress(&self) -> Progress {
+        if matches!(
+            self.payment_status.as_deref(),
+            Some("paid" | "no_payment_required")
+        ) {
+            return Progress::Paid;
+        }
+        match self.status.as_deref() {
+            Some("expired") => Progress::Expired,
+            Some("complete") => Progress::Processing,
+            Some("payment_failed") => Progress::PaymentFailed,
+            _ => Progress::Open,
+        }
+    }
+}
+
+const SESSION: &str = "SELECT s.id, s.status, s.payment_status FROM stripe.checkout_session s";
+
+/// A session of an account.
+pub async fn session(
+    mut conn: &Connection,
+    account: &str,
+    id: &str,
+) -> Result<Option<KnownSession>> {
+    let query = format!("{SESSION} WHERE s.id = $1 AND s.account = $2");
+    Ok(diesel::sql_query(query)
+        .bind::<Text, _>(id)
+        .bind::<Text, _>(account)
+        .get_result(&mut conn)
+        .await
+        .optional()?)
 }
 
 /// The invoices and sessions that name a booking.
@@ -39,15 +89,15 @@ pub struct KnownOfBooking {
 
 /// The invoices and sessions that name a booking, or belong to a session that does.
 pub async fn of_booking(mut conn: &Connection, booking: i32) -> Result<KnownOfBooking> {
-    let sessions: Vec<KnownSession> = diesel::sql_query(
-        "SELECT s.id, s.status, s.payment_status FROM stripe.checkout_session s \
-         WHERE s.id IN (SELECT object_id FROM stripe.booking_claim \
-            WHERE booking_id = $1 AND object_kind = 'session' LIMIT $2) ORDER BY s.id",
-    )
-    .bind::<Integer, _>(booking)
-    .bind::<BigInt, _>(MOST)
-    .load(&mut conn)
-    .await?;
+    let query = format!(
+        "{SESSION} WHERE s.id IN (SELECT object_id FROM stripe.booking_claim \
+            WHERE booking_id = $1 AND object_kind = 'session' LIMIT $2) ORDER BY s.id"
+    );
+    let sessions: Vec<KnownSession> = diesel::sql_query(query)
+        .bind::<Integer, _>(booking)
+        .bind::<BigInt, _>(MOST)
+        .load(&mut conn)
+        .await?;
     let query = format!(
         "SELECT {COLUMNS} FROM stripe.invoice i WHERE i.id IN (SELECT object_id FROM stripe.booking_claim \
             WHERE booking_id = $1 AND object_kind = 'invoice' LIMIT $2) \

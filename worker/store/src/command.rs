@@ -77,6 +77,9 @@ pub struct Record {
     /// When the attempt began.
     #[diesel(sql_type = Timestamptz)]
     pub attempted_at: DateTime<Utc>,
+    /// When its end was noted: what it made was made before.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub finished_at: Option<DateTime<Utc>>,
 }
 
 impl Record {
@@ -88,7 +91,7 @@ impl Record {
 }
 
 const RECORD: &str = "SELECT key, attempt, state, idempotency_key, payload_hash, api, account, \
-    request, object_id, attempted_at FROM stripe.command";
+    request, object_id, attempted_at, finished_at FROM stripe.command";
 
 /// What is known of a key; `None` where nothing was ever asked.
 pub async fn find(mut conn: &Connection, key: &str) -> Result<Option<Record>> {

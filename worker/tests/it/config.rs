@@ -79,6 +79,7 @@ fn each_variable_that_is_wrong_is_named_with_what_is_expected() {
         ("STRIPE_MODE", "both", "live or test"),
         ("WORKER_ADMIN_LISTEN", "8082", "127.0.0.1:8082"),
         ("BOOKING_METADATA_KEY", "a[b]", "40 characters"),
+        ("BOOKING_METADATA_KEY", "commandAttempt", "other than"),
         ("BOOKING_OWNER_QUERY", "SELECT 1; DROP TABLE x", "$1"),
         ("STRIPE_API_KEY", "hidden-word", "sk_"),
         ("STRIPE_API_KEY", "sk_live_hidden-word", "STRIPE_MODE"),

@@ -44,6 +44,7 @@ mod newly_handled;
 mod operators;
 mod operators_at_scale;
 mod order;
+mod out_of_reach;
 mod outbox;
 mod plans;
 mod poison;

@@ -1,13 +1,17 @@
 //! What Stripe answered to commands is taken in together, whoever waits for it.
 
 use domain::outcome::Decision;
-use futures_util::{FutureExt, future::join_all};
+use futures_util::{
+    FutureExt,
+    future::{join, join_all, join3},
+};
 use harness::{
+    stripe::thin_event,
     stripe_api::{Options, StandIn},
     wait::{self, Seen},
 };
 use serde_json::json;
-use store::{Connection, Database, Error, outbox::Outbox};
+use store::{Connection, Database, Error, Pool, outbox::Outbox};
 use worker::{
     commands::telling::{NotTaken, Telling},
     jobs::read_accounts,
@@ -97,15 +101,7 @@ async fn accounts_that_are_told_while_another_writes_are_one_transaction() {
     let writing = store::write(&mut other, async |_| {
         assert_eq!((&mut told).now_or_never(), None, "the lock is held");
         // One connection is enough for all.
-        wait::until("a wait for the lock", BOUND, async || {
-            let state = pool.state();
-            match state.connections - state.idle_connections {
-                1 => Seen::Reached(()),
-                used => Seen::NotYet(format!("{used} connections are used")),
-            }
-        })
-        .await
-        .unwrap();
+        until_used(pool, 1).await;
         Ok::<(), Error>(())
     });
     writing.await.unwrap();
@@ -136,4 +132,73 @@ async fn an_account_that_cannot_be_kept_is_said_to_each_who_told_it() {
     telling.tell_account(read().await).await.unwrap();
     let hosts = r#"SELECT "hostId" FROM "HostOnboarding""#;
     assert_eq!(lab.rows(hosts).await, ["42"]);
+}
+
+/// The row of one is locked by somebody: that one waits, and those that were told with it do
+/// not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_the_way_of_one_does_not_hold_up_the_others() {
+    let (lab, telling, mut other) = setup().await;
+    let api = StandIn::start(Options::default()).await.unwrap();
+    let (pool, client) = (&lab.executor.pool, client(&api, "sk_test_standin", None));
+    let [first, held, free] =
+        ["first", "held", "free"].map(|host| api.enabled_account("ES", &json!({ "hostId": host })));
+    // It has a row, and how it is has to be read.
+    let thin = thin_event("evt_thin", "v2.core.account.created", &held);
+    let bodies = bodies();
+    lab.take_bytes(&[thin, bodies[1].clone()]).await;
+    let ask = async |id: &String| {
+        let id = id.clone().into();
+        read_accounts::ask(pool, &client, &id).await.unwrap()
+    };
+    let (first, of_held, of_free) = (ask(&first).await, ask(&held).await, ask(&free).await);
+    let mut void = invoice("void", Some("2"));
+    void["id"] = json!("in_1");
+    let void = event("evt_void", "invoice.voided", void).bytes();
+    let holder = lab.database.connect().await.unwrap();
+    let rows =
+        "BEGIN; SELECT FROM stripe.account FOR UPDATE; SELECT FROM stripe.invoice FOR UPDATE";
+    holder.batch_execute(rows).await.unwrap();
+
+    // While these two wait for the lock, the others come together.
+    let mut firsts = Box::pin(join(
+        telling.tell(delivery(&bodies[0])),
+        telling.tell_account(first),
+    ));
+    let others = async {
+        let (session, account, of_held) = Box::pin(join3(
+            telling.tell(delivery(&bodies[2])),
+            telling.tell_account(of_free),
+            telling.tell_account(of_held),
+        ))
+        .await;
+        assert_eq!((session, account), (Ok(APPLIED), Ok(())));
+        assert_eq!(of_held.unwrap_err().code, "database_unavailable");
+        holder.batch_execute("COMMIT").await.unwrap();
+    };
+    let mut all = Box::pin(join(telling.tell(delivery(&void)), others));
+    let writing = store::write(&mut other, async |_| {
+        assert_eq!((&mut firsts).now_or_never(), None);
+        until_used(pool, 2).await;
+        assert_eq!((&mut all).now_or_never(), None);
+        Ok::<(), Error>(())
+    });
+    writing.await.unwrap();
+    let (firsts, (void, ())) = join(firsts, all).await;
+    assert_eq!(firsts, (Ok(APPLIED), Ok(())));
+    assert_eq!(void, Ok(APPLIED));
+    let hosts = r#"SELECT "hostId" FROM "HostOnboarding" WHERE "hostId" IS NOT NULL ORDER BY 1"#;
+    assert_eq!(lab.rows(hosts).await, ["first", "free"]);
+}
+
+async fn until_used(pool: &Pool, wanted: u32) {
+    wait::until("connections in use", BOUND, async || {
+        let state = pool.state();
+        match state.connections - state.idle_connections {
+            used if used == wanted => Seen::Reached(()),
+            used => Seen::NotYet(format!("{used} connections are used")),
+        }
+    })
+    .await
+    .unwrap();
 }

@@ -100,6 +100,33 @@ fn a_session_that_expired_unpaid_claims_nothing() {
     }
 }
 
+/// In whichever order it is heard that the guest went through and that the money did not come,
+/// or came after all.
+#[test]
+fn a_session_whose_payment_failed_claims_nothing() {
+    let session = |kind: &str, id: &str, created: i64, payment: &str| {
+        let object = serde_json::json!({
+            "id": "cs_1", "object": "checkout.session", "status": "complete",
+            "payment_status": payment, "metadata": { "bookingId": "7" },
+        });
+        let kind = format!("checkout.session.{kind}");
+        super::event(id, &kind, "acct_b", created, object)
+    };
+    let complete = session("completed", "evt_c", 5, "unpaid");
+    let failed = session("async_payment_failed", "evt_f", 0, "unpaid");
+    let paid = session("async_payment_succeeded", "evt_p", 1, "paid");
+    for (events, owner) in [
+        (vec![complete.clone()], "acct_b"),
+        (vec![complete.clone(), failed.clone()], "acct_a"),
+        (vec![failed.clone(), complete.clone()], "acct_a"),
+        (vec![failed, paid, complete], "acct_b"),
+    ] {
+        let set = merged(&source_with_claim(), &events);
+        let owners = set.owners();
+        assert_eq!(owners.get(&BOOKING), Some(&owned_by(owner)), "{events:?}");
+    }
+}
+
 #[test]
 fn a_rechecked_claim_is_classified_again() {
     let source = source_with_claim();

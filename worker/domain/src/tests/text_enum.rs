@@ -30,7 +30,10 @@ fn every_text_is_read_back_and_no_other_is() {
         checkout_session::PaymentStatus,
         ["unpaid", "paid", "no_payment_required"]
     );
-    assert_texts!(checkout_session::Status, ["open", "complete", "expired"]);
+    assert_texts!(
+        checkout_session::Status,
+        ["open", "complete", "expired", "payment_failed"]
+    );
     assert_texts!(
         history::ChangeKind,
         ["updated", "authorized", "deauthorized"]

@@ -10,7 +10,10 @@ use sha2::{Digest, Sha256};
 use store::invoice_query::KnownInvoice;
 
 use super::{
-    current::Current, invoice::pays_for, key, read_booking, request, session::SessionMaker,
+    current::{Current, other_host},
+    invoice::pays_for,
+    key, read_booking, request,
+    session::SessionMaker,
 };
 use crate::{
     commands::{
@@ -184,11 +187,7 @@ impl CommandService {
         }
         let owner = self.owner(checkout.booking).await?;
         if owner.is_some_and(|owner| owner != host.id) {
-            return Err(CommandError::new(
-                "booking_of_other_host",
-                "the booking is another account's (BOOKING_OWNER_QUERY)",
-            )
-            .at("bookingId"));
+            return Err(other_host());
         }
         let known = self.known_of(checkout.booking).await?;
         // Another account's invoice may only say that it is of this booking.

@@ -1,17 +1,36 @@
 //! The session that a booking has now, as Stripe says.
 
-use domain::ids::BookingId;
+use chrono::TimeDelta;
+use domain::{checkout_session::Status, ids::BookingId, outcome::Decision};
 use serde_json::Value;
-use store::command::{self, Record, State};
+use shared::clock;
+use store::{
+    booking_query::{self, KnownSession, Progress},
+    command::{self, Record, State},
+};
 
 use super::{
     key,
     session::{self, SessionMaker},
 };
 use crate::{
-    commands::{attempts::Failed, error::CommandError, service::CommandService},
-    stripe::{client::Client, error::ApiError},
+    commands::{
+        attempts::{Asked, Failed},
+        error::CommandError,
+        service::CommandService,
+        wire,
+    },
+    jobs::read_accounts,
+    stripe::{
+        client::Client,
+        error::{ApiError, Refusal},
+    },
 };
+
+/// A session is open for a day at most, since it was made.
+const SESSION_LASTS: TimeDelta = TimeDelta::hours(24);
+/// After so long a payment by a method that takes days has come or failed.
+const PAYMENT_LASTS: TimeDelta = TimeDelta::days(30);
 
 /// The session that a booking has now.
 pub(in crate::commands) enum Current {
@@ -47,7 +66,7 @@ impl CommandService {
                 booking,
                 booking_key: &self.decoder.rules.booking_key,
             };
-            match self.go_on(&record, &maker).await {
+            match self.go_on(&record, Asked::Perhaps, &maker).await {
                 Ok(()) | Err(Failed::Ended(_)) => {}
                 Err(Failed::Open(error)) => return Err(error),
             }
@@ -65,15 +84,18 @@ impl CommandService {
         let id = record.object_id.clone().unwrap_or_default();
         let session = match client.session(&account, &id).await {
             Ok(session) => session,
-            // The host has cut the connection: nobody can pay by it.
             Err(ApiError::Refused(refusal)) if matches!(refusal.status, 403 | 404) => {
-                let attempt = record.attempt;
-                return Ok(Current::Over { attempt });
+                return self.out_of_reach(&record, refusal).await;
             }
             Err(error) => return Err(error.into()),
         };
-        self.tell(&session, &account).await?;
+        let taken = self.tell(&session, &record).await?;
         let status = session["status"].as_str().unwrap_or_default();
+        if status == "open" && matches!(taken, Decision::Dead(_)) {
+            // Whose the booking is was decided meanwhile: nobody is to pay this account.
+            self.expire(client, &session, &record).await?;
+            return Err(other_host());
+        }
         let is_paid = session["payment_status"] != "unpaid";
         let attempt = record.attempt;
         Ok(match status {
@@ -83,8 +105,55 @@ impl CommandService {
             },
             "complete" if is_paid => Current::Paid,
             "complete" => self.unpaid(client, &record, &session).await?,
-            _ => Current::Over { attempt },
+            "expired" => Current::Over { attempt },
+            _ => return Err(CommandError::stripe_unavailable()),
         })
+    }
+
+    /// A session that Stripe does not show: the host has left with it, or the API key is
+    /// another one or lacks a right. A guest may have paid by it, or can.
+    async fn out_of_reach(
+        &self,
+        record: &Record,
+        refusal: Refusal,
+    ) -> Result<Current, CommandError> {
+        let account = session::account(record);
+        let id = record.object_id.as_deref().unwrap_or_default();
+        let (kept, known) = {
+            let conn = self.connection().await?;
+            (
+                booking_query::session(&conn, account.as_str(), id).await?,
+                read_accounts::load(&conn, &account).await?,
+            )
+        };
+        let made = record.finished_at.unwrap_or(record.attempted_at);
+        let age = clock::now_utc() - made;
+        let attempt = record.attempt;
+        match kept.as_ref().map(KnownSession::progress) {
+            Some(Progress::Paid) => return Ok(Current::Paid),
+            Some(Progress::Expired | Progress::PaymentFailed) => {
+                return Ok(Current::Over { attempt });
+            }
+            Some(Progress::Processing) if age < PAYMENT_LASTS => return Ok(Current::Processing),
+            Some(Progress::Processing) => return Ok(Current::Over { attempt }),
+            Some(Progress::Open) | None => {}
+        }
+        let is_gone = refusal.status == 404 || known.is_disconnected();
+        if is_gone && age > SESSION_LASTS {
+            return Ok(Current::Over { attempt });
+        }
+        if known.is_disconnected() {
+            let until = wire::time(made + SESSION_LASTS);
+            return Err(CommandError::passing(
+                "earlier_checkout",
+                format!(
+                    "an earlier checkout of the booking is on an account that has cut the \
+                     connection; a guest may be able to pay by it until {until}"
+                ),
+            )
+            .at("bookingId"));
+        }
+        Err(ApiError::Refused(refusal).into())
     }
 
     /// A session that the guest went through, and that is not paid: the money is on its way,
@@ -103,9 +172,15 @@ impl CommandService {
         let status = client.payment_status(&account, intent).await?;
         Ok(match status.as_str() {
             "succeeded" => Current::Paid,
-            "requires_payment_method" | "canceled" => Current::Over {
-                attempt: record.attempt,
-            },
+            "requires_payment_method" | "canceled" => {
+                // It claims its booking no more, also where Stripe's event of it does not come.
+                let mut failed = session.clone();
+                failed["status"] = Status::PaymentFailed.as_str().into();
+                let _ = self.tell(&failed, record).await?;
+                Current::Over {
+                    attempt: record.attempt,
+                }
+            }
             _ => Current::Processing,
         })
     }
@@ -120,9 +195,18 @@ impl CommandService {
         let account = session::account(record);
         let id = session["id"].as_str().unwrap_or_default();
         match client.expire_session(&account, id).await {
-            Ok(session) => self.tell(&session, &account).await,
+            Ok(session) => self.tell(&session, record).await.map(drop),
             Err(ApiError::Refused(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The booking is another account's.
+pub(super) fn other_host() -> CommandError {
+    CommandError::new(
+        "booking_of_other_host",
+        "the booking is another account's (BOOKING_OWNER_QUERY)",
+    )
+    .at("bookingId")
 }

@@ -10,7 +10,7 @@ use domain::{
 };
 use serde_json::{Value, json};
 use store::{
-    booking_query::{self, KnownOfBooking},
+    booking_query::{self, KnownOfBooking, KnownSession, Progress},
     invoice_query::KnownInvoice,
     main_app::booking,
 };
@@ -163,26 +163,18 @@ fn why_none(known: &KnownOfBooking) -> String {
         };
         return format!("An invoice that names the booking waits: {why}.");
     }
-    let paid = |status: Option<&str>| matches!(status, Some("paid" | "no_payment_required"));
-    let is = |session: &booking_query::KnownSession, status: &str| {
-        session.status.as_deref() == Some(status)
+    let furthest = known.sessions.iter().map(KnownSession::progress).max();
+    let said = match furthest {
+        None => "Nobody has begun to pay for the booking.",
+        Some(Progress::Paid) => "The guest has paid, and no event of the invoice has come yet.",
+        Some(Progress::Processing) => {
+            "The guest has paid by a method that takes days, and the money is not there."
+        }
+        Some(Progress::Open) => "The guest has not paid yet: the checkout is open.",
+        Some(Progress::PaymentFailed) => {
+            "The guest has not paid: a payment by a method that takes days has failed."
+        }
+        Some(Progress::Expired) => "The guest has not paid: the checkout has expired.",
     };
-    let sessions = &known.sessions;
-    if sessions
-        .iter()
-        .any(|one| paid(one.payment_status.as_deref()))
-    {
-        return "The guest has paid, and no event of the invoice has come yet.".into();
-    }
-    if sessions.iter().any(|one| is(one, "complete")) {
-        return "The guest has paid by a method that takes days, and the money is not there."
-            .into();
-    }
-    if sessions.iter().any(|one| is(one, "open")) {
-        return "The guest has not paid yet: the checkout is open.".into();
-    }
-    if !sessions.is_empty() {
-        return "The guest has not paid: the checkout has expired.".into();
-    }
-    "Nobody has begun to pay for the booking.".into()
+    said.to_owned()
 }

@@ -1,9 +1,9 @@
 //! What Stripe is asked for when a guest is to pay. No I/O.
 
-use domain::ids::AccountId;
+use domain::{ids::AccountId, rules::ATTEMPT_KEY};
 use serde_json::{Value, json};
 
-use super::{checkout::Checkout, session::MARK};
+use super::checkout::Checkout;
 use crate::config::commands::CommandSettings;
 
 /// The longest time that Stripe keeps a session open, in minutes, which it does where it is
@@ -53,7 +53,7 @@ impl Terms {
     pub(super) fn parameters(&self, checkout: &Checkout, booking_key: &str, mark: &str) -> Value {
         let metadata = json!({ booking_key: checkout.booking.to_string() });
         let mut marked = metadata.clone();
-        marked[MARK] = mark.into();
+        marked[ATTEMPT_KEY] = mark.into();
         let mut parameters = json!({
             "mode": "payment",
             "success_url": checkout.success_url,

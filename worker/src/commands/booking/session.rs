@@ -1,7 +1,10 @@
 //! Making a booking's Checkout Session, once.
 
 use chrono::DateTime;
-use domain::ids::{AccountId, BookingId};
+use domain::{
+    ids::{AccountId, BookingId},
+    rules::ATTEMPT_KEY,
+};
 use serde_json::Value;
 use store::command::Record;
 
@@ -14,9 +17,8 @@ use crate::{
     },
 };
 
-/// The metadata's key under which a session names the attempt that made it, which tells it
-/// from a session that the app made of the same booking.
-pub(super) const MARK: &str = "commandAttempt";
+/// A day, in seconds.
+const DAY: i64 = 24 * 3600;
 
 /// Makes sessions.
 pub(in crate::commands) struct SessionMaker<'a> {
@@ -49,10 +51,14 @@ impl Maker for SessionMaker<'_> {
 
     async fn look(&self, record: &Record, since: i64) -> Result<Option<String>, ApiError> {
         let mark = record.request.as_ref();
-        let mark = mark.and_then(|request| request["metadata"][MARK].as_str());
+        let mark = mark.and_then(|request| request["metadata"][ATTEMPT_KEY].as_str());
         let booking = self.booking.to_string();
         // One that an earlier version of the worker began has none.
-        let (key, value) = mark.map_or((self.booking_key, booking.as_str()), |mark| (MARK, mark));
+        let (key, value) = mark.map_or((self.booking_key, booking.as_str()), |mark| {
+            (ATTEMPT_KEY, mark)
+        });
+        // The mark is of this attempt alone, so no clock has to be trusted.
+        let since = since - mark.map_or(0, |_| DAY);
         let account = account(record);
         self.client.find_session(&account, key, value, since).await
     }

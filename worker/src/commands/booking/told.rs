@@ -3,34 +3,41 @@
 //! It goes the way of an event, so that one path decides whose a booking is. Its `created`
 //! is before that of every event: so the claim of a session that we made comes first, and a
 //! forged one is refused even if it came earlier, while anything that an event says of the
-//! session is newer.
+//! session is newer. A later attempt comes before an earlier one, behind which it began because
+//! nobody can pay by that any more.
 
-use domain::ids::AccountId;
+use domain::outcome::Decision;
 use event::{EventType, Mode};
 use serde_json::{Value, json};
+use store::command::Record;
 
+use super::session;
 use crate::commands::{error::CommandError, service::CommandService};
 
-/// The `created` of what commands tell, in Unix seconds. Stripe's events are from 2011 on.
-const BEFORE_ALL_EVENTS: i64 = 1;
+/// The `created` of what commands tell of a session, in Unix seconds: a second less of each
+/// further attempt. Stripe's events are from 2011 on.
+fn created(attempt: i32) -> i64 {
+    const BEFORE_ALL_EVENTS: i64 = 1_000_000;
+    (BEFORE_ALL_EVENTS - i64::from(attempt)).max(1)
+}
 
 impl CommandService {
-    /// Has the pipeline take in how a session is.
+    /// Has the pipeline take in how a session is that the attempt made.
     pub(super) async fn tell(
         &self,
         session: &Value,
-        account: &AccountId,
-    ) -> Result<(), CommandError> {
+        record: &Record,
+    ) -> Result<Decision, CommandError> {
         let rules = &self.decoder.rules;
-        let body = told(session, account, &rules.booking_key, rules.mode).to_string();
+        let body = told(session, record, &rules.booking_key, rules.mode).to_string();
         let delivery = self.decoder.unqueued(body.as_bytes());
         let taken = self.telling.tell(delivery).await;
-        taken.map(drop).map_err(|_| CommandError::internal())
+        taken.map_err(|_| CommandError::internal())
     }
 }
 
 /// The event. It holds nothing of the guest's.
-fn told(session: &Value, account: &AccountId, booking_key: &str, mode: Mode) -> Value {
+fn told(session: &Value, record: &Record, booking_key: &str, mode: Mode) -> Value {
     let id = session["id"].as_str().unwrap_or_default();
     let status = session["status"].as_str().unwrap_or_default();
     let payment_status = session["payment_status"].as_str().unwrap_or_default();
@@ -42,9 +49,9 @@ fn told(session: &Value, account: &AccountId, booking_key: &str, mode: Mode) -> 
         "id": format!("told_{id}_{status}_{payment_status}"),
         "object": "event",
         "type": EventType::CheckoutSessionTold.as_str(),
-        "created": BEFORE_ALL_EVENTS,
+        "created": created(record.attempt),
         "livemode": mode == Mode::Live,
-        "account": account.as_str(),
+        "account": session::account(record).as_str(),
         "data": { "object": {
             "id": id,
             "object": "checkout.session",

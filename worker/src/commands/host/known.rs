@@ -3,11 +3,16 @@
 use domain::{account::Account, ids::AccountId, rows::HostRow};
 use store::{
     account,
-    command::{self, End, State},
+    command::{self, Record, State},
 };
 
+use super::account_maker::AccountMaker;
 use crate::{
-    commands::{error::CommandError, service::CommandService},
+    commands::{
+        attempts::{Asked, Failed},
+        error::CommandError,
+        service::CommandService,
+    },
     jobs::read_accounts,
     stripe::{call::ApiFamily, client::Client},
 };
@@ -48,8 +53,8 @@ impl CommandService {
     /// # Errors
     /// The host has several accounts that no command made, or the database is away.
     pub(super) async fn known(&self, host: &str) -> Result<Option<Known>, CommandError> {
+        let record = self.settled(host).await?;
         let conn = self.connection().await?;
-        let record = command::find(&conn, &key(host)).await?;
         if let Some(record) = &record
             && let Some(id) = &record.object_id
         {
@@ -81,20 +86,36 @@ impl CommandService {
         let Some((id, account)) = found.pop() else {
             return Ok(None);
         };
-        // The event of an account can come before Stripe's answer to whoever makes it.
-        let making = record.filter(|record| record.state() == State::InProgress);
-        if let Some(record) = &making {
-            let made = End::Made(id.as_str());
-            command::end(&conn, &key(host), record.attempt, made).await?;
-        }
         Ok(Some(Known {
             id,
-            family: making
-                .as_ref()
-                .map_or(ApiFamily::V1, |record| ApiFamily::of(&record.api)),
-            payload_hash: making.map(|record| record.payload_hash),
+            family: ApiFamily::V1,
+            payload_hash: None,
             account,
         }))
+    }
+
+    /// What is noted of the host's account, once no attempt to make it is in progress. That an
+    /// account names the host does not say that the attempt made it: its holder may write that.
+    async fn settled(&self, host: &str) -> Result<Option<Record>, CommandError> {
+        let key = key(host);
+        let find = async || -> Result<Option<Record>, CommandError> {
+            let conn = self.connection().await?;
+            Ok(command::find(&conn, &key).await?)
+        };
+        let Some(record) = find().await? else {
+            return Ok(None);
+        };
+        if record.state() != State::InProgress {
+            return Ok(Some(record));
+        }
+        let maker = AccountMaker {
+            client: self.client()?,
+            host,
+        };
+        match self.go_on(&record, Asked::Perhaps, &maker).await {
+            Ok(()) | Err(Failed::Ended(_)) => find().await,
+            Err(Failed::Open(error)) => Err(error),
+        }
     }
 
     /// The account of a host that must have one.

@@ -1,8 +1,9 @@
 //! The commands about hosts.
 
+pub(super) mod account_maker;
 mod account_request;
 mod answers;
-pub(super) mod create;
+mod create;
 pub mod known;
 pub mod onboard;
 

@@ -1,0 +1,51 @@
+//! What Stripe is asked to make a host's account, and to find one that it made.
+
+use serde_json::Value;
+use store::command::Record;
+
+use crate::{
+    commands::{attempts::Maker, error::CommandError},
+    stripe::{
+        call::{ApiFamily, IdempotencyKey},
+        client::Client,
+        error::{ApiError, Refusal},
+    },
+};
+
+/// Makes accounts.
+pub(in crate::commands) struct AccountMaker<'a> {
+    pub(in crate::commands) client: &'a Client,
+    /// The host's id in the main app.
+    pub(in crate::commands) host: &'a str,
+}
+
+impl Maker for AccountMaker<'_> {
+    async fn make(
+        &self,
+        record: &Record,
+        request: Value,
+        key: IdempotencyKey,
+    ) -> Result<String, ApiError> {
+        let family = ApiFamily::of(&record.api);
+        let made = self.client.create_account(family, request, key).await?;
+        Ok(made.to_string())
+    }
+
+    async fn look(&self, _: &Record, since: i64) -> Result<Option<String>, ApiError> {
+        let found = self.client.find_account(self.host, since).await?;
+        Ok(found.map(|id| id.to_string()))
+    }
+
+    fn refused(&self, record: &Record, refusal: Refusal) -> CommandError {
+        let is_v2 = ApiFamily::of(&record.api) == ApiFamily::V2;
+        let is_missing = is_v2 && matches!(refusal.status, 403 | 404);
+        if is_missing || refusal.has_code("accounts_v2_access_blocked") {
+            return CommandError::new(
+                "accounts_v2_unavailable",
+                "this platform may not make accounts by Stripe's version 2: set \
+                 STRIPE_ACCOUNTS_API=v1",
+            );
+        }
+        ApiError::Refused(refusal).into()
+    }
+}
