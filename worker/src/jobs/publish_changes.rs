@@ -4,7 +4,11 @@
 //! row of a booking or host is published only once the broker has the one before it: a queue
 //! that is full for a moment must not get them the other way round.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    time::Duration,
+};
 
 use chrono::SecondsFormat;
 use lapin::BasicProperties;
@@ -175,17 +179,19 @@ impl PublishChanges {
     }
 }
 
-/// The rows, so that those of one booking or host are in different waves, in their order.
+/// The rows in their order, cut so that no two of one booking or host are in one wave.
 fn waves(rows: &[Row]) -> Vec<Vec<&Row>> {
-    let mut before: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut waves: Vec<Vec<&Row>> = Vec::new();
+    let mut waves = Vec::new();
+    let (mut wave, mut keys) = (Vec::new(), BTreeSet::new());
     for row in rows {
-        let wave = before.entry(&row.key).or_default();
-        if waves.len() == *wave {
-            waves.push(Vec::new());
+        if !keys.insert(&row.key) {
+            waves.push(mem::take(&mut wave));
+            keys = BTreeSet::from([&row.key]);
         }
-        waves[*wave].push(row);
-        *wave += 1;
+        wave.push(row);
+    }
+    if !wave.is_empty() {
+        waves.push(wave);
     }
     waves
 }
@@ -254,14 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn the_rows_of_one_booking_are_in_waves_in_their_order() {
+    fn no_two_rows_of_one_booking_are_in_one_wave() {
         let rows = [(1, "7"), (2, "8"), (3, "7"), (4, "9"), (5, "7"), (6, "8")];
         let rows = rows.map(|(id, key)| row(id, key));
         let waves = waves(&rows);
         let ids = waves
             .iter()
             .map(|wave| wave.iter().map(|row| row.id).collect());
-        let expected = [vec![1, 2, 4], vec![3, 6], vec![5]];
+        let expected = [vec![1, 2], vec![3, 4], vec![5, 6]];
         assert_eq!(ids.collect::<Vec<Vec<i64>>>(), expected);
         assert!(super::waves(&[]).is_empty());
     }
