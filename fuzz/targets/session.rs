@@ -7,6 +7,7 @@ use domain::{checkout_session::CheckoutSessionData, ids::BookingId, merge::value
 use fuzz::{decision, history};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+use worker::pipeline::delivery::Delivery;
 
 const TYPES: [&str; 7] = [
     "checkout.session.completed",
@@ -26,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
         };
         let data = &decision::event(&delivery).data;
         if let (EventData::CheckoutSession(data), Some(object)) = (data, decision::object(&body)) {
-            check(data, &object);
+            check(data, &object, &delivery);
         }
         deliveries.push(delivery);
     }
@@ -34,14 +35,14 @@ fuzz_target!(|input: &[u8]| {
 });
 
 const PAYMENT_STATUSES: [&str; 3] = ["unpaid", "paid", "no_payment_required"];
-const STATUSES: [&str; 3] = ["open", "complete", "expired"];
+const STATUSES: [&str; 4] = ["open", "complete", "expired", "payment_failed"];
 
 /// The text, where it is one of these.
 fn known<'a>(all: &[&str], value: &'a Value) -> Option<&'a str> {
     value.as_str().filter(|text| all.contains(text))
 }
 
-fn check(data: &CheckoutSessionData, object: &Value) {
+fn check(data: &CheckoutSessionData, object: &Value, delivery: &Delivery) {
     let session = &data.session;
     assert_eq!(Some(&*data.id), object["id"].as_str());
     let reference = object["client_reference_id"].as_str();
@@ -55,12 +56,17 @@ fn check(data: &CheckoutSessionData, object: &Value) {
     let status = value(&session.status).map(|status| status.as_str());
     let invoice = value(&session.invoice).map(|invoice| invoice.as_str());
     let payment_intent = value(&session.payment_intent).map(|intent| intent.as_str());
+    let event_type = &decision::event(delivery).header.event_type;
+    let expected_status = match event_type == "checkout.session.async_payment_failed" {
+        true => Some("payment_failed"),
+        false => known(&STATUSES, &object["status"]),
+    };
     let texts = [
         (
             payment_status,
             known(&PAYMENT_STATUSES, &object["payment_status"]),
         ),
-        (status, known(&STATUSES, &object["status"])),
+        (status, expected_status),
         (invoice, decision::expandable(object, "invoice")),
         (
             payment_intent,

@@ -1,3 +1,8 @@
+-- What commands told had the time 1 in every attempt. Of two attempts on two accounts the later
+-- one has the booking now, by an earlier time: those from before are to be later than all.
+UPDATE stripe.booking_claim SET event_created = to_timestamp(1000000)
+WHERE event_created = to_timestamp(1) AND event_id LIKE 'told\_cs\_%';
+
 -- What these hold since the worker keeps that a payment failed, and since what may have killed
 -- a worker is tried together before it is tried alone.
 COMMENT ON COLUMN stripe.checkout_session.status IS 'open, complete, expired, or payment_failed: complete, and the money of a method that takes days did not come. Never back to open.';

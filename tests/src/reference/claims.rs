@@ -38,14 +38,14 @@ const MOST_BOOKINGS: usize = 16;
 const MOST_OBJECTS: usize = 50;
 
 /// The claims that count: of each object and account the booking that its newest event
-/// names, with the first event that named it. A session that expired unpaid makes none, nor
-/// does an object that named too many bookings.
+/// names, with the first event that named it. A session that expired unpaid, or
+/// whose payment failed, makes none, nor does an object that named too many bookings.
 fn claims(events: &[Said]) -> Claims<'_> {
     let abandoned: BTreeSet<String> = sessions(events)
         .into_iter()
         .filter(|(_, payment, status, _)| {
             let is_unpaid = payment.as_deref().is_none_or(|payment| payment == "unpaid");
-            status.as_deref() == Some("expired") && is_unpaid
+            matches!(status.as_deref(), Some("expired" | "payment_failed")) && is_unpaid
         })
         .map(|(id, ..)| id)
         .collect();

@@ -32,6 +32,10 @@ pub fn sessions(events: &[Said]) -> Vec<SeenSession> {
                 links.extend(invoice.clone());
             }
         }
+        // A payment that failed is the last that is heard of the status.
+        if statuses.contains(&"payment_failed") {
+            statuses = vec!["payment_failed"];
+        }
         // What ended stays ended: of the ends, and else of the rest, the last.
         let last = |all: Vec<&'static str>, begins: &str| {
             let end = all.iter().rfind(|value| **value != begins);

@@ -265,14 +265,19 @@ fn what_stripe_was_asked(requests: &[Recorded], account: &str, sessions: &[Strin
             },
         },
     });
-    was_asked(made, "/v2/core/accounts", None, &account_of_the_host());
-    was_asked(link, "/v2/core/account_links", None, &form);
     let mut marks = BTreeSet::new();
-    for session in [first, second] {
-        let mut session = session.clone();
-        let metadata = session.params["metadata"].as_object_mut().unwrap();
+    let mut without_mark = |request: &Recorded| {
+        let mut request = request.clone();
+        let metadata = request.params["metadata"].as_object_mut().unwrap();
         let mark = metadata.remove("commandAttempt");
         assert!(mark.is_some_and(|mark| marks.insert(mark.to_string())));
+        request
+    };
+    let made_of = without_mark(made);
+    was_asked(&made_of, "/v2/core/accounts", None, &account_of_the_host());
+    was_asked(link, "/v2/core/account_links", None, &form);
+    for session in [first, second] {
+        let session = without_mark(session);
         was_asked(
             &session,
             "/v1/checkout/sessions",

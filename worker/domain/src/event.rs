@@ -101,6 +101,7 @@ pub fn header(body: &[u8]) -> Result<Header, Rejection> {
     let envelope = Envelope::read(body).map_err(|error| Rejection::UnreadableEvent {
         why: error.to_string(),
     })?;
+    let created = created(&envelope);
     let optional = |value: Option<std::borrow::Cow<'_, str>>, field| {
         decode::optional_text(value.map(Into::into), field, decode::MAX_ID)
     };
@@ -108,10 +109,22 @@ pub fn header(body: &[u8]) -> Result<Header, Rejection> {
         id: decode::text(envelope.id.into(), "id", decode::MAX_ID)?,
         event_type: decode::text(envelope.event_type.into(), "type", decode::MAX_ID)?,
         account: optional(envelope.account, "account")?.map(AccountId::from),
-        created: decode::time(envelope.created.unwrap_or(UNKNOWN_TIME), "created")?,
+        created: decode::time(created, "created")?,
         api_version: optional(envelope.api_version, "api_version")?,
         livemode: envelope.livemode,
     })
+}
+
+/// When it happened, in Unix seconds.
+fn created(envelope: &Envelope<'_>) -> i64 {
+    // What commands told of sessions was at 1 in every attempt once. It is to be later than what
+    // they tell of any attempt now, which is a second less than this for each.
+    const TOLD_ONCE: i64 = 1_000_000;
+    let is_told = envelope.event_type == EventType::CheckoutSessionTold.as_str();
+    match envelope.created {
+        Some(1) if is_told => TOLD_ONCE,
+        created => created.unwrap_or(UNKNOWN_TIME),
+    }
 }
 
 fn data(body: &[u8], header: &Header, rules: &Rules) -> Result<EventData, Rejection> {

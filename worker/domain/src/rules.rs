@@ -2,8 +2,8 @@
 
 use ::event::Mode;
 
-/// The metadata's key under which a Checkout Session that a command made names the attempt that
-/// made it, which tells it from one that the app made of the same booking.
+/// The metadata's key under which an account or a Checkout Session that a command made names the
+/// attempt that made it, which tells it from another one of the same host or booking.
 pub const ATTEMPT_KEY: &str = "commandAttempt";
 
 /// What decoding depends on, fixed for a deployment.

@@ -8,6 +8,7 @@
 
 use std::{future::Future, time::Duration};
 
+use domain::rules::ATTEMPT_KEY;
 use serde_json::Value;
 use shared::clock;
 use store::command::{self, Attempt, End, Record, State};
@@ -23,6 +24,8 @@ use crate::stripe::{
 const KEY_LASTS: Duration = Duration::from_secs(23 * 3600);
 /// By how much Stripe's clock may differ from the database's, in seconds.
 const CLOCKS_DIFFER: i64 = 300;
+/// A day, in seconds.
+const DAY: i64 = 24 * 3600;
 /// After so long no request of an attempt is under way any more.
 const SETTLED: Duration = Duration::from_secs(300);
 /// After so long what an attempt made has come to its end: it was made while the key lasted, and
@@ -61,13 +64,15 @@ pub(super) trait Maker: Sync {
         key: IdempotencyKey,
     ) -> impl Future<Output = Result<String, ApiError>> + Send;
 
-    /// Looks for what the attempt may have made at or after `since`, in Unix seconds.
+    /// Looks for what the attempt may have made at or after `since`, in Unix seconds: by its
+    /// `mark`, else by what it is for.
     ///
     /// # Errors
     /// [`ApiError`].
     fn look(
         &self,
         record: &Record,
+        mark: Option<&str>,
         since: i64,
     ) -> impl Future<Output = Result<Option<String>, ApiError>> + Send;
 
@@ -202,8 +207,12 @@ impl CommandService {
     ) -> Result<Ended, CommandError> {
         let age = (clock::now_utc() - record.attempted_at).to_std();
         let age = age.unwrap_or_default();
-        if age > KEY_LASTS {
+        if age > KEY_LASTS + SETTLED {
             return look_late(record, age, maker).await;
+        }
+        if age > KEY_LASTS {
+            // Whoever asked last may be at it.
+            return Err(CommandError::in_progress());
         }
         let request = record.request.clone();
         let request = request.ok_or_else(CommandError::in_progress)?;
@@ -234,10 +243,13 @@ impl CommandService {
             {
                 warn!(%refusal, "Stripe refuses to go on with what a command asked for");
                 let found = look(record, maker).await;
+                // The account has left. Nobody was told of what may have been made on it.
+                let has_left = refusal.has_code("account_invalid");
                 let refused = maker.refused(record, refusal);
                 match found {
                     Ok(Some(id)) => Ok(Ended::Made(id)),
                     Ok(None) if age > SETTLED => Ok(Ended::Nothing(refused)),
+                    Err(_) if has_left && age > SETTLED => Ok(Ended::Nothing(refused)),
                     Ok(None) | Err(_) => Err(refused),
                 }
             }
@@ -248,6 +260,16 @@ impl CommandService {
             Err(error @ (ApiError::RateLimited(_) | ApiError::NoAnswer(_))) => Err(error.into()),
         }
     }
+}
+
+/// By what an object that an attempt makes is known in Stripe's lists.
+pub(super) fn new_mark() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
+/// The mark of the attempt; `None` where an earlier version of the worker began it.
+fn mark(record: &Record) -> Option<&str> {
+    record.request.as_ref()?["metadata"][ATTEMPT_KEY].as_str()
 }
 
 /// Why an attempt made nothing.
@@ -279,8 +301,11 @@ fn nothing_now() -> Ended {
 
 /// Looks at Stripe whether an attempt made something.
 async fn look(record: &Record, maker: &impl Maker) -> Result<Option<String>, ApiError> {
-    let since = record.attempted_at.timestamp() - CLOCKS_DIFFER;
-    maker.look(record, since).await
+    let mark = mark(record);
+    // The mark is of this attempt alone, so no clock has to be trusted.
+    let earlier = mark.map_or(CLOCKS_DIFFER, |_| DAY);
+    let since = record.attempted_at.timestamp() - earlier;
+    maker.look(record, mark, since).await
 }
 
 /// As [`look`], of an attempt whose key Stripe may have forgotten.

@@ -76,14 +76,15 @@ impl Client {
         account_id(&made).ok_or(ApiError::Unreadable("it has no account's id"))
     }
 
-    /// The account of a host that was made at or after `since`, in Unix seconds, by the
-    /// metadata `hostId`. Accounts of version 2 are in the same list.
+    /// The account that was made at or after `since`, in Unix seconds, and whose metadata have
+    /// this `value` under this `key`. Accounts of version 2 are in the same list.
     ///
     /// # Errors
     /// [`ApiError`].
     pub async fn find_account(
         &self,
-        host: &str,
+        key: &str,
+        value: &str,
         since: i64,
     ) -> Result<Option<AccountId>, ApiError> {
         let list = List {
@@ -93,7 +94,7 @@ impl Client {
             prefix: PREFIX,
             since,
         };
-        let found = self.find(&list, |account| account["metadata"]["hostId"] == host);
+        let found = self.find(&list, |account| account["metadata"][key] == value);
         Ok(found.await?.map(AccountId::from))
     }
 }

@@ -162,7 +162,8 @@ pub enum End<'a> {
 }
 
 /// Notes how an attempt in progress ended. Where somebody else did so before, nothing changes,
-/// and it gives back `false`.
+/// and it gives back `false`; but what was made is noted also where somebody else had given it
+/// up.
 pub async fn end(mut conn: &Connection, key: &str, attempt: i32, end: End<'_>) -> Result<bool> {
     let (state, object, error) = match end {
         End::Made(object) => (State::Done, Some(object), None),
@@ -170,7 +171,8 @@ pub async fn end(mut conn: &Connection, key: &str, attempt: i32, end: End<'_>) -
     };
     let ended = diesel::sql_query(
         "UPDATE stripe.command SET state = $3, object_id = $4, error = $5, request = NULL, \
-            finished_at = now() WHERE key = $1 AND attempt = $2 AND state = 'in_progress'",
+            finished_at = now() WHERE key = $1 AND attempt = $2 \
+            AND (state = 'in_progress' OR (state = 'failed' AND $3 = 'done'))",
     )
     .bind::<Text, _>(key)
     .bind::<Integer, _>(attempt)

@@ -4,7 +4,10 @@ use futures_util::future::join_all;
 use harness::stripe_api::{Fault, Gate, Kind, Payment, RateLimit};
 use serde_json::{Value, json};
 
-use crate::support::shop::{Shop, app_session, checkout, host, session};
+use crate::support::{
+    desk::take_mark,
+    shop::{Shop, app_session, checkout, host, session},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stripe_is_asked_of_a_session_is_this_and_nothing_else() {
@@ -69,15 +72,6 @@ async fn what_stripe_is_asked_of_a_session_is_this_and_nothing_else() {
     expected["billing_address_collection"] = "required".into();
     expected["tax_id_collection"] = json!({ "enabled": true });
     assert_eq!(params, expected);
-}
-
-/// Takes away by what the session can be known.
-fn take_mark(params: &mut Value) -> String {
-    let metadata = params["metadata"].as_object_mut().unwrap();
-    let mark = metadata.remove("commandAttempt").unwrap();
-    let mark = mark.as_str().unwrap().to_owned();
-    assert!(mark.len() == 32, "{mark}");
-    mark
 }
 
 /// After a failure the session is looked for; one that the app made of the same booking is

@@ -11,7 +11,7 @@ use worker::{
     config::commands::{AccountsApi, Bearer, Origins},
 };
 
-use crate::support::desk::{Desk, account, client, onboard};
+use crate::support::desk::{Desk, account, client, onboard, take_mark};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stripe_is_asked_of_an_account_of_version_2_is_this_and_nothing_else() {
@@ -22,7 +22,8 @@ async fn what_stripe_is_asked_of_an_account_of_version_2_is_this_and_nothing_els
     data["displayName"] = "Anna".into();
     data["capabilities"] = json!(["sepa_debit_payments"]);
     let id = account(&desk.run(Name::HostOnboard, data).await.unwrap());
-    let made = &desk.requests("/v2/core/accounts")[0];
+    let mut made = desk.requests("/v2/core/accounts")[0].clone();
+    let _ = take_mark(&mut made.params);
     assert_eq!(
         (made.method.as_str(), made.path.as_str()),
         ("POST", "/v2/core/accounts")
@@ -99,7 +100,8 @@ async fn version_1_makes_the_same_host_by_type_or_controller() {
         let mut data = onboard("42");
         data["dashboard"] = dashboard.into();
         let answer = desk.run(Name::HostOnboard, data).await.unwrap();
-        let made = &desk.requests("/v1/accounts")[0];
+        let mut made = desk.requests("/v1/accounts")[0].clone();
+        let _ = take_mark(&mut made.params);
         let requested = json!({ "requested": true });
         let mut expected = json!({
             "email": "anna@example.org", "country": "ES",
@@ -369,6 +371,30 @@ async fn a_key_that_may_not_go_on_does_not_end_the_attempt() {
         desk.onboard("42").await.unwrap();
         assert_eq!(desk.api.accounts().len(), 1);
         assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+    }
+}
+
+/// After a failure the account is looked for; one that names the host, and that somebody else
+/// made meanwhile, is not it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_of_somebody_else_is_not_found_for_the_one_that_failed() {
+    for api in [AccountsApi::V1, AccountsApi::V2] {
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        let forged = desk.api.enabled_account("ES", &json!({ "hostId": "42" }));
+        let failing = Kind::Status500 { took_effect: false };
+        let path = match api {
+            AccountsApi::V2 => "/v2/core/accounts",
+            _ => "/v1/accounts",
+        };
+        desk.api.fault(Fault::post(path, failing));
+        let answer = loop {
+            match desk.onboard("42").await {
+                Ok(answer) => break answer,
+                Err(error) => assert!(error.retryable, "{error:?}"),
+            }
+        };
+        assert_ne!(account(&answer), forged);
+        assert_eq!(desk.api.accounts().len(), 2);
     }
 }
 

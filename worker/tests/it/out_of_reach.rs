@@ -74,6 +74,10 @@ async fn an_open_checkout_on_an_account_that_left_is_waited_for() {
         }
     }
     made_before(&shop, 25).await;
+    // As the version before has told it: at 1, before all that is told now.
+    let told = "UPDATE stripe.booking_claim SET event_created = to_timestamp(1000000) \
+        WHERE event_created < to_timestamp(1000000) AND booking_id > 3";
+    shop.desk.lab.client.batch_execute(told).await.unwrap();
     for booking in bookings.clone() {
         let sold = session(&shop.checkout(booking).await.unwrap());
         shop.desk.api.pay(&sold, Payment::Card).unwrap();
@@ -144,4 +148,28 @@ async fn a_booking_whose_payment_failed_can_be_sold_by_another_host() {
         .collect();
     assert_eq!(shop.rows().await, sold);
     assert_eq!(dead_letters(&shop).await, Vec::<String>::new());
+}
+
+/// No event told that the host has left: two days later the session is over all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_left_unheard_does_not_hold_up_the_booking_for_ever() {
+    let shop = Shop::new().await;
+    let second = host(&shop.desk, "43").await;
+    shop.checkout(7).await.unwrap();
+    shop.desk.api.deauthorize(&shop.account);
+    let mut data = checkout(7);
+    data["hostId"] = "43".into();
+    for _ in 0..2 {
+        let error = shop.ask(data.clone()).await.unwrap_err();
+        assert_eq!(error.code, "stripe_permission");
+        made_before(&shop, 24).await;
+    }
+    made_before(&shop, 1).await;
+    let sold = session(&shop.ask(data).await.unwrap());
+    let words = shop.invoice(7).await["words"].to_string();
+    assert!(words.contains("the checkout is open"), "{words}");
+    shop.desk.api.pay(&sold, Payment::Card).unwrap();
+    shop.desk.take_events().await;
+    let paid = &shop.invoice(7).await["invoice"]["stripeAccountId"];
+    assert_eq!(*paid, *second);
 }

@@ -4,6 +4,7 @@ use domain::{
     host_words,
     ids::BookingId,
     price::{self, Share},
+    rules::ATTEMPT_KEY,
 };
 use serde_json::{Number, Value, json};
 use sha2::{Digest, Sha256};
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     commands::{
-        attempts::Wanted,
+        attempts::{self, Wanted},
         error::CommandError,
         host::known::Known,
         input::{self, Fields},
@@ -156,8 +157,8 @@ impl CommandService {
                 Some(Current::Paid) => return Err(self.paid(checkout.booking).await?),
                 Some(Current::Over { attempt }) => Some(attempt),
             };
-            let mark = format!("{:032x}", fastrand::u128(..));
-            let request = terms.parameters(checkout, &self.decoder.rules.booking_key, &mark);
+            let mut request = terms.parameters(checkout, &self.decoder.rules.booking_key);
+            request["metadata"][ATTEMPT_KEY] = attempts::new_mark().into();
             let key = key(checkout.booking);
             let wanted = Wanted {
                 key: &key,

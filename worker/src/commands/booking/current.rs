@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use domain::{checkout_session::Status, ids::BookingId, outcome::Decision};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::clock;
 use store::{
     booking_query::{self, KnownSession, Progress},
@@ -29,6 +29,8 @@ use crate::{
 
 /// A session is open for a day at most, since it was made.
 const SESSION_LASTS: TimeDelta = TimeDelta::hours(24);
+/// After so long a session is over that an attempt made while its key lasted.
+const OUTLIVED: TimeDelta = TimeDelta::hours(48);
 /// After so long a payment by a method that takes days has come or failed.
 const PAYMENT_LASTS: TimeDelta = TimeDelta::days(30);
 
@@ -75,17 +77,22 @@ impl CommandService {
         match record.state() {
             State::InProgress => Err(CommandError::in_progress()),
             State::Failed => Ok(None),
-            State::Done => self.look_at(client, record).await.map(Some),
+            State::Done => self.look_at(client, booking, record).await.map(Some),
         }
     }
 
-    async fn look_at(&self, client: &Client, record: Record) -> Result<Current, CommandError> {
+    async fn look_at(
+        &self,
+        client: &Client,
+        booking: BookingId,
+        record: Record,
+    ) -> Result<Current, CommandError> {
         let account = session::account(&record);
         let id = record.object_id.clone().unwrap_or_default();
         let session = match client.session(&account, &id).await {
             Ok(session) => session,
             Err(ApiError::Refused(refusal)) if matches!(refusal.status, 403 | 404) => {
-                return self.out_of_reach(&record, refusal).await;
+                return self.out_of_reach(booking, &record, refusal).await;
             }
             Err(error) => return Err(error.into()),
         };
@@ -114,6 +121,7 @@ impl CommandService {
     /// another one or lacks a right. A guest may have paid by it, or can.
     async fn out_of_reach(
         &self,
+        booking: BookingId,
         record: &Record,
         refusal: Refusal,
     ) -> Result<Current, CommandError> {
@@ -135,11 +143,28 @@ impl CommandService {
                 return Ok(Current::Over { attempt });
             }
             Some(Progress::Processing) if age < PAYMENT_LASTS => return Ok(Current::Processing),
-            Some(Progress::Processing) => return Ok(Current::Over { attempt }),
-            Some(Progress::Open) | None => {}
+            Some(Progress::Processing | Progress::Open) | None => {}
         }
+        let is_processing = kept.is_some_and(|kept| kept.progress() == Progress::Processing);
         let is_gone = refusal.status == 404 || known.is_disconnected();
-        if is_gone && age > SESSION_LASTS {
+        // Events may not have told that the host has left. Another platform's key is refused
+        // in the same way, but for so long nobody works with one.
+        let is_lost = refusal.has_code("account_invalid") && age > OUTLIVED;
+        if is_processing || (is_gone && age > SESSION_LASTS) || is_lost {
+            // No event of its end will come. It claims its booking no more; where it was paid
+            // after all, that is newer.
+            let status = match is_processing {
+                true => Status::PaymentFailed,
+                false => Status::Expired,
+            };
+            let key = &self.decoder.rules.booking_key;
+            let ended = json!({
+                "id": id,
+                "status": status.as_str(),
+                "payment_status": "unpaid",
+                "metadata": { key: booking.to_string() },
+            });
+            let _ = self.tell(&ended, record).await?;
             return Ok(Current::Over { attempt });
         }
         if known.is_disconnected() {

@@ -1,6 +1,6 @@
 //! What Stripe is asked for when a guest is to pay. No I/O.
 
-use domain::{ids::AccountId, rules::ATTEMPT_KEY};
+use domain::ids::AccountId;
 use serde_json::{Value, json};
 
 use super::checkout::Checkout;
@@ -49,11 +49,9 @@ impl Terms {
         ])
     }
 
-    /// The parameters of the session, which can be known by its `mark`.
-    pub(super) fn parameters(&self, checkout: &Checkout, booking_key: &str, mark: &str) -> Value {
+    /// The parameters of the session.
+    pub(super) fn parameters(&self, checkout: &Checkout, booking_key: &str) -> Value {
         let metadata = json!({ booking_key: checkout.booking.to_string() });
-        let mut marked = metadata.clone();
-        marked[ATTEMPT_KEY] = mark.into();
         let mut parameters = json!({
             "mode": "payment",
             "success_url": checkout.success_url,
@@ -69,7 +67,7 @@ impl Terms {
                     "product_data": { "name": self.description },
                 },
             }],
-            "metadata": marked,
+            "metadata": metadata,
             "payment_intent_data": { "metadata": metadata },
             "invoice_creation": { "enabled": true, "invoice_data": { "metadata": metadata } },
             "adaptive_pricing": { "enabled": self.adaptive_pricing },

@@ -17,9 +17,6 @@ use crate::{
     },
 };
 
-/// A day, in seconds.
-const DAY: i64 = 24 * 3600;
-
 /// Makes sessions.
 pub(in crate::commands) struct SessionMaker<'a> {
     pub(in crate::commands) client: &'a Client,
@@ -49,17 +46,17 @@ impl Maker for SessionMaker<'_> {
             .await
     }
 
-    async fn look(&self, record: &Record, since: i64) -> Result<Option<String>, ApiError> {
-        let mark = record.request.as_ref();
-        let mark = mark.and_then(|request| request["metadata"][ATTEMPT_KEY].as_str());
-        let booking = self.booking.to_string();
-        // One that an earlier version of the worker began has none.
-        let (key, value) = mark.map_or((self.booking_key, booking.as_str()), |mark| {
-            (ATTEMPT_KEY, mark)
-        });
-        // The mark is of this attempt alone, so no clock has to be trusted.
-        let since = since - mark.map_or(0, |_| DAY);
-        let account = account(record);
+    async fn look(
+        &self,
+        record: &Record,
+        mark: Option<&str>,
+        since: i64,
+    ) -> Result<Option<String>, ApiError> {
+        let (account, booking) = (account(record), self.booking.to_string());
+        let (key, value) = match mark {
+            Some(mark) => (ATTEMPT_KEY, mark),
+            None => (self.booking_key, &*booking),
+        };
         self.client.find_session(&account, key, value, since).await
     }
 

@@ -1,5 +1,6 @@
 //! What Stripe is asked to make a host's account, and to find one that it made.
 
+use domain::rules::ATTEMPT_KEY;
 use serde_json::Value;
 use store::command::Record;
 
@@ -31,8 +32,17 @@ impl Maker for AccountMaker<'_> {
         Ok(made.to_string())
     }
 
-    async fn look(&self, _: &Record, since: i64) -> Result<Option<String>, ApiError> {
-        let found = self.client.find_account(self.host, since).await?;
+    async fn look(
+        &self,
+        _: &Record,
+        mark: Option<&str>,
+        since: i64,
+    ) -> Result<Option<String>, ApiError> {
+        let (key, value) = match mark {
+            Some(mark) => (ATTEMPT_KEY, mark),
+            None => ("hostId", self.host),
+        };
+        let found = self.client.find_account(key, value, since).await?;
         Ok(found.map(|id| id.to_string()))
     }
 

@@ -1,5 +1,6 @@
 //! Making a host's account, once.
 
+use domain::rules::ATTEMPT_KEY;
 use store::command::{self, Record, State};
 
 use super::{
@@ -9,7 +10,11 @@ use super::{
     onboard::Onboard,
 };
 use crate::{
-    commands::{attempts::Wanted, error::CommandError, service::CommandService},
+    commands::{
+        attempts::{self, Wanted},
+        error::CommandError,
+        service::CommandService,
+    },
     jobs::read_accounts,
     stripe::{call::ApiFamily, client::Client},
 };
@@ -22,7 +27,8 @@ impl CommandService {
         onboard: &Onboard,
     ) -> Result<Known, CommandError> {
         let key = known::key(&onboard.host);
-        let request = account_request::parameters(onboard, &self.settings)?;
+        let mut request = account_request::parameters(onboard, &self.settings)?;
+        request["metadata"][ATTEMPT_KEY] = attempts::new_mark().into();
         // An account that was made, and yet the host has none: the host has left it.
         let over = {
             let conn = self.connection().await?;

@@ -132,3 +132,12 @@ pub fn onboard(host: &str) -> Value {
 pub fn account(answer: &Value) -> String {
     answer["stripeAccountId"].as_str().unwrap().to_owned()
 }
+
+/// Takes away by what the account or the session that is asked for can be known.
+pub fn take_mark(params: &mut Value) -> String {
+    let metadata = params["metadata"].as_object_mut().unwrap();
+    let mark = metadata.remove("commandAttempt").unwrap();
+    let mark = mark.as_str().unwrap().to_owned();
+    assert!(mark.len() == 32, "{mark}");
+    mark
+}

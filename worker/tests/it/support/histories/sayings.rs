@@ -21,7 +21,9 @@ prop_compose! {
         linked in prop::option::of(0..4_u8),
         currency in prop::sample::select(vec!["eur", "jpy", "kwd"]),
         payment in prop::sample::select(vec![None, Some("unpaid"), Some("paid"), Some("no_payment_required")]),
-        session_status in prop::sample::select(vec![None, Some("open"), Some("complete"), Some("expired")]),
+        session_status in prop::sample::select(vec![
+            None, Some("open"), Some("complete"), Some("expired"), Some("payment_failed"),
+        ]),
     ) -> What {
         if is_session {
             What::Session {
