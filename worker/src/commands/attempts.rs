@@ -30,7 +30,7 @@ const DAY: i64 = 24 * 3600;
 const SETTLED: Duration = Duration::from_secs(300);
 /// After so long what an attempt made has come to its end: it was made while the key lasted, and
 /// a session is open for a day at most.
-const OUTLIVED: Duration = Duration::from_secs(48 * 3600);
+pub(super) const OUTLIVED: Duration = Duration::from_secs(48 * 3600);
 /// The most attempts of one command.
 const MOST_ATTEMPTS: u32 = 3;
 
@@ -132,6 +132,28 @@ impl CommandService {
             }
         }
         Err(CommandError::stripe_unavailable())
+    }
+
+    /// What is noted under a key, once no attempt is in progress any more: one that is goes on
+    /// first.
+    pub(super) async fn settled(
+        &self,
+        key: &str,
+        maker: &impl Maker,
+    ) -> Result<Option<Record>, CommandError> {
+        let find = async || -> Result<Option<Record>, CommandError> {
+            let conn = self.connection().await?;
+            Ok(command::find(&conn, key).await?)
+        };
+        let found = find().await?;
+        let is_open = |record: &&Record| record.state() == State::InProgress;
+        let Some(record) = found.as_ref().filter(is_open) else {
+            return Ok(found);
+        };
+        match self.go_on(record, Asked::Perhaps, maker).await {
+            Ok(()) | Err(Failed::Ended(_)) => find().await,
+            Err(Failed::Open(error)) => Err(error),
+        }
     }
 
     /// Goes on with an attempt in progress, and notes how it ended.

@@ -1,17 +1,16 @@
 //! A host's account is made once, as Stripe wants it made, whatever goes wrong.
 
-use std::collections::BTreeSet;
+mod interrupted;
 
-use futures_util::future::{join, join_all};
-use harness::stripe_api::{Fault, Gate, Kind, Options, RateLimit, RestrictedKey};
+use futures_util::future::join_all;
+use harness::stripe_api::{Fault, Gate, Kind, Options, RateLimit};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use worker::{
-    commands::{command::Name, finish::FinishCommands},
+    commands::command::Name,
     config::commands::{AccountsApi, Bearer, Origins},
 };
 
-use crate::support::desk::{Desk, account, client, onboard, take_mark};
+use crate::support::desk::{Desk, account, onboard, take_mark};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stripe_is_asked_of_an_account_of_version_2_is_this_and_nothing_else() {
@@ -210,191 +209,6 @@ async fn an_account_is_made_once_whatever_goes_wrong() {
                 assert_eq!(desk.hosts().await.len(), before + 1);
             }
         }
-    }
-}
-
-/// The future is dropped where the process would die: before Stripe acts, after it, and
-/// while the link is made.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_dies_anywhere_is_finished_by_the_next_one() {
-    type Held = fn(Gate) -> Kind;
-    let (before, after): (Held, Held) = (Kind::HeldBefore, Kind::HeldAfter);
-    for (path, held) in [
-        ("/v2/core/accounts", before),
-        ("/v2/core/accounts", after),
-        ("/v2/core/account_links", before),
-        ("/v2/core/account_links", after),
-    ] {
-        let desk = Desk::new().await;
-        let gate = Gate::new();
-        desk.api.fault(Fault::post(path, held(gate.clone())));
-        tokio::select! {
-            answer = desk.onboard("42") => panic!("{path}: {answer:?}"),
-            () = gate.reached() => {}
-        }
-        gate.release_all();
-        let answer = desk.onboard("42").await.unwrap();
-        let accounts = desk.api.accounts();
-        assert_eq!(accounts.len(), 1, "{path}");
-        assert_eq!(accounts[0]["id"], answer["stripeAccountId"]);
-        assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
-    }
-}
-
-/// Nobody asks again: the job finishes it all the same, or finds that nothing was made.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_interrupted_commands_began_is_finished_by_the_job() {
-    type Held = fn(Gate) -> Kind;
-    let (before, after): (Held, Held) = (Kind::HeldBefore, Kind::HeldAfter);
-    for held in [before, after] {
-        let desk = Desk::new().await;
-        let gate = Gate::new();
-        desk.api
-            .fault(Fault::post("/v2/core/accounts", held(gate.clone())));
-        tokio::select! {
-            answer = desk.onboard("42") => panic!("{answer:?}"),
-            () = gate.reached() => {}
-        }
-        gate.release_all();
-        let job = FinishCommands {
-            service: desk.service.clone(),
-            client: desk.service.client.clone().unwrap(),
-        };
-        let stop = CancellationToken::new();
-        // It was begun just now: whoever did so may be at it.
-        let now = shared::clock::now_utc();
-        let earlier = now - chrono::TimeDelta::minutes(2);
-        job.finish(earlier, &stop).await.unwrap();
-        assert_eq!(desk.records().await, ["host.onboard:42 1 in_progress f"]);
-        let later = now + chrono::TimeDelta::minutes(2);
-        job.finish(later, &stop).await.unwrap();
-        assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
-        assert_eq!(desk.api.accounts().len(), 1);
-    }
-}
-
-/// While an account is being made its event may come, and another account's holder may write
-/// the host's id into its metadata: Stripe's answer says which it is.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_names_the_host_is_not_taken_for_the_one_that_is_made() {
-    let desk = Desk::new().await;
-    let gate = Gate::new();
-    desk.api.fault(Fault::post(
-        "/v2/core/accounts",
-        Kind::HeldAfter(gate.clone()),
-    ));
-    tokio::select! {
-        answer = desk.onboard("42") => panic!("{answer:?}"),
-        () = gate.reached() => {}
-    }
-    let id = desk.api.accounts()[0]["id"].as_str().unwrap().to_owned();
-    let forged = desk.api.enabled_account("ES", &json!({ "hostId": "42" }));
-    let status = async || {
-        let data = json!({ "hostId": "42" });
-        desk.run(Name::HostStatus, data).await
-    };
-    for account in [&forged, &id] {
-        desk.api.finish_onboarding(account);
-    }
-    desk.take_events().await;
-    let error = status().await.unwrap_err();
-    assert_eq!((error.code, error.retryable), ("in_progress", true));
-    assert_eq!(desk.records().await, ["host.onboard:42 1 in_progress f"]);
-    gate.release_all();
-    let known = loop {
-        match status().await {
-            Ok(known) => break known,
-            Err(error) => assert_eq!(error.code, "in_progress"),
-        }
-    };
-    assert_eq!(known["stripeAccountId"], *id);
-    assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
-    assert_eq!(account(&desk.onboard("42").await.unwrap()), id);
-}
-
-/// Stripe's second version carries out what failed when it comes again. So a failure begins no
-/// other attempt: the key of the first is the only one that can make an account.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failure_of_the_second_version_leaves_the_attempt_open() {
-    let desk = Desk::new().await;
-    let failing = Kind::Status500 { took_effect: false };
-    let path = "/v2/core/accounts";
-    desk.api.fault(Fault::post(path, failing).times(20));
-    let error = desk.onboard("42").await.unwrap_err();
-    assert_eq!((error.code, error.retryable), ("stripe_unavailable", true));
-    assert_eq!(desk.records().await, ["host.onboard:42 1 in_progress f"]);
-    desk.api.clear_faults();
-    let both = join(desk.onboard("42"), desk.onboard("42")).await;
-    let answered = [both.0, both.1].into_iter().filter_map(Result::ok);
-    assert!(answered.count() > 0);
-    assert_eq!(desk.api.accounts().len(), 1);
-    let made = desk.requests(path).into_iter();
-    let made = made.filter(|one| one.path == path && one.method == "POST");
-    let keys: BTreeSet<_> = made.map(|one| one.idempotency_key).collect();
-    assert_eq!(keys.len(), 1);
-    assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
-}
-
-/// A worker died while Stripe made the account; the next one has a key that may not go on. What
-/// was made is not forgotten over that.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_may_not_go_on_does_not_end_the_attempt() {
-    let options = Options {
-        restricted_keys: vec![RestrictedKey::new("rk_test_1", &["events_read"])],
-        ..Options::default()
-    };
-    for (key, code) in [
-        ("rk_test_1", "accounts_v2_unavailable"),
-        ("sk_test_wrong", "stripe_key_refused"),
-    ] {
-        let mut desk = Desk::with(options.clone(), |_| {}).await;
-        let gate = Gate::new();
-        desk.api.fault(Fault::post(
-            "/v2/core/accounts",
-            Kind::HeldAfter(gate.clone()),
-        ));
-        tokio::select! {
-            answer = desk.onboard("42") => panic!("{answer:?}"),
-            () = gate.reached() => {}
-        }
-        gate.release_all();
-        let right = desk.service.client.replace(client(&desk.api, key, None));
-        let error = loop {
-            match desk.onboard("42").await.unwrap_err() {
-                error if error.code == "in_progress" => {}
-                error => break error,
-            }
-        };
-        assert_eq!(error.code, code, "{error:?}");
-        assert_eq!(desk.records().await, ["host.onboard:42 1 in_progress f"]);
-        desk.service.client = right;
-        desk.onboard("42").await.unwrap();
-        assert_eq!(desk.api.accounts().len(), 1);
-        assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
-    }
-}
-
-/// After a failure the account is looked for; one that names the host, and that somebody else
-/// made meanwhile, is not it.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_account_of_somebody_else_is_not_found_for_the_one_that_failed() {
-    for api in [AccountsApi::V1, AccountsApi::V2] {
-        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
-        let forged = desk.api.enabled_account("ES", &json!({ "hostId": "42" }));
-        let failing = Kind::Status500 { took_effect: false };
-        let path = match api {
-            AccountsApi::V2 => "/v2/core/accounts",
-            _ => "/v1/accounts",
-        };
-        desk.api.fault(Fault::post(path, failing));
-        let answer = loop {
-            match desk.onboard("42").await {
-                Ok(answer) => break answer,
-                Err(error) => assert!(error.retryable, "{error:?}"),
-            }
-        };
-        assert_ne!(account(&answer), forged);
-        assert_eq!(desk.api.accounts().len(), 2);
     }
 }
 

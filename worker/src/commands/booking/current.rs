@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use shared::clock;
 use store::{
     booking_query::{self, KnownSession, Progress},
-    command::{self, Record, State},
+    command::{Record, State},
 };
 
 use super::{
@@ -14,12 +14,7 @@ use super::{
     session::{self, SessionMaker},
 };
 use crate::{
-    commands::{
-        attempts::{Asked, Failed},
-        error::CommandError,
-        service::CommandService,
-        wire,
-    },
+    commands::{attempts::OUTLIVED, error::CommandError, service::CommandService, wire},
     jobs::read_accounts,
     stripe::{
         client::Client,
@@ -29,8 +24,6 @@ use crate::{
 
 /// A session is open for a day at most, since it was made.
 const SESSION_LASTS: TimeDelta = TimeDelta::hours(24);
-/// After so long a session is over that an attempt made while its key lasted.
-const OUTLIVED: TimeDelta = TimeDelta::hours(48);
 /// After so long a payment by a method that takes days has come or failed.
 const PAYMENT_LASTS: TimeDelta = TimeDelta::days(30);
 
@@ -54,26 +47,14 @@ impl CommandService {
         client: &Client,
         booking: BookingId,
     ) -> Result<Option<Current>, CommandError> {
-        let key = key(booking);
-        let find = async || -> Result<Option<Record>, CommandError> {
-            let conn = self.connection().await?;
-            Ok(command::find(&conn, &key).await?)
+        let maker = SessionMaker {
+            client,
+            booking,
+            booking_key: &self.decoder.rules.booking_key,
         };
-        let Some(mut record) = find().await? else {
+        let Some(record) = self.settled(&key(booking), &maker).await? else {
             return Ok(None);
         };
-        if record.state() == State::InProgress {
-            let maker = SessionMaker {
-                client,
-                booking,
-                booking_key: &self.decoder.rules.booking_key,
-            };
-            match self.go_on(&record, Asked::Perhaps, &maker).await {
-                Ok(()) | Err(Failed::Ended(_)) => {}
-                Err(Failed::Open(error)) => return Err(error),
-            }
-            record = find().await?.ok_or_else(CommandError::in_progress)?;
-        }
         match record.state() {
             State::InProgress => Err(CommandError::in_progress()),
             State::Failed => Ok(None),
@@ -137,7 +118,8 @@ impl CommandService {
         let made = record.finished_at.unwrap_or(record.attempted_at);
         let age = clock::now_utc() - made;
         let attempt = record.attempt;
-        match kept.as_ref().map(KnownSession::progress) {
+        let progress = kept.as_ref().map(KnownSession::progress);
+        match progress {
             Some(Progress::Paid) => return Ok(Current::Paid),
             Some(Progress::Expired | Progress::PaymentFailed) => {
                 return Ok(Current::Over { attempt });
@@ -145,11 +127,12 @@ impl CommandService {
             Some(Progress::Processing) if age < PAYMENT_LASTS => return Ok(Current::Processing),
             Some(Progress::Processing | Progress::Open) | None => {}
         }
-        let is_processing = kept.is_some_and(|kept| kept.progress() == Progress::Processing);
+        let is_processing = progress == Some(Progress::Processing);
         let is_gone = refusal.status == 404 || known.is_disconnected();
         // Events may not have told that the host has left. Another platform's key is refused
         // in the same way, but for so long nobody works with one.
-        let is_lost = refusal.has_code("account_invalid") && age > OUTLIVED;
+        let is_lost =
+            refusal.has_code("account_invalid") && age.to_std().is_ok_and(|age| age > OUTLIVED);
         if is_processing || (is_gone && age > SESSION_LASTS) || is_lost {
             // No event of its end will come. It claims its booking no more; where it was paid
             // after all, that is newer.

@@ -1,18 +1,11 @@
 //! The account that a host has.
 
 use domain::{account::Account, ids::AccountId, rows::HostRow};
-use store::{
-    account,
-    command::{self, Record, State},
-};
+use store::account;
 
 use super::account_maker::AccountMaker;
 use crate::{
-    commands::{
-        attempts::{Asked, Failed},
-        error::CommandError,
-        service::CommandService,
-    },
+    commands::{error::CommandError, service::CommandService},
     jobs::read_accounts,
     stripe::{call::ApiFamily, client::Client},
 };
@@ -53,7 +46,12 @@ impl CommandService {
     /// # Errors
     /// The host has several accounts that no command made, or the database is away.
     pub(super) async fn known(&self, host: &str) -> Result<Option<Known>, CommandError> {
-        let record = self.settled(host).await?;
+        let client = self.client()?;
+        // That an account names the host does not say that an attempt made it: its holder may
+        // have written that.
+        let record = self
+            .settled(&key(host), &AccountMaker { client, host })
+            .await?;
         let conn = self.connection().await?;
         if let Some(record) = &record
             && let Some(id) = &record.object_id
@@ -92,30 +90,6 @@ impl CommandService {
             payload_hash: None,
             account,
         }))
-    }
-
-    /// What is noted of the host's account, once no attempt to make it is in progress. That an
-    /// account names the host does not say that the attempt made it: its holder may write that.
-    async fn settled(&self, host: &str) -> Result<Option<Record>, CommandError> {
-        let key = key(host);
-        let find = async || -> Result<Option<Record>, CommandError> {
-            let conn = self.connection().await?;
-            Ok(command::find(&conn, &key).await?)
-        };
-        let Some(record) = find().await? else {
-            return Ok(None);
-        };
-        if record.state() != State::InProgress {
-            return Ok(Some(record));
-        }
-        let maker = AccountMaker {
-            client: self.client()?,
-            host,
-        };
-        match self.go_on(&record, Asked::Perhaps, &maker).await {
-            Ok(()) | Err(Failed::Ended(_)) => find().await,
-            Err(Failed::Open(error)) => Err(error),
-        }
     }
 
     /// The account of a host that must have one.
