@@ -31,6 +31,21 @@ pub struct Recheck {
     pub targets: BTreeSet<Target>,
 }
 
+impl Recheck {
+    /// Each of them by itself.
+    pub fn into_single(self) -> impl Iterator<Item = Self> {
+        let objects = self.objects.into_iter().map(|object| Self {
+            objects: BTreeSet::from([object]),
+            ..Self::default()
+        });
+        let targets = self.targets.into_iter().map(|target| Self {
+            targets: BTreeSet::from([target]),
+            ..Self::default()
+        });
+        objects.chain(targets)
+    }
+}
+
 /// What a source gives for an invoice that it has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredInvoice {

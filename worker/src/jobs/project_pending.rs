@@ -7,12 +7,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use domain::{ids::ObjectId, ownership::Owner, source::Recheck};
-use store::{
-    Connection, Error,
-    main_app::{booking, read},
-    pending_projection, waiting,
+use domain::{
+    ids::{BookingId, ObjectId},
+    ownership::Owner,
+    source::Recheck,
 };
+use store::{Error, main_app::read, pending_projection, savepoint, waiting};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -80,21 +80,21 @@ impl ProjectPending {
         while started.elapsed() < RUN && !stop.is_cancelled() {
             let targets = {
                 let conn = self.executor.pool.get().await?;
-                let targets = pending_projection::due(&conn, PAGE).await?;
                 let has_bookings = self.executor.look_for_bookings(&conn).await?;
-                // Each of them would wait for the lock.
-                if targets.is_empty() || read::is_locked(&conn, has_bookings).await? {
-                    break;
-                }
-                targets
+                // Each row of a table that is locked would wait for the lock.
+                let locked = read::locked_tables(&conn, has_bookings).await?;
+                pending_projection::due(&conn, locked, PAGE).await?
             };
+            if targets.is_empty() {
+                break;
+            }
             tried += targets.len();
             let began = Instant::now();
             let recheck = Recheck {
                 targets,
                 ..Recheck::default()
             };
-            self.executor.recheck(&recheck).await?;
+            self.recheck(recheck).await?;
             tokio::time::sleep(began.elapsed()).await;
         }
         Ok(tried)
@@ -123,20 +123,21 @@ impl ProjectPending {
                 let conn = pool.get().await?;
                 let has_bookings = self.executor.look_for_bookings(&conn).await?;
                 // The look would wait for the lock, and end in an error.
-                if read::is_locked(&conn, has_bookings).await? {
+                if read::locked_tables(&conn, has_bookings).await?.bookings {
                     break;
                 }
-                match waiting::due(&conn, has_bookings, &self.after, PAGE).await? {
-                    Some((page, last)) => Some((self.decidable(&conn, page).await?, last)),
-                    None => None,
-                }
+                waiting::due(&conn, has_bookings, &self.after, PAGE).await?
+            };
+            let page = match page {
+                Some((page, last)) => Some((self.decidable(page).await?, last)),
+                None => None,
             };
             let Some((objects, last)) = page else {
                 self.after = waiting::Cursor::default();
                 break;
             };
             self.after = last;
-            rechecked += self.recheck(objects).await?;
+            rechecked += self.recheck_objects(objects).await?;
         }
         Ok(rechecked)
     }
@@ -146,55 +147,79 @@ impl ProjectPending {
         let waiting = {
             let conn = self.executor.pool.get().await?;
             let has_bookings = self.executor.look_for_bookings(&conn).await?;
-            if !has_bookings || read::is_locked(&conn, has_bookings).await? {
+            if !has_bookings || read::locked_tables(&conn, has_bookings).await?.bookings {
                 return Ok(0);
             }
             waiting::of_newest_bookings(&conn).await?
         };
-        self.recheck(waiting.into_iter().map(|one| one.object).collect())
+        self.recheck_objects(waiting.into_iter().map(|one| one.object).collect())
             .await
     }
 
     /// Computes objects anew. Gives back how many.
-    async fn recheck(&self, objects: BTreeSet<ObjectId>) -> Result<usize, Error> {
+    async fn recheck_objects(&self, objects: BTreeSet<ObjectId>) -> Result<usize, Error> {
         let count = objects.len();
+        let recheck = Recheck {
+            objects,
+            ..Recheck::default()
+        };
         if count > 0 {
-            let recheck = Recheck {
-                objects,
-                ..Recheck::default()
-            };
-            self.executor.recheck(&recheck).await?;
+            self.recheck(recheck).await?;
         }
         Ok(count)
     }
 
+    /// Computes objects and rows anew: together, else one by one for as long as a run takes. What
+    /// the main app refuses only at the commit undoes everything in the transaction, so that it
+    /// shows which row it is only there.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    async fn recheck(&self, recheck: Recheck) -> Result<(), Error> {
+        match self.executor.recheck(&recheck).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(_) => {}
+        }
+        let started = Instant::now();
+        for one in recheck.into_single() {
+            if started.elapsed() >= RUN {
+                break;
+            }
+            match self.executor.recheck(&one).await {
+                Ok(_) => {}
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) => {
+                    let obstacle = savepoint::obstacle(&error);
+                    self.executor.note_refused(&one, obstacle).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Those whose booking is there, or whose owner is known now: the deployment's query is
-    /// asked for a whole page at once, and without the writers' lock.
+    /// asked for a whole page at once where it can be, and without the writers' lock.
     async fn decidable(
         &mut self,
-        conn: &Connection,
         page: Vec<waiting::Waiting>,
     ) -> Result<BTreeSet<ObjectId>, Error> {
-        let bookings: BTreeSet<i32> = page
-            .iter()
-            .filter_map(|one| one.owner_of.map(|booking| booking.0))
-            .collect();
-        let bookings: Vec<i32> = bookings.into_iter().collect();
+        let bookings: BTreeSet<BookingId> = page.iter().filter_map(|one| one.owner_of).collect();
+        let bookings: Vec<BookingId> = bookings.into_iter().collect();
         let query = self.executor.owner_query.as_deref();
-        let owners = match booking::owners(conn, query, &bookings).await {
-            Ok(owners) => owners,
-            Err(error) if error.is_unavailable() => return Err(error),
-            Err(error) => {
-                if self
-                    .owner_query_failed
-                    .is_none_or(|at| at.elapsed() >= WARN_EVERY)
-                {
-                    self.owner_query_failed = Some(Instant::now());
-                    warn!(reason = %store::in_log(&error), "BOOKING_OWNER_QUERY fails");
-                }
-                return Ok(BTreeSet::new());
-            }
-        };
+        let mut conn = self.executor.pool.get().await?;
+        let asked = store::transaction(&mut conn, async |tx| {
+            read::owners(tx, query, &bookings).await
+        });
+        let (owners, failed) = asked.await?;
+        let is_to_say = |at: Instant| at.elapsed() >= WARN_EVERY;
+        if let Some(obstacle) = failed
+            && self.owner_query_failed.is_none_or(is_to_say)
+        {
+            self.owner_query_failed = Some(Instant::now());
+            let reason = obstacle.reason.as_str();
+            warn!(reason, "BOOKING_OWNER_QUERY fails for some bookings");
+        }
         let is_decidable = |one: &waiting::Waiting| match one.owner_of {
             // Without a query the earliest claim decides.
             Some(_) if query.is_none() => true,

@@ -20,8 +20,9 @@ use prometheus_client::metrics::counter::Counter;
 use shared::clock;
 use store::{
     Connection, Error, Pool, account, api_read,
-    main_app::booking::Bookings,
+    main_app::{LeftAlone, booking::Bookings},
     outbox::Outbox,
+    savepoint,
     working_set::{self, Tables},
 };
 use tokio::time::Instant;
@@ -212,10 +213,28 @@ pub async fn ask(pool: &Pool, client: &Client, id: &AccountId) -> Result<ReadAcc
 /// # Errors
 /// The database.
 pub async fn keep(pool: &Pool, read: &[ReadAccount], outbox: Outbox) -> store::Result<()> {
+    match keep_beside(pool, read, outbox, &LeftAlone::default()).await {
+        // It may be the main app that refuses the commit: its rows are pending then.
+        Err(error) if !error.is_unavailable() => {
+            let left_alone = LeftAlone::all(savepoint::obstacle(&error));
+            keep_beside(pool, read, outbox, &left_alone).await
+        }
+        kept => kept,
+    }
+}
+
+/// As [`keep`], but for the main app's tables that are left alone.
+async fn keep_beside(
+    pool: &Pool,
+    read: &[ReadAccount],
+    outbox: Outbox,
+    left_alone: &LeftAlone,
+) -> store::Result<()> {
     let mut conn = pool.get().await?;
     store::write(&mut conn, async |tx| {
         let mut set = WorkingSet::for_accounts(read.iter().map(|one| &one.id));
-        set.load(&Tables::new(tx, Bookings::default())).await?;
+        set.load(&Tables::new(tx, Bookings::default(), None))
+            .await?;
         for one in read {
             let _ = set.keep_api_snapshot(&one.id, &one.known, one.snapshot.clone());
         }
@@ -225,7 +244,7 @@ pub async fn keep(pool: &Pool, read: &[ReadAccount], outbox: Outbox) -> store::R
         // No booking is in the set; the news of a host is found with its row.
         changes.app.news = (outbox == Outbox::On).then(BTreeMap::new);
         working_set::save(tx, &changes).await?;
-        working_set::project(tx, &changes, now).await?;
+        working_set::project(tx, &changes, left_alone, now).await?;
         Ok(())
     })
     .await
@@ -237,7 +256,8 @@ pub async fn keep(pool: &Pool, read: &[ReadAccount], outbox: Outbox) -> store::R
 /// The database.
 pub async fn load(conn: &Connection, id: &AccountId) -> store::Result<Account> {
     let mut set = WorkingSet::for_accounts([id]);
-    set.load(&Tables::new(conn, Bookings::default())).await?;
+    set.load(&Tables::new(conn, Bookings::default(), None))
+        .await?;
     Ok(set.accounts.get(id).cloned().unwrap_or_default())
 }
 

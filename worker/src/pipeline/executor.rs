@@ -5,7 +5,13 @@
 
 use std::{borrow::Cow, panic::AssertUnwindSafe, slice};
 
-use domain::{event::Rejected, outcome::Decision, rejection::Rejection, source::Recheck};
+use domain::{
+    event::Rejected,
+    main_app::{Obstacle, ObstacleReason},
+    outcome::Decision,
+    rejection::Rejection,
+    source::Recheck,
+};
 use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use shared::clock;
@@ -13,7 +19,10 @@ use store::{
     Connection, Error, Pool,
     archive_page::ArchivePolicy,
     crash_note,
-    main_app::booking::{self, Bookings},
+    main_app::{
+        LeftAlone,
+        booking::{self, Bookings},
+    },
     outbox::Outbox,
     working_set::Projected,
 };
@@ -26,7 +35,7 @@ use crate::{
     health::Health,
     pipeline::{
         delivery::Delivery,
-        main_app::{Gate, MainApp},
+        main_app::MainApp,
         postgres::Postgres,
         process::{BatchResult, Work, process},
     },
@@ -64,6 +73,15 @@ pub enum Disposition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped;
 
+/// What a try does with the main app's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MainAppTables {
+    /// It uses them, but for those that cost too much time a moment ago.
+    Used,
+    /// It leaves them alone: their rows become pending.
+    LeftAlone,
+}
+
 /// What one try came to; `None` where the handler panicked.
 type Tried = Option<Result<BatchResult, Error>>;
 
@@ -91,10 +109,14 @@ impl BatchExecutor {
         deliveries: &[Delivery],
         stop: &CancellationToken,
     ) -> Result<Vec<Disposition>, Stopped> {
-        // Two tries together: most of what is in the way has gone by the second.
-        for _ in 0..2 {
-            match self.when_available(deliveries, stop).await? {
+        // Two tries together: most of what is in the way has gone by the second. What the main
+        // app refuses at the commit is in nobody's way then.
+        for tables in [MainAppTables::Used, MainAppTables::LeftAlone] {
+            match self.when_available(deliveries, tables, stop).await? {
                 Some(Ok(done)) => {
+                    if tables == MainAppTables::LeftAlone {
+                        self.main_app.refused_commit();
+                    }
                     return Ok(done.decisions.into_iter().map(Disposition::Ack).collect());
                 }
                 Some(Err(error)) => {
@@ -117,7 +139,7 @@ impl BatchExecutor {
     /// # Errors
     /// What is in the way.
     pub async fn try_batch(&self, deliveries: &[Delivery]) -> Option<Result<Vec<Decision>, Error>> {
-        let tried = self.try_once(deliveries).await?;
+        let tried = self.try_once(deliveries, MainAppTables::Used).await?;
         Some(tried.map(|done| done.decisions))
     }
 
@@ -129,14 +151,20 @@ impl BatchExecutor {
     ) -> Result<Disposition, Stopped> {
         let mut backoff = Backoff::default();
         let mut delivery = Cow::Borrowed(delivery);
+        let mut tables = MainAppTables::Used;
         loop {
             match self
-                .when_available(slice::from_ref(&*delivery), stop)
+                .when_available(slice::from_ref(&*delivery), tables, stop)
                 .await?
             {
                 Some(Ok(mut done)) => {
                     let decision = done.decisions.pop().unwrap_or(Decision::Duplicate);
                     return Ok(Disposition::Ack(decision));
+                }
+                // It may be the main app that refuses the commit. An event is not condemned, and
+                // does not wait, for that.
+                Some(Err(_)) if tables == MainAppTables::Used => {
+                    tables = MainAppTables::LeftAlone;
                 }
                 Some(Err(ref error @ Error::Refused { rule, .. })) if delivery.decoded.is_ok() => {
                     let event = delivery.event_id().unwrap_or("unreadable");
@@ -164,8 +192,23 @@ impl BatchExecutor {
             archive: self.archive,
         };
         // A mistake that shows with one row's state must not end the worker.
-        let tried = self.attempt(work, Gate::Open, &[]).await;
+        let tried = self.attempt(work, LeftAlone::default(), &[]).await;
         Ok(tried.ok_or(Error::Panicked)??.saved.projected)
+    }
+
+    /// As [`BatchExecutor::recheck`], but for the main app's rows: they are noted as pending with
+    /// this obstacle, which showed only at the commit.
+    ///
+    /// # Errors
+    /// As [`BatchExecutor::recheck`].
+    pub async fn note_refused(&self, recheck: &Recheck, obstacle: Obstacle) -> Result<(), Error> {
+        let work = Work {
+            deliveries: &[],
+            recheck,
+            archive: self.archive,
+        };
+        let tried = self.attempt(work, LeftAlone::all(obstacle), &[]).await;
+        tried.ok_or(Error::Panicked)?.map(drop)
     }
 
     /// Waits until the database can be used.
@@ -173,18 +216,20 @@ impl BatchExecutor {
     /// # Errors
     /// [`Stopped`] if `stop` is cancelled before.
     pub async fn wait_until_available(&self, stop: &CancellationToken) -> Result<(), Stopped> {
-        self.when_available(&[], stop).await.map(drop)
+        let tables = MainAppTables::Used;
+        self.when_available(&[], tables, stop).await.map(drop)
     }
 
     /// Tries until the database is there.
     async fn when_available(
         &self,
         deliveries: &[Delivery],
+        tables: MainAppTables,
         stop: &CancellationToken,
     ) -> Result<Tried, Stopped> {
         let mut backoff = Backoff::default();
         loop {
-            let error = match self.try_once(deliveries).await {
+            let error = match self.try_once(deliveries, tables).await {
                 Some(Err(error)) if error.is_unavailable() => error,
                 tried => return Ok(tried),
             };
@@ -193,13 +238,20 @@ impl BatchExecutor {
         }
     }
 
-    async fn try_once(&self, deliveries: &[Delivery]) -> Tried {
+    async fn try_once(&self, deliveries: &[Delivery], tables: MainAppTables) -> Tried {
         let work = Work {
             deliveries,
             recheck: &Recheck::default(),
             archive: self.archive,
         };
-        self.attempt(work, self.main_app.gate(), &[]).await
+        let left_alone = match tables {
+            MainAppTables::Used => self.main_app.left_alone(),
+            MainAppTables::LeftAlone => {
+                let said = "a transaction with this row could not be committed";
+                LeftAlone::all(Obstacle::new(ObstacleReason::NotTried, said))
+            }
+        };
+        self.attempt(work, left_alone, &[]).await
     }
 
     /// Tries deliveries once whose try is noted; the notes go with the commit. `None` where the
@@ -216,7 +268,9 @@ impl BatchExecutor {
         };
         // A worker that is killed while it waits for the main app would look as though it
         // died of the events: a job writes the main app's rows.
-        let tried = self.attempt(work, Gate::Closed, notes).await?;
+        let said = "a worker may have died of the event";
+        let left_alone = LeftAlone::all(Obstacle::new(ObstacleReason::NotTried, said));
+        let tried = self.attempt(work, left_alone, notes).await?;
         Some(tried.map(|done| done.decisions))
     }
 
@@ -227,8 +281,8 @@ impl BatchExecutor {
     }
 
     /// Commits the work, or says that a handler panicked.
-    async fn attempt(&self, work: Work<'_>, gate: Gate, notes: &[&str]) -> Tried {
-        let done = AssertUnwindSafe(self.commit(work, gate, notes)).catch_unwind();
+    async fn attempt(&self, work: Work<'_>, left_alone: LeftAlone, notes: &[&str]) -> Tried {
+        let done = AssertUnwindSafe(self.commit(work, left_alone, notes)).catch_unwind();
         done.await.ok()
     }
 
@@ -236,7 +290,7 @@ impl BatchExecutor {
     async fn commit(
         &self,
         work: Work<'_>,
-        gate: Gate,
+        left_alone: LeftAlone,
         notes: &[&str],
     ) -> Result<BatchResult, Error> {
         let mut conn = self.pool.get().await?;
@@ -247,11 +301,11 @@ impl BatchExecutor {
         let bookings = Bookings {
             are_here,
             owner_query: self.owner_query.as_deref(),
-            are_blocked: gate == Gate::Closed,
         };
         let now = clock::now_utc();
         let done: Result<_, Error> = store::transaction(&mut conn, async |tx| {
-            let done = process(&Postgres::new(tx, bookings, self.outbox), work, now).await?;
+            let storage = Postgres::new(tx, bookings, &left_alone, self.outbox);
+            let done = process(&storage, work, now).await?;
             if !notes.is_empty() {
                 crash_note::remove(tx, notes).await?;
             }

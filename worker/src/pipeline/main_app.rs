@@ -6,8 +6,12 @@ use std::{
     time::Duration,
 };
 
-use domain::main_app::Obstacle;
-use store::{pending_projection::Failed, working_set::Projected};
+use domain::main_app::{Obstacle, ObstacleReason};
+use store::{
+    main_app::{Blocked, LeftAlone},
+    pending_projection::Failed,
+    working_set::Projected,
+};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -22,15 +26,6 @@ const WARN_OF_CHANGE_EVERY: Duration = Duration::from_secs(5);
 /// The most obstacles that are told apart. The main app's schema has fewer constraints.
 const MAX_OBSTACLES: usize = 200;
 
-/// Whether a batch may use the main app's tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gate {
-    /// It may.
-    Open,
-    /// Its rows become pending at once.
-    Closed,
-}
-
 /// What was last seen of the main app's tables.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MainApp(Arc<Mutex<Seen>>);
@@ -39,7 +34,10 @@ pub(super) struct MainApp(Arc<Mutex<Seen>>);
 struct Seen {
     /// Whether the bookings are in this database; `None` where it has to be looked for.
     has_bookings: Option<bool>,
-    closed_until: Option<Instant>,
+    /// Until when the bookings' tables are left alone.
+    bookings_closed_until: Option<Instant>,
+    /// Until when the hosts' table is left alone.
+    hosts_closed_until: Option<Instant>,
     /// When the log last spoke of each obstacle, and how many rows it named.
     said: BTreeMap<ObstacleKey, (Instant, usize)>,
 }
@@ -56,12 +54,24 @@ impl MainApp {
         self.seen().has_bookings = Some(are_here);
     }
 
-    /// Whether the next batch may use the tables.
-    pub(super) fn gate(&self) -> Gate {
-        match self.seen().closed_until {
-            Some(until) if Instant::now() < until => Gate::Closed,
-            Some(_) | None => Gate::Open,
+    /// Which tables the next batch has to leave alone.
+    pub(super) fn left_alone(&self) -> LeftAlone {
+        let (seen, now) = (self.seen(), Instant::now());
+        let is_closed = |until: Option<Instant>| until.is_some_and(|until| now < until);
+        let said = "the main app's table cost too much time a moment ago";
+        let obstacle = || Obstacle::new(ObstacleReason::NotTried, said);
+        LeftAlone {
+            bookings: is_closed(seen.bookings_closed_until).then(obstacle),
+            hosts: is_closed(seen.hosts_closed_until).then(obstacle),
         }
+    }
+
+    /// The main app refused the commit of a whole batch: its tables are left alone for a moment.
+    pub(super) fn refused_commit(&self) {
+        let mut seen = self.seen();
+        let until = Instant::now() + CLOSED;
+        seen.bookings_closed_until = Some(until);
+        seen.hosts_closed_until = Some(until);
     }
 
     /// Notes what came of using the tables.
@@ -73,10 +83,9 @@ impl MainApp {
         }
         let now = Instant::now();
         seen.warn(&projected.pending, now);
-        // A batch that found it closed says so too, and does not keep it closed.
-        if projected.is_blocked && seen.closed_until.is_none_or(|until| until <= now) {
-            seen.closed_until = Some(now + CLOSED);
-        }
+        let Blocked { bookings, hosts } = projected.blocked;
+        close(bookings, &mut seen.bookings_closed_until, now);
+        close(hosts, &mut seen.hosts_closed_until, now);
     }
 
     /// A transaction failed: the tables may have come or gone.
@@ -86,6 +95,14 @@ impl MainApp {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes a table that cost too much time. A batch that found it closed says so too, and does not
+/// keep it closed.
+fn close(is_blocked: bool, until: &mut Option<Instant>, now: Instant) {
+    if is_blocked && until.is_none_or(|until| until <= now) {
+        *until = Some(now + CLOSED);
     }
 }
 

@@ -12,7 +12,7 @@ use store::{
     Error, Transaction, WriteTx, account_transition, archive,
     archive_page::PageBuilder,
     dead_letter, event,
-    main_app::booking::Bookings,
+    main_app::{LeftAlone, booking::Bookings},
     outbox::Outbox,
     replay_item::{self, ReplayItemKey},
     working_set::{self, Tables},
@@ -29,13 +29,23 @@ use crate::pipeline::{
 pub(super) struct Postgres<'c> {
     tx: &'c Transaction<'c>,
     tables: Tables<'c>,
+    left_alone: &'c LeftAlone,
     outbox: Outbox,
 }
 
 impl<'c> Postgres<'c> {
-    pub(super) fn new(tx: &'c Transaction<'c>, bookings: Bookings<'c>, outbox: Outbox) -> Self {
-        let tables = Tables::new(tx, bookings);
-        Self { tx, tables, outbox }
+    pub(super) fn new(
+        tx: &'c Transaction<'c>,
+        bookings: Bookings<'c>,
+        left_alone: &'c LeftAlone,
+        outbox: Outbox,
+    ) -> Self {
+        Self {
+            tx,
+            tables: Tables::new(tx, bookings, left_alone.bookings.as_ref()),
+            left_alone,
+            outbox,
+        }
     }
 }
 
@@ -99,7 +109,7 @@ impl<'c> Storage for Postgres<'c> {
         // It reads the ledger and the claims as they are saved.
         let refused_late = late_refusals::write(lock, &changes.late, now).await?;
         // By itself, because what the main app refuses is undone to the savepoint.
-        let projected = working_set::project(lock, &changes.objects, now).await?;
+        let projected = working_set::project(lock, &changes.objects, self.left_alone, now).await?;
         Ok(Saved {
             refused_late,
             projected,

@@ -19,7 +19,7 @@ use shared::clock;
 use store::{
     Connection, Error, WriteTx, archive,
     archive_page::ArchivePolicy,
-    main_app::booking::Bookings,
+    main_app::{LeftAlone, booking::Bookings},
     rebuild::{self, SourceEvent, Subject},
 };
 
@@ -194,8 +194,8 @@ impl BatchExecutor {
         let bookings = Bookings {
             are_here: self.look_for_bookings(&conn).await?,
             owner_query: self.owner_query.as_deref(),
-            are_blocked: false,
         };
+        let left_alone = LeftAlone::default();
         let now = clock::now_utc();
         let done = store::transaction(&mut conn, async |tx| {
             // The lock is the transaction's: taking it again below costs nothing.
@@ -205,7 +205,8 @@ impl BatchExecutor {
                 recheck: &prepared.recheck,
                 archive: ArchivePolicy::Never,
             };
-            process_again(&Postgres::new(tx, bookings, self.outbox), work, now).await
+            let storage = Postgres::new(tx, bookings, &left_alone, self.outbox);
+            process_again(&storage, work, now).await
         })
         .await?;
         self.main_app.note(&done.saved.projected);

@@ -49,7 +49,7 @@ pub mod replay;
 pub mod replay_item;
 pub mod retention;
 pub mod row_security;
-mod savepoint;
+pub mod savepoint;
 mod schema;
 pub mod schema_check;
 pub mod session;

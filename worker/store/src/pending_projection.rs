@@ -13,7 +13,7 @@ use domain::{
     main_app::{Obstacle, ObstacleReason, Pending, Target},
 };
 
-use crate::{Connection, Result, WriteTx, statement::bulk};
+use crate::{Connection, Result, WriteTx, main_app::Blocked, statement::bulk};
 
 /// A projection that could not be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,14 +158,32 @@ pub(crate) async fn remove(tx: &WriteTx<'_>, targets: impl Iterator<Item = &Targ
     Ok(())
 }
 
-/// Up to `limit` rows that are to be tried now, those that waited longest first. Rows that
-/// were never tried have pages of their own: most of them are in nobody's way, and rows that
-/// are refused would take their time.
-pub async fn due(mut conn: &Connection, limit: i64) -> Result<BTreeSet<Target>> {
+/// Up to `limit` rows that are to be tried now, those that waited longest first, without those of
+/// tables that are locked. Rows that were never tried have pages of their own: most of them are in
+/// nobody's way, and rows that are refused would take their time.
+pub async fn due(mut conn: &Connection, locked: Blocked, limit: i64) -> Result<BTreeSet<Target>> {
+    let kinds = match locked {
+        Blocked {
+            bookings: false,
+            hosts: false,
+        } => "true",
+        Blocked {
+            bookings: false,
+            hosts: true,
+        } => "kind <> 'host'",
+        Blocked {
+            bookings: true,
+            hosts: false,
+        } => "kind = 'host'",
+        Blocked {
+            bookings: true,
+            hosts: true,
+        } => return Ok(BTreeSet::new()),
+    };
     for which in ["tries = 0", "tries > 0 AND next_try_at <= now()"] {
         let rows: Vec<Row> = diesel::sql_query(format!(
             "SELECT kind, id, true AS is_due FROM stripe.pending_projection \
-             WHERE {which} ORDER BY next_try_at LIMIT $1"
+             WHERE {which} AND {kinds} ORDER BY next_try_at LIMIT $1"
         ))
         .bind::<BigInt, _>(limit)
         .load(&mut conn)

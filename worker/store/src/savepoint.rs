@@ -8,7 +8,7 @@ use futures_util::try_join;
 
 use crate::{
     Connection, Error, Result,
-    session::{LOCK_TIMEOUT, STATEMENT_TIMEOUT},
+    session::{self, LOCK_TIMEOUT, STATEMENT_TIMEOUT},
 };
 
 /// How long statements may wait, as Postgres writes times.
@@ -56,11 +56,13 @@ pub(crate) async fn within<T>(
         Err(error) => return undo(conn, error).await.map(Err),
     };
     // Constraints that the main app has deferred would refuse the commit, and with it
-    // everything: they are checked here.
+    // everything: they are checked here. A trigger of the main app's can have set what the
+    // commit depends on.
     let end = format!(
         "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT main_app; \
          SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
-         SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"
+         SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'; {}",
+        session::durable()
     );
     match conn.batch_execute(&end).await {
         Ok(()) => Ok(Ok(done)),
@@ -68,27 +70,31 @@ pub(crate) async fn within<T>(
     }
 }
 
+/// Undoes what was done since the savepoint. Where that succeeds, the database can be used, and
+/// the error is the main app's, whatever it says: a trigger can raise any error, also one by which
+/// Postgres says that it takes no writes.
 async fn undo(mut conn: &Connection, error: Error) -> Result<Obstacle> {
-    let obstacle = obstacle(error)?;
     let undo = "ROLLBACK TO SAVEPOINT main_app; RELEASE SAVEPOINT main_app";
-    conn.batch_execute(undo).await?;
-    Ok(obstacle)
+    match conn.batch_execute(undo).await {
+        Ok(()) => Ok(obstacle(&error)),
+        // The first one says why.
+        Err(_) if error.is_unavailable() => Err(error),
+        Err(lost) => Err(lost.into()),
+    }
 }
 
-/// What a failed statement says of the main app's tables.
-///
-/// # Errors
-/// It says that the database cannot be used.
-pub(crate) fn obstacle(error: Error) -> Result<Obstacle> {
+/// What an error says of the main app's tables, where the database can be used.
+pub fn obstacle(error: &Error) -> Obstacle {
     let source = match error {
-        Error::Unavailable(_) => return Err(error),
         Error::LeftOut | Error::Panicked => {
-            return Ok(Obstacle::new(ObstacleReason::Refused, &error.to_string()));
+            return Obstacle::new(ObstacleReason::Refused, &error.to_string());
         }
-        Error::Contended(source) | Error::Refused { source, .. } => source,
+        Error::Unavailable(source) | Error::Contended(source) | Error::Refused { source, .. } => {
+            source
+        }
     };
     let Some(DieselError::DatabaseError(kind, said)) = source.downcast_ref::<DieselError>() else {
-        return Ok(Obstacle::new(ObstacleReason::Refused, &source.to_string()));
+        return Obstacle::new(ObstacleReason::Refused, &source.to_string());
     };
     let message = said.message();
     let reason = match kind {
@@ -119,8 +125,8 @@ pub(crate) fn obstacle(error: Error) -> Result<Obstacle> {
         detail.push(')');
     }
     let constraint = said.constraint_name().map(str::to_owned);
-    Ok(Obstacle {
+    Obstacle {
         constraint,
         ..Obstacle::new(reason, &detail)
-    })
+    }
 }

@@ -92,16 +92,21 @@ fn statements(schema: Option<&str>) -> String {
     }
     statements.push(ENGLISH.to_owned());
     statements.push(NO_TIMEOUT.to_owned());
-    statements.push(format!(
-        "SELECT set_config('synchronous_commit', 'on', false) \
-         WHERE current_setting('synchronous_commit') NOT IN {DURABLE}"
-    ));
+    statements.push(durable());
     // Last: it depends on the search path.
     statements.push(format!(
         "SELECT set_config('row_security', {}, false)",
         row_security::setting()
     ));
     statements.join("; ")
+}
+
+/// A statement after which a commit waits until it is on disk.
+pub(crate) fn durable() -> String {
+    format!(
+        "SELECT set_config('synchronous_commit', 'on', false) \
+         WHERE current_setting('synchronous_commit') NOT IN {DURABLE}"
+    )
 }
 
 /// A query for the settings that are not as they were set.
@@ -121,7 +126,10 @@ fn differing(schema: Option<&str>) -> String {
          FROM (VALUES {}) AS s (name, expected) WHERE current_setting(name) <> expected \
          UNION ALL \
          SELECT 'synchronous_commit', current_setting('synchronous_commit'), 'on' \
-         WHERE current_setting('synchronous_commit') NOT IN {DURABLE}",
+         WHERE current_setting('synchronous_commit') NOT IN {DURABLE} \
+         UNION ALL \
+         SELECT 'server_encoding', current_setting('server_encoding'), 'UTF8' \
+         WHERE current_setting('server_encoding') <> 'UTF8'",
         expected.join(", ")
     )
 }
@@ -143,7 +151,7 @@ impl Differing {
             held,
             expected,
         } = self;
-        format!("{name} is {held:?} after it was set to {expected:?}")
+        format!("{name} is {held:?} and has to be {expected:?}")
     }
 }
 

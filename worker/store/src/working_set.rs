@@ -10,6 +10,7 @@ use domain::{
     changes::Changes,
     ids::BookingId,
     main_app::{AppBooking, Obstacle, ObstacleReason, Target},
+    rows::HostRow,
     source::{Booking, Loaded, Missing, Source},
 };
 use futures_util::try_join;
@@ -17,7 +18,7 @@ use futures_util::try_join;
 use crate::{
     Connection, Error, Result, WriteTx, account, booking_claim, charge, checkout_session,
     credit_note, invoice,
-    main_app::{booking::Bookings, read, write},
+    main_app::{Blocked, LeftAlone, booking::Bookings, read, write},
     pending_projection::{self, Failed},
     refunds,
 };
@@ -27,18 +28,19 @@ use crate::{
 pub struct Tables<'c> {
     conn: &'c Connection,
     bookings: Bookings<'c>,
-    /// Why the main app's tables could not be read: it is not tried again.
+    /// Why the main app's bookings cannot be read: it is not tried again.
     obstacle: OnceLock<Obstacle>,
 }
 
 impl<'c> Tables<'c> {
-    /// The tables on this connection. `bookings` is how the deployment tells of bookings.
-    pub fn new(conn: &'c Connection, bookings: Bookings<'c>) -> Self {
-        let obstacle = OnceLock::new();
-        if bookings.are_blocked {
-            let said = "the main app's tables were locked a moment ago";
-            obstacle.get_or_init(|| Obstacle::new(ObstacleReason::NotTried, said));
-        }
+    /// The tables on this connection. `bookings` is how the deployment tells of bookings, and
+    /// `left_alone` why they are not read now.
+    pub fn new(
+        conn: &'c Connection,
+        bookings: Bookings<'c>,
+        left_alone: Option<&Obstacle>,
+    ) -> Self {
+        let obstacle = left_alone.cloned().map(OnceLock::from).unwrap_or_default();
         Self {
             conn,
             bookings,
@@ -125,15 +127,14 @@ impl Source for Tables<'_> {
 
     async fn load_app(&self, ids: &[BookingId]) -> Result<BTreeMap<BookingId, AppBooking>> {
         if let Some(obstacle) = self.obstacle.get() {
-            return Ok(read::unreadable(self.bookings, ids, obstacle));
+            let unreadable = |id: &BookingId| (*id, read::unreadable(self.bookings, obstacle));
+            return Ok(ids.iter().map(unreadable).collect());
         }
-        Ok(match read::bookings(self.conn, self.bookings, ids).await? {
-            Ok(bookings) => bookings,
-            Err(obstacle) => {
-                let obstacle = self.obstacle.get_or_init(|| obstacle);
-                read::unreadable(self.bookings, ids, obstacle)
-            }
-        })
+        let read = read::bookings(self.conn, self.bookings, ids).await?;
+        if let Some(obstacle) = read.in_everybodys_way {
+            let _known = self.obstacle.set(obstacle);
+        }
+        Ok(read.bookings)
     }
 }
 
@@ -142,9 +143,8 @@ impl Source for Tables<'_> {
 pub struct Projected {
     /// Rows that could not be read or written, and are pending now.
     pub pending: Vec<Failed>,
-    /// The main app's tables cost more time than there is: nobody should try them for a
-    /// moment.
-    pub is_blocked: bool,
+    /// The tables that nobody should try for a moment.
+    pub blocked: Blocked,
 }
 
 /// Saves what Stripe says: what a batch changed of its working set, but for the main app's
@@ -175,14 +175,29 @@ pub async fn save(tx: &WriteTx<'_>, changes: &Changes<'_>) -> Result<()> {
 pub async fn project(
     tx: &WriteTx<'_>,
     changes: &Changes<'_>,
+    left_alone: &LeftAlone,
     now: DateTime<Utc>,
 ) -> Result<Projected> {
     let app = &changes.app;
-    let written = write::write(tx, app, now).await?;
-    let mut is_blocked = written.is_blocked;
+    let (hosts, not_tried): (&[HostRow], &[HostRow]) = match &left_alone.hosts {
+        Some(_) => (&[], &app.hosts),
+        None => (&app.hosts, &[]),
+    };
+    let written = write::write(tx, app, hosts, now).await?;
+    let mut blocked = written.blocked;
     let mut pending = written.failed;
+    let not_tried = not_tried.iter().zip(left_alone.hosts.iter().cycle());
+    pending.extend(not_tried.map(|(host, obstacle)| Failed {
+        target: Target::Host(host.account.clone()),
+        object: Some(host.account.to_string()),
+        obstacle: obstacle.clone(),
+    }));
     for (booking, invoice, obstacle) in &app.unreadable {
-        is_blocked = true;
+        // One that is refused, such as by the deployment's query, is in nobody else's way.
+        blocked.bookings |= matches!(
+            obstacle.reason,
+            ObstacleReason::Locked | ObstacleReason::NotTried
+        );
         pending.push(Failed {
             target: Target::Booking(*booking),
             object: invoice.as_ref().map(ToString::to_string),
@@ -194,8 +209,5 @@ pub async fn project(
     let done = done.filter(|target| !still.contains(target));
     pending_projection::remove(tx, done).await?;
     pending_projection::note(tx, &pending).await?;
-    Ok(Projected {
-        pending,
-        is_blocked,
-    })
+    Ok(Projected { pending, blocked })
 }

@@ -60,6 +60,7 @@ mod recorder;
 mod refund_news;
 mod refunds;
 mod refunds_seen;
+mod refused_commits;
 mod replay;
 mod roles;
 mod row_security;

@@ -235,11 +235,12 @@ async fn whole_tables_that_are_locked_hold_up_no_event() {
             "{table}"
         );
         let pending = lab.pending().await;
-        assert!(!pending.is_empty(), "{table}");
-        assert!(
-            pending.iter().all(|row| row.contains(" locked 1")),
-            "{pending:?}"
-        );
+        // What is in the way of one table is in nobody's of the other.
+        let expected: &[&str] = match table {
+            "HostOnboarding" => &["host acct_h locked 1"],
+            _ => &["booking 1 locked 1", "booking 2 locked 1"],
+        };
+        assert_eq!(pending, expected, "{table}");
         // The job does not wait for the lock with each of them.
         lab.project_pending().await;
         assert_eq!(lab.pending().await, pending, "{table}");

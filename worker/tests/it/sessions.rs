@@ -135,6 +135,25 @@ async fn a_search_path_that_changes_ends_in_an_error_and_not_in_other_tables() {
     assert!(named.connect().await.is_ok());
 }
 
+/// A text that Stripe sends may have no form in the database's encoding.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_another_encoding_is_refused() {
+    let database = TestDatabase::empty("latin").await.unwrap();
+    let client = database.connect().await.unwrap();
+    let name = format!("{}_1", database.name());
+    let create = format!(
+        "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"
+    );
+    client.batch_execute(&create).await.unwrap();
+    let url = database.url().replace(database.name(), &name);
+    let refused = Database::parse(&url).unwrap().connect().await.err();
+    let line = shared::telemetry::report(&refused.unwrap());
+    let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+    client.batch_execute(&drop).await.unwrap();
+    let expected = r#"server_encoding is "LATIN1" and has to be "UTF8""#;
+    assert!(line.contains(expected), "{line}");
+}
+
 /// The pool would keep the session, and refuse every write after the database takes them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_begins_read_only_is_not_kept() {

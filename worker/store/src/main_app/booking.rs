@@ -21,8 +21,6 @@ pub struct Bookings<'a> {
     pub are_here: bool,
     /// The deployment's query for a booking's account, where there is one.
     pub owner_query: Option<&'a str>,
-    /// The tables are not asked now: they cost too much time a moment ago.
-    pub are_blocked: bool,
 }
 
 #[derive(QueryableByName)]

@@ -18,13 +18,14 @@ use domain::{
     ids::BookingId,
     main_app::{AppChanges, Obstacle, ObstacleReason},
     news::BookingNews,
+    rows::HostRow,
 };
 use futures_util::try_join;
 use tokio::time::Instant;
 
 use crate::{
     Result, WriteTx,
-    main_app::{host, invoice, row::Row, tell},
+    main_app::{Blocked, host, invoice, row::Row, tell},
     pending_projection::Failed,
     savepoint::{self, Limits},
 };
@@ -46,24 +47,25 @@ struct Writer<'a> {
 pub struct NotWritten {
     /// The rows.
     pub failed: Vec<Failed>,
-    /// The tables cost more time than there is: nobody should try them for a moment.
-    pub is_blocked: bool,
+    /// The tables that cost more time than there is.
+    pub blocked: Blocked,
 }
 
-/// Writes the rows.
+/// Writes the rows of bookings, and those of `hosts`.
 ///
 /// # Errors
 /// The database cannot be used.
 pub(crate) async fn write(
     tx: &WriteTx<'_>,
     changes: &AppChanges,
+    hosts: &[HostRow],
     now: DateTime<Utc>,
 ) -> Result<NotWritten> {
     let AppChanges {
         insert,
         update,
         delete,
-        hosts,
+        hosts: _,
         unreadable: _,
         was_pending,
         news,
@@ -78,7 +80,6 @@ pub(crate) async fn write(
     rows.extend(update.iter().map(Row::Update));
     let deleted = delete.iter();
     rows.extend(deleted.map(|(booking, invoice)| Row::Delete(*booking, invoice)));
-    rows.extend(hosts.iter().map(Row::Host));
     let written: BTreeSet<BookingId> = rows.iter().filter_map(|row| row.booking()).collect();
     let unchanged = news.iter().flatten();
     let unchanged = unchanged.filter(|(booking, _)| !written.contains(booking));
@@ -86,6 +87,8 @@ pub(crate) async fn write(
         let refund = news.refund.as_ref()?;
         Some(Row::Unchanged(*booking, refund))
     }));
+    let of_bookings = rows.len();
+    rows.extend(hosts.iter().map(Row::Host));
     // What was in the way of a pending row is likely to be there still.
     let is_pending = rows.iter().any(|row| was_pending.contains(&row.target()));
     let together = match is_pending {
@@ -99,23 +102,37 @@ pub(crate) async fn write(
                 .iter()
                 .map(|row| row.failed(obstacle.clone()))
                 .collect(),
-            is_blocked: false,
+            blocked: Blocked::default(),
         }),
-        Some(Err(_)) | None => separate(writer, rows).await,
+        // What is in the way of one table is in nobody's of the other.
+        Some(Err(_)) | None => {
+            let hosts = rows.split_off(of_bookings);
+            let (mut failed, bookings_blocked) = separate(writer, rows).await?;
+            let (hosts_failed, hosts_blocked) = separate(writer, hosts).await?;
+            failed.extend(hosts_failed);
+            Ok(NotWritten {
+                failed,
+                blocked: Blocked {
+                    bookings: bookings_blocked,
+                    hosts: hosts_blocked,
+                },
+            })
+        }
     }
 }
 
-/// Writes the rows that nobody has locked: together, else one by one.
-async fn separate(writer: Writer<'_>, rows: Vec<Row<'_>>) -> Result<NotWritten> {
-    let mut not_written = NotWritten::default();
+/// Writes the rows of one table that nobody has locked: together, else one by one. Gives back
+/// what could not be written, and whether the table costs more time than there is.
+async fn separate(writer: Writer<'_>, rows: Vec<Row<'_>>) -> Result<(Vec<Failed>, bool)> {
+    if rows.is_empty() {
+        return Ok((Vec::new(), false));
+    }
     let free = match free(writer.tx, &rows).await? {
         Ok(free) => free,
-        // Whole tables are locked.
+        // The whole table is locked.
         Err(obstacle) => {
             let failed = rows.iter().map(|row| row.failed(obstacle.clone()));
-            not_written.failed = failed.collect();
-            not_written.is_blocked = true;
-            return Ok(not_written);
+            return Ok((failed.collect(), true));
         }
     };
     let (rows, locked): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| free(row));
@@ -124,25 +141,24 @@ async fn separate(writer: Writer<'_>, rows: Vec<Row<'_>>) -> Result<NotWritten> 
         "another transaction has locked the row",
     );
     let locked = locked.iter().map(|row| row.failed(is_locked.clone()));
-    not_written.failed = locked.collect();
+    let mut failed: Vec<Failed> = locked.collect();
     if writer.attempt(&rows, savepoint::MANY_ROWS).await?.is_ok() {
-        return Ok(not_written);
+        return Ok((failed, false));
     }
     let started = Instant::now();
+    let mut is_blocked = false;
     for row in rows {
         let tried = match started.elapsed() < ONE_BY_ONE {
             true => writer.attempt(&[row], savepoint::ONE_ROW).await?,
             false => {
-                not_written.is_blocked = true;
+                is_blocked = true;
                 let said = "other rows took the time of the transaction";
                 Err(Obstacle::new(ObstacleReason::NotTried, said))
             }
         };
-        not_written
-            .failed
-            .extend(tried.err().map(|obstacle| row.failed(obstacle)));
+        failed.extend(tried.err().map(|obstacle| row.failed(obstacle)));
     }
-    Ok(not_written)
+    Ok((failed, is_blocked))
 }
 
 /// Which rows nobody else has locked, new ones among them.
