@@ -35,7 +35,7 @@ use crate::{
     jobs::{
         self, Job, count_backlog::CountBacklog, project_pending::ProjectPending, prune::Prune,
         publish_changes::PublishChanges, read_accounts::ReadAccounts,
-        replay_newly_handled::ReplayNewlyHandled,
+        replay_newly_handled::ReplayNewlyHandled, write_late_outcomes::WriteLateOutcomes,
     },
     metrics::Metrics,
     pipeline::{
@@ -149,6 +149,9 @@ async fn work(
         metrics: &metrics,
     };
     run.job(ProjectPending::new(executor.clone()));
+    run.job(WriteLateOutcomes {
+        executor: executor.clone(),
+    });
     run.job(CountBacklog {
         pool: pool.clone(),
         gauges: metrics.backlog.clone(),

@@ -69,18 +69,23 @@ pub fn reclassified(set: &WorkingSet, projection: &Projection<'_>) -> Reclassifi
     Reclassified { objects, owners }
 }
 
-/// The bookings that are another account's than before the events. What the deployment's query
-/// said before is not known.
+/// The bookings that are another account's than before the events, and those of which outcomes are
+/// still to be written. What the deployment's query said before is not known.
 fn owner_changes<'a>(
     set: &'a WorkingSet,
     projection: &'a Projection<'_>,
 ) -> impl Iterator<Item = OwnerChange> + 'a {
     let before = set.owners_before().into_iter().flatten();
-    before.filter_map(|(id, was)| {
+    let changed = before
+        .filter(|(id, was)| projection.holders.owners.get(id) != Some(*was))
+        .map(|(id, _)| id);
+    let rechecked = set.rechecked_owners();
+    let others = changed.filter(|id| !rechecked.contains(id));
+    rechecked.iter().chain(others).filter_map(|id| {
         let booking = set.bookings.get(id)?;
         let owner = match projection.holders.owners.get(id)? {
-            is @ Owner::Account(account) if is != was => account.clone(),
-            Owner::Account(_) | Owner::Unknown => return None,
+            Owner::Account(account) => account.clone(),
+            Owner::Unknown => return None,
         };
         let booking = booking.configured_owner().is_none().then_some(*id)?;
         Some(OwnerChange { booking, owner })

@@ -29,6 +29,8 @@ pub struct Recheck {
     pub objects: BTreeSet<ObjectId>,
     /// Rows of the main app's: what was in their way may be gone.
     pub targets: BTreeSet<Target>,
+    /// Bookings: the events of other claims on them may not say yet whose they are.
+    pub owners: BTreeSet<BookingId>,
 }
 
 impl Recheck {
@@ -42,7 +44,11 @@ impl Recheck {
             targets: BTreeSet::from([target]),
             ..Self::default()
         });
-        objects.chain(targets)
+        let owners = self.owners.into_iter().map(|booking| Self {
+            owners: BTreeSet::from([booking]),
+            ..Self::default()
+        });
+        objects.chain(targets).chain(owners)
     }
 }
 

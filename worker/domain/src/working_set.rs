@@ -64,6 +64,12 @@ impl WorkingSet {
         self.recheck.objects.contains(object)
     }
 
+    /// The bookings of which the outcomes of all claims are written, although they may have had
+    /// the same owner before.
+    pub fn rechecked_owners(&self) -> &BTreeSet<BookingId> {
+        &self.recheck.owners
+    }
+
     /// Whether the row is written anew although nothing changed.
     pub fn is_target_rechecked(&self, target: &Target) -> bool {
         self.recheck.targets.contains(target)

@@ -11,6 +11,7 @@ pub mod prune;
 pub mod publish_changes;
 pub mod read_accounts;
 pub mod replay_newly_handled;
+pub mod write_late_outcomes;
 
 use std::{future::Future, time::Duration};
 

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use domain::{ids::BookingId, reclassify::Reclassified, rejection::Rejection};
+use domain::{ids::BookingId, reclassify::Reclassified, rejection::Rejection, source::Recheck};
 use store::{
     Error, WriteTx, archive,
     dead_letter::{self, Deaths, NewDeadLetter},
-    event::{self, ChangedEvent},
-    event_query,
+    event::{self, ChangedEvent, ReclassifiedEvents},
+    event_query, late_outcome,
 };
 use tracing::warn;
 
@@ -22,19 +22,21 @@ pub struct LateChanges {
     pub reclassified: Reclassified,
     /// Why each booking's other claims are refused.
     pub why: BTreeMap<BookingId, Rejection>,
+    /// What was computed anew: of all its claims it was looked what they mean.
+    pub rechecked: Recheck,
 }
 
 /// The most bodies that are in memory at once.
 const MAX_BODIES: usize = 100;
 
-/// Writes it. Costs nothing where no booking can have a new owner. Gives back how many
-/// events were refused.
+/// Writes it, as far as one transaction does; the job `write_late_outcomes` writes the rest. Costs
+/// nothing where no booking can have a new owner. Gives back how many events were refused.
 pub(super) async fn write(
     tx: &WriteTx<'_>,
     changes: &LateChanges,
     now: DateTime<Utc>,
 ) -> Result<usize, Error> {
-    if changes.reclassified.is_empty() {
+    if changes.reclassified.is_empty() && changes.rechecked == Recheck::default() {
         return Ok(0);
     }
     // Rare, and large beside the batch that waits for it.
@@ -46,7 +48,19 @@ async fn reclassify(
     changes: &LateChanges,
     now: DateTime<Utc>,
 ) -> Result<usize, Error> {
-    let changed = event::reclassify(tx, &changes.reclassified).await?;
+    // What has more than one transaction writes is its job's: events of it that follow cost
+    // nothing.
+    let noted = late_outcome::noted(tx, &named(&changes.reclassified)).await?;
+    let mut now_written = changes.reclassified.clone();
+    now_written.objects.retain(|one| {
+        !noted.objects.contains(&one.object) || changes.rechecked.objects.contains(&one.object)
+    });
+    now_written.owners.retain(|one| {
+        !noted.owners.contains(&one.booking) || changes.rechecked.owners.contains(&one.booking)
+    });
+    let ReclassifiedEvents { changed, more } = event::reclassify(tx, &now_written).await?;
+    late_outcome::remove(tx, &changes.rechecked).await?;
+    late_outcome::note(tx, &more).await?;
     let (refused, accepted): (Vec<_>, Vec<_>) =
         changed.into_iter().partition(ChangedEvent::is_dead);
     let resolved = accepted.iter().map(|event| (event.id.as_str(), None));
@@ -55,6 +69,17 @@ async fn reclassify(
         record(tx, some, &changes.why, now).await?;
     }
     Ok(refused.len())
+}
+
+/// The objects and bookings of these claims.
+fn named(reclassified: &Reclassified) -> Recheck {
+    let objects = reclassified.objects.iter();
+    let owners = reclassified.owners.iter();
+    Recheck {
+        objects: objects.map(|one| one.object.clone()).collect(),
+        owners: owners.map(|one| one.booking).collect(),
+        ..Recheck::default()
+    }
 }
 
 /// Records the dead letters of events that were refused: the one that there is, or a new

@@ -115,7 +115,7 @@ async fn apply<S: Storage>(
         ledger: ledger_rows::ledger_rows(&decided, &archive),
         archive: &archive,
         dead_letters: ledger_rows::dead_letters(&decided, now),
-        late: late_changes(&set, &projection),
+        late: late_changes(&set, &projection, work.recheck),
         replay_notes,
         resolved,
         now,
@@ -129,7 +129,7 @@ async fn apply<S: Storage>(
     Ok(BatchResult { decisions, saved })
 }
 
-fn late_changes(set: &WorkingSet, projection: &Projection<'_>) -> LateChanges {
+fn late_changes(set: &WorkingSet, projection: &Projection<'_>, recheck: &Recheck) -> LateChanges {
     let reclassified = reclassified(set, projection);
     let of_objects = reclassified.objects.iter().map(|one| one.booking);
     let of_owners = reclassified.owners.iter().map(|one| one.booking);
@@ -139,6 +139,7 @@ fn late_changes(set: &WorkingSet, projection: &Projection<'_>) -> LateChanges {
             .map(|booking| (booking, projection.claimed_by_other(booking)))
             .collect(),
         reclassified,
+        rechecked: recheck.clone(),
     }
 }
 

@@ -171,6 +171,7 @@ impl Rebuild<'_> {
         let mut recheck = Recheck {
             objects: objects(&neighbours).into_iter().collect(),
             targets: rows.chain(hosts).collect(),
+            ..Recheck::default()
         };
         recheck.objects.extend(kept_objects);
         recheck.objects.extend(rebuilt_objects);

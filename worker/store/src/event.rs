@@ -13,6 +13,7 @@ use domain::{
     ids::{BookingId, ObjectId},
     outcome::Outcome,
     reclassify::Reclassified,
+    source::Recheck,
     text_enum,
 };
 
@@ -149,44 +150,58 @@ pub async fn write(tx: &WriteTx<'_>, rows: &[LedgerRow<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// The text of the statements below. The outcomes stand in it, so that Postgres knows how few
-/// there are: an object can have thousands of the others.
+/// The most events whose outcomes one statement changes: their dead letters are written in the
+/// same transaction, and everybody waits meanwhile.
+pub const MAX_RECLASSIFIED: usize = 200;
+
+/// The text of the statements below. An object can have thousands of events of each outcome: the
+/// index has the reason, which those that were accepted have not.
 macro_rules! sql {
     (accept) => {
-        "UPDATE stripe.event e SET processed_at = now(), outcome = 'applied', reason = NULL FROM"
+        "UPDATE stripe.event SET processed_at = now(), outcome = 'applied', reason = NULL \
+            WHERE id IN (SELECT e.id FROM"
     };
     (refuse) => {
-        "UPDATE stripe.event e SET processed_at = now(), outcome = 'dead', \
-            reason = 'booking_claimed_by_other_account' FROM"
+        "UPDATE stripe.event SET processed_at = now(), outcome = 'dead', \
+            reason = 'booking_claimed_by_other_account' WHERE id IN (SELECT e.id FROM"
     };
-    // The claims of one object.
-    (of objects) => {
-        "AS c (is_session, object, booking, account) \
-            WHERE e.object_id = c.object AND (e.type LIKE 'checkout.%') = c.is_session \
-                AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = c.account "
+    // The claims of one object. The events of each are looked for by themselves, so that Postgres
+    // finds them by their object whatever it believes of the number of outcomes.
+    (of objects, $events:expr) => {
+        concat!(
+            "AS c (is_session, object, booking, account) CROSS JOIN LATERAL (\
+                SELECT e.id FROM stripe.event e WHERE e.object_id = c.object \
+                    AND (e.type LIKE 'checkout.%') = c.is_session \
+                    AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = c.account ",
+            $events
+        )
     };
     // Every active claim on a booking: those of its owner, or those of anybody else.
-    (of accounts $is:literal owner) => {
+    (of accounts $is:literal owner, $events:expr) => {
         concat!(
             "AS c (booking, owner) \
                 JOIN stripe.booking_claim k ON k.booking_id = c.booking AND k.is_active \
                     AND k.account ",
             $is,
-            " c.owner \
-                WHERE e.object_id = k.object_id \
+            " c.owner CROSS JOIN LATERAL (\
+                SELECT e.id FROM stripe.event e WHERE e.object_id = k.object_id \
                     AND (e.type LIKE 'checkout.%') = (k.object_kind = 'session') \
-                    AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = k.account "
+                    AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = k.account ",
+            $events
         )
     };
     // Those that were dead for their claim alone.
     (that were refused) => {
         "AND e.outcome IN ('dead', 'replayed') AND e.reason = 'booking_claimed_by_other_account' \
-            RETURNING e.id, e.claimed_booking_id, e.outcome"
+            LIMIT 200) AS e LIMIT 200) RETURNING id, claimed_booking_id, outcome"
     };
     (that were accepted) => {
-        "AND e.outcome IN ('applied', 'stale') RETURNING e.id, e.claimed_booking_id, e.outcome"
+        "AND e.reason IS NULL AND e.outcome IN ('applied', 'stale') LIMIT 200) AS e LIMIT 200) \
+            RETURNING id, claimed_booking_id, outcome"
     };
 }
+// The statements' text says it.
+const _: () = assert!(MAX_RECLASSIFIED == 200);
 
 bulk! {
     Accept {
@@ -195,7 +210,7 @@ bulk! {
         booking: i32 => Integer,
         account: &'a str => Text,
     }
-    sql!(accept), concat!(sql!(of objects), sql!(that were refused))
+    sql!(accept), sql!(of objects, sql!(that were refused))
 }
 
 bulk! {
@@ -205,7 +220,7 @@ bulk! {
         booking: i32 => Integer,
         account: &'a str => Text,
     }
-    sql!(refuse), concat!(sql!(of objects), sql!(that were accepted))
+    sql!(refuse), sql!(of objects, sql!(that were accepted))
 }
 
 bulk! {
@@ -213,7 +228,7 @@ bulk! {
         booking: i32 => Integer,
         owner: &'a str => Text,
     }
-    sql!(accept), concat!(sql!(of accounts "=" owner), sql!(that were refused))
+    sql!(accept), sql!(of accounts "=" owner, sql!(that were refused))
 }
 
 bulk! {
@@ -221,7 +236,7 @@ bulk! {
         booking: i32 => Integer,
         owner: &'a str => Text,
     }
-    sql!(refuse), concat!(sql!(of accounts "<>" owner), sql!(that were accepted))
+    sql!(refuse), sql!(of accounts "<>" owner, sql!(that were accepted))
 }
 
 /// An event of which the ledger said otherwise.
@@ -244,14 +259,22 @@ impl ChangedEvent {
     }
 }
 
-/// Writes what claims that were decided mean for their events. Gives back the events of
-/// which the ledger said otherwise.
+/// What was written of claims that were decided late.
+#[derive(Debug, Default)]
+pub struct ReclassifiedEvents {
+    /// The events of which the ledger said otherwise.
+    pub changed: Vec<ChangedEvent>,
+    /// The objects and bookings of which there may be more: [`MAX_RECLASSIFIED`] were changed.
+    pub more: Recheck,
+}
+
+/// Writes what claims that were decided mean for their events, as far as one transaction does.
 pub async fn reclassify(
     tx: &WriteTx<'_>,
     reclassified: &Reclassified,
-) -> Result<Vec<ChangedEvent>> {
+) -> Result<ReclassifiedEvents> {
     let mut conn: &Connection = tx;
-    let mut changed = Vec::new();
+    let mut done = ReclassifiedEvents::default();
     let (mut accept, mut refuse) = (Accept::default(), Refuse::default());
     for change in &reclassified.objects {
         let is_session = matches!(change.object, ObjectId::CheckoutSession(_));
@@ -268,11 +291,16 @@ pub async fn reclassify(
             refuse.account.push(&change.account);
         }
     }
-    if !accept.object.is_empty() {
-        changed.extend(accept.load::<ChangedEvent>(&mut conn).await?);
+    let objects = |is_accepted: bool| {
+        let changes = reclassified.objects.iter();
+        let changes = changes.filter(move |change| change.is_accepted == is_accepted);
+        changes.map(|change| change.object.clone())
+    };
+    if !accept.object.is_empty() && done.add(accept.load(&mut conn).await?) {
+        done.more.objects.extend(objects(true));
     }
-    if !refuse.object.is_empty() {
-        changed.extend(refuse.load::<ChangedEvent>(&mut conn).await?);
+    if !refuse.object.is_empty() && done.add(refuse.load(&mut conn).await?) {
+        done.more.objects.extend(objects(false));
     }
     let (mut accept, mut refuse) = (AcceptOwners::default(), RefuseOthers::default());
     for change in &reclassified.owners {
@@ -282,8 +310,20 @@ pub async fn reclassify(
         refuse.owner.push(&change.owner);
     }
     if !accept.booking.is_empty() {
-        changed.extend(accept.load::<ChangedEvent>(&mut conn).await?);
-        changed.extend(refuse.load::<ChangedEvent>(&mut conn).await?);
+        let are_more = done.add(accept.load(&mut conn).await?);
+        if done.add(refuse.load(&mut conn).await?) || are_more {
+            let owners = reclassified.owners.iter().map(|change| change.booking);
+            done.more.owners.extend(owners);
+        }
     }
-    Ok(changed)
+    Ok(done)
+}
+
+impl ReclassifiedEvents {
+    /// Adds what one statement changed. Gives back whether there may be more.
+    fn add(&mut self, changed: Vec<ChangedEvent>) -> bool {
+        let are_more = changed.len() >= MAX_RECLASSIFIED;
+        self.changed.extend(changed);
+        are_more
+    }
 }

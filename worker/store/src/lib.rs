@@ -33,6 +33,7 @@ pub mod event_query;
 mod invoice;
 pub mod invoice_query;
 pub mod job_lock;
+pub mod late_outcome;
 mod lock_holders;
 pub mod main_app;
 pub mod migrations;

@@ -200,7 +200,15 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
         store::crash_note::begin_together(tx, &["evt_i1", "evt_i2"]).await?;
         store::crash_note::begin(tx, "evt_i1").await?;
         store::crash_note::find(tx, &["evt_i1"]).await?;
-        store::crash_note::remove(tx, &["evt_i1", "evt_i2"]).await
+        store::crash_note::remove(tx, &["evt_i1", "evt_i2"]).await?;
+        let of = domain::source::Recheck {
+            owners: [domain::ids::BookingId(7)].into(),
+            ..Default::default()
+        };
+        store::late_outcome::note(tx, &of).await?;
+        assert_eq!(store::late_outcome::next(tx).await?, Some(of.clone()));
+        assert_eq!(store::late_outcome::noted(tx, &of).await?, of);
+        store::late_outcome::remove(tx, &of).await
     });
     note.await.unwrap();
     drop(conn);

@@ -24,24 +24,27 @@ fn trigger(table: &str, which: &str, what: &str) -> String {
 
 const BOOKING_TWO: &str = r#"NEW."bookingId" = 2"#;
 
-/// Does `what` at the commit, where a row of `table` is written for which `which` is true. After the
-/// savepoint is released nothing runs a trigger but the commit: this one defers the trigger of
-/// another table when it is run within the savepoint.
+/// Does `what` at the commit, where a row of `table` is written for which `which` is true. The
+/// worker has deferred triggers run within its savepoint. One that defers all of them again while
+/// it is run leaves the next one to the commit.
 fn at_commit(table: &str, which: &str, what: &str) -> String {
-    format!(
-        r#"CREATE TABLE late (id integer);
-        CREATE TABLE seen (held text);
-        GRANT ALL ON late, seen TO PUBLIC;
-        CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN {what}; RETURN NULL; END $$;
-        CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON late
-            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION at_commit();
-        CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-            SET CONSTRAINTS ALL DEFERRED; INSERT INTO late VALUES (1); RETURN NULL; END $$;
-        CREATE CONSTRAINT TRIGGER later AFTER INSERT OR UPDATE ON "{table}"
-            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ({which})
-            EXECUTE FUNCTION later()"#
-    )
+    let defer = |trigger: &str, on: &str, which: &str, what: &str| {
+        format!(
+            r#"CREATE FUNCTION {trigger}() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN SET CONSTRAINTS ALL DEFERRED; {what}; RETURN NULL; END $$;
+            CREATE CONSTRAINT TRIGGER {trigger} AFTER INSERT OR UPDATE ON "{on}"
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ({which})
+                EXECUTE FUNCTION {trigger}();"#
+        )
+    };
+    [
+        "CREATE TABLE late (id integer); CREATE TABLE later (id integer); \
+         CREATE TABLE seen (held text); GRANT ALL ON late, later, seen TO PUBLIC;",
+        &defer("first", table, which, "INSERT INTO late VALUES (1)"),
+        &defer("second", "late", "true", "INSERT INTO later VALUES (1)"),
+        &defer("third", "later", "true", what),
+    ]
+    .concat()
 }
 
 const REFUSE: &str = "RAISE 'not at the commit' USING ERRCODE = '23514'";
@@ -91,7 +94,7 @@ async fn what_is_refused_at_the_commit_holds_up_no_event() {
         lab.rows("SELECT event_id FROM stripe.dead_letter").await,
         Vec::<String>::new()
     );
-    sql(&lab, r#"DROP TRIGGER later ON "Invoice""#).await;
+    sql(&lab, r#"DROP TRIGGER first ON "Invoice""#).await;
     lab.project_pending().await;
     assert_eq!(lab.pending().await, Vec::<String>::new());
     assert_eq!(lab.rows(SHOWN).await.len(), 3);
@@ -112,7 +115,7 @@ async fn a_host_that_is_refused_at_the_commit_holds_up_no_event() {
     assert_eq!(lab.rows(SHOWN).await, ["1 in_0 PAID"]);
     assert_eq!(lab.hosts().await.len(), 1);
     assert_eq!(lab.pending().await, ["host acct_h check 1"]);
-    sql(&lab, r#"DROP TRIGGER later ON "HostOnboarding""#).await;
+    sql(&lab, r#"DROP TRIGGER first ON "HostOnboarding""#).await;
     lab.project_pending().await;
     assert_eq!(lab.hosts().await.len(), 2);
     assert_eq!(lab.pending().await, Vec::<String>::new());

@@ -35,6 +35,9 @@ impl WorkingSet {
                 Target::Host(id) => set.accounts.want(id),
             }
         }
+        for booking in &recheck.owners {
+            set.bookings.want(booking);
+        }
         for event in events {
             set.want_data(event);
             if let Some((object, claim)) = event.claim() {

@@ -30,7 +30,7 @@ const BOOKINGS: i32 = 1000;
 /// A booking that only a stranger names is this one, or one after it.
 const STRANGERS: usize = 900;
 /// Numbers of events that come after an attack: no attack has so many.
-const LATER: usize = 1_000_000;
+pub const LATER: usize = 1_000_000;
 /// The pages of one look for bookings, as the job makes it.
 const PAGES: usize = 10;
 /// An attack is looked at after so many events at the earliest: what is bounded by a
@@ -165,7 +165,7 @@ pub struct Costs {
 }
 
 impl Costs {
-    async fn after(lab: &Lab, attack: &Attack, number: usize) -> Self {
+    pub async fn after(lab: &Lab, attack: &Attack, number: usize) -> Self {
         let host = (attack.event)(LATER + number);
         Self {
             host: Cost::of(lab, attack, async |one| take(&one, &[host]).await).await,
