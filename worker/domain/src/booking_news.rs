@@ -72,7 +72,8 @@ impl WorkingSet {
             let target = Target::Booking(*booking);
             let pending = self.pending(&target);
             // The job that writes the row later tells what is to be told then.
-            let is_left = pending == Pending::Later && !app.was_pending.contains(&target);
+            let is_left = self.is_unchanged(booking)
+                || pending == Pending::Later && !app.was_pending.contains(&target);
             if is_left || deleted.contains(booking) {
                 continue;
             }

@@ -76,7 +76,7 @@ impl<T> ByClaim<T> {
     }
 
     /// The parts, in the order of their claims.
-    pub fn parts(&self) -> impl Iterator<Item = (&Claim, &T)> {
+    pub fn parts(&self) -> impl Iterator<Item = (&Claim, &T)> + Clone {
         self.parts.iter()
     }
 

@@ -60,6 +60,16 @@ impl WorkingSet {
         let mut invoices = BTreeMap::new();
         for (id, known) in self.invoices.iter() {
             let own = known.by_claim.resolve(&holders.owners);
+            if self.is_invoice_unchanged(id)
+                && let Some(stored) = &known.projection
+            {
+                let latest = || known.by_claim.latest().map(|(_, part)| part.clone());
+                if let Some(invoice) = own.state.or_else(latest) {
+                    let stored = stored.clone();
+                    invoices.insert(id, InvoiceProjection { stored, invoice });
+                }
+                continue;
+            }
             let object = ObjectId::Invoice(id.clone());
             let is_crowded_out = |booking| holders.is_crowded_out(&object, booking);
             let link = Link {
@@ -192,6 +202,9 @@ impl WorkingSet {
         };
         let mut changes = AppChanges::default();
         for (id, booking) in self.bookings.iter() {
+            if self.is_unchanged(id) {
+                continue;
+            }
             let app = booking.app.as_ref();
             if let Some(obstacle) = app.and_then(|app| app.obstacle.clone()) {
                 let invoice = of_bookings.get(id).map(|id| (*id).clone());

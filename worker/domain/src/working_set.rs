@@ -8,6 +8,7 @@
 //!
 //! An object is added as one field of [`WorkingSet`], and of what a source is asked for.
 
+mod distance;
 mod loading;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ use crate::{
     objects::Objects,
     ownership::{Claim, ClaimKey, Claimant, Claimed, FirstClaim, ObjectClaims, Owners},
     source::{Booking, Recheck, StoredCheckoutSession, StoredInvoice},
+    working_set::distance::Distances,
 };
 
 /// All that a batch of events touches.
@@ -51,6 +53,7 @@ pub struct WorkingSet {
     /// The charges and credit notes that are not in hand.
     pub(crate) refunds_elsewhere: Objects<RefundKey, Amounts>,
     claimants: Claimants,
+    distances: Distances,
     /// Whose each booking was before the first event was merged.
     owners_before: Option<Owners>,
     pending: BTreeMap<Target, Pending>,
@@ -73,6 +76,16 @@ impl WorkingSet {
     /// Whether the row is written anew although nothing changed.
     pub fn is_target_rechecked(&self, target: &Target) -> bool {
         self.recheck.targets.contains(target)
+    }
+
+    /// Whether the booking is so far from the events that its row stays as it is.
+    pub(crate) fn is_unchanged(&self, booking: &BookingId) -> bool {
+        self.distances.bookings.is_unchanged(booking)
+    }
+
+    /// Whether the invoice is so far from the events that its row stays as it is.
+    pub(crate) fn is_invoice_unchanged(&self, invoice: &InvoiceId) -> bool {
+        self.distances.invoices.is_unchanged(invoice)
     }
 
     /// Whether a row of the main app's is pending.

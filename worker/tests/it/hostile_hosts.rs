@@ -101,7 +101,10 @@ async fn an_invoice_that_goes_back_and_forth_between_bookings_of_another() {
     let further = Costs::after(&lab, &attack, 2).await;
     assert!(late.host.rows < most, "{late:?}");
     assert!(further.host.rows < 40, "{further:?}");
-    assert!(late.stranger.rows < 20 && late.look.rows <= attack.look, "{late:?}");
+    assert!(
+        late.stranger.rows < 20 && late.look.rows <= attack.look,
+        "{late:?}"
+    );
     let (bytes, _) = kept(&lab).await;
     assert!(bytes < 3_000, "{bytes} bytes");
     print_times(&lab, &attack).await;

@@ -2,9 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde_json::json;
+
 use super::{
-    BOOKING, Memory, account_updated, booking, invoice, invoice_object, load, loaded, merge_all,
-    merged, other_invoice, owned_by, projected, recheck, row, session, session_object,
+    BOOKING, Memory, account_updated, booking, event, invoice, invoice_object, load, loaded,
+    merge_all, merged, other_invoice, owned_by, projected, recheck, row, session, session_object,
     session_of_invoice, source,
 };
 use crate::{
@@ -269,4 +271,49 @@ fn merging_an_object_that_was_not_loaded_panics() {
         )
     };
     assert!(catch_unwind(resolve).is_err());
+}
+
+/// A host can make sessions and invoices of which each names the booking of the next. One event of
+/// any of them asks for the same, however long the chain is.
+#[test]
+fn a_chain_of_bookings_is_not_followed_to_its_end() {
+    let link = |number: usize| {
+        let session = json!({
+            "id": format!("cs_{number}"), "object": "checkout.session",
+            "invoice": format!("in_{number}"), "payment_status": "paid", "status": "complete",
+            "metadata": { "bookingId": number.to_string() },
+        });
+        let invoice = json!({
+            "id": format!("in_{number}"), "object": "invoice", "status": "paid",
+            "metadata": { "bookingId": (number + 1).to_string() },
+        });
+        let id = |kind: &str| format!("evt_{kind}_{number}");
+        let completed = "checkout.session.completed";
+        [
+            event(&id("cs"), completed, "acct_a", 0, session),
+            event(&id("in"), "invoice.paid", "acct_a", 0, invoice),
+        ]
+    };
+    let asked = |links: usize| {
+        let mut source = Memory::default();
+        for number in 1..links {
+            let set = merged(&source, &link(number));
+            source.store(&set);
+        }
+        let _ = source.take_asked();
+        let set = merged(&source, &link(links / 2));
+        let rounds = source.take_asked().len();
+        (
+            rounds,
+            set.invoices.iter().count(),
+            set.bookings.iter().count(),
+        )
+    };
+    assert_eq!(asked(20), asked(60));
+    let (rounds, invoices, bookings) = asked(60);
+    assert!(
+        rounds < 12 && invoices < 12 && bookings < 12,
+        "{:?}",
+        asked(60)
+    );
 }

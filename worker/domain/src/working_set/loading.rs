@@ -178,33 +178,68 @@ impl WorkingSet {
         }
     }
 
+    /// Wants what that refers to which is loaded, as far as it can change or is needed to say what
+    /// changes: see [`distance`](super::distance).
     fn want_referenced(&mut self) {
-        for (_, invoice) in self.invoices.iter() {
+        loop {
+            self.distances.is_any_nearer = false;
+            self.want_named();
+            self.want_given_back();
+            self.want_of_owners();
+            if !self.distances.is_any_nearer {
+                return;
+            }
+        }
+    }
+
+    /// Wants the bookings that objects name, and the invoices that sessions name.
+    fn want_named(&mut self) {
+        let far = &mut self.distances;
+        for (id, invoice) in self.invoices.iter() {
+            let distance = far.invoices.of(id);
             for booking in invoice
                 .by_claim
                 .active()
                 .into_iter()
                 .filter_map(|one| one.booking)
             {
-                self.bookings.want(&booking);
+                far.is_any_nearer |= far.bookings.want(&mut self.bookings, &booking, distance);
             }
         }
-        for (_, session) in self.checkout_sessions.iter() {
+        for (id, session) in self.checkout_sessions.iter() {
+            let linked = session.by_claim.parts();
+            let linked = linked.filter_map(|(_, part)| value(&part.invoice));
+            let distance = match self.checkout_sessions.is_wanted(id) {
+                true => far.checkout_sessions.of(id),
+                // It came with an invoice or a payment that it names.
+                false => linked
+                    .clone()
+                    .map(|invoice| far.invoices.of(invoice))
+                    .min()
+                    .unwrap_or_default(),
+            };
             // One that expired can turn out to be paid, and claims its booking again.
             for booking in session.by_claim.named_last() {
-                self.bookings.want(&booking);
+                far.is_any_nearer |= far.bookings.want(&mut self.bookings, &booking, distance);
             }
-            let linked = session.by_claim.parts();
-            for invoice in linked.filter_map(|(_, part)| value(&part.invoice)) {
-                self.invoices.want(invoice);
+            for invoice in linked {
+                far.is_any_nearer |= far.invoices.want(&mut self.invoices, invoice, distance);
             }
         }
-        self.want_given_back();
+    }
+
+    /// Wants the objects of the owners of bookings that can change.
+    fn want_of_owners(&mut self) {
         let owners = self.owners();
+        let far = &mut self.distances;
         for (id, booking) in self.bookings.iter() {
+            if far.bookings.is_unchanged(id) {
+                continue;
+            }
             // The row that the main app reads may show an invoice of another claim.
             if let Some(row) = booking.app.as_ref().and_then(|app| app.row.as_ref()) {
-                self.invoices.want(&row.stripe_invoice_id);
+                let (shown, distance) = (&row.stripe_invoice_id, far.bookings.of(id) + 1);
+                far.is_any_nearer |= far.invoices.want(&mut self.invoices, shown, distance);
             }
             // Its claims do not say whose it is.
             if booking.app.is_none() && self.has_owner_query {
@@ -220,11 +255,15 @@ impl WorkingSet {
             if !matches!(owners.get(id), Some(Owner::Account(owner)) if owner == account) {
                 continue;
             }
+            let distance = far.bookings.of(id) + 1;
             for claimed in claimants {
-                match &claimed.by.object {
-                    ObjectId::Invoice(id) => self.invoices.want(id),
-                    ObjectId::CheckoutSession(id) => self.checkout_sessions.want(id),
-                }
+                far.is_any_nearer |= match &claimed.by.object {
+                    ObjectId::Invoice(id) => far.invoices.want(&mut self.invoices, id, distance),
+                    ObjectId::CheckoutSession(id) => {
+                        let sessions = &mut self.checkout_sessions;
+                        far.checkout_sessions.want(sessions, id, distance)
+                    }
+                };
             }
         }
     }
@@ -232,7 +271,8 @@ impl WorkingSet {
     /// Wants the invoices of the charges and notes in hand, and what was given back of them.
     fn want_given_back(&mut self) {
         for invoice in self.invoices_given_back() {
-            self.invoices.want(&invoice);
+            let far = &mut self.distances;
+            far.is_any_nearer |= far.invoices.want(&mut self.invoices, &invoice, 0);
         }
         for intent in self.payment_intents_given_back() {
             self.payment_intents.want(&intent);
