@@ -148,12 +148,6 @@ fn matching(filter: &Filter) -> Query {
     query
 }
 
-/// The query of one page.
-pub fn page_query(filter: &Filter, order: Order, after: Option<&Cursor>, limit: i64) -> Query {
-    let query = matching(filter).limit(limit);
-    page!(query, dead_letter.first_at, order, after)
-}
-
 /// One page.
 pub async fn page(
     mut conn: &Connection,
@@ -162,10 +156,9 @@ pub async fn page(
     after: Option<&Cursor>,
     limit: i64,
 ) -> Result<Vec<Summary>> {
-    Ok(page_query(filter, order, after, limit)
-        .select(Summary::as_select())
-        .load(&mut conn)
-        .await?)
+    let query = matching(filter).limit(limit);
+    let query = page!(query, dead_letter.first_at, order, after);
+    Ok(query.select(Summary::as_select()).load(&mut conn).await?)
 }
 
 /// How many there are.
