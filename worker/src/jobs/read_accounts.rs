@@ -192,9 +192,6 @@ pub struct ReadAccount {
 }
 
 /// Asks Stripe how an account is. No connection is held meanwhile.
-///
-/// # Errors
-/// [`ReadError`].
 pub async fn ask(pool: &Pool, client: &Client, id: &AccountId) -> Result<ReadAccount, ReadError> {
     let known = {
         let conn = pool.get().await.map_err(Error::from)?;
@@ -208,9 +205,6 @@ pub async fn ask(pool: &Pool, client: &Client, id: &AccountId) -> Result<ReadAcc
 }
 
 /// Keeps in one transaction what Stripe said of accounts, where it is still needed.
-///
-/// # Errors
-/// The database.
 pub async fn keep(pool: &Pool, read: &[ReadAccount], outbox: Outbox) -> store::Result<()> {
     let mut conn = pool.get().await?;
     store::write(&mut conn, async |tx| {
@@ -232,9 +226,6 @@ pub async fn keep(pool: &Pool, read: &[ReadAccount], outbox: Outbox) -> store::R
 }
 
 /// All that is known of an account.
-///
-/// # Errors
-/// The database.
 pub async fn load(conn: &Connection, id: &AccountId) -> store::Result<Account> {
     let mut set = WorkingSet::for_accounts([id]);
     set.load(&Tables::new(conn, Bookings::default())).await?;
