@@ -113,7 +113,7 @@ impl Config {
     /// Reads and checks every variable.
     ///
     /// # Errors
-    /// The first [`ConfigError`].
+    /// The first variable that is missing or wrong.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let mode = shared::config::mode(env)?;
         Ok(Self {

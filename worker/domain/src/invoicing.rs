@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 /// Something that a host's account lacks for its invoices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub struct Gap {
     /// Stripe's field.
     pub field: &'static str,
     /// What it means, in a sentence.
@@ -83,7 +83,7 @@ pub struct Tax {
 
 /// What the account lacks. `tax` is what it has set up for taxes, where invoices are to have
 /// automatic tax.
-pub fn missing(account: &InvoicingAccount, tax: Option<&Tax>) -> Vec<Missing> {
+pub fn missing(account: &InvoicingAccount, tax: Option<&Tax>) -> Vec<Gap> {
     let mut checks = checks_of_account(account);
     checks.extend(tax.into_iter().flat_map(checks_of_tax));
     checks
@@ -93,7 +93,7 @@ pub fn missing(account: &InvoicingAccount, tax: Option<&Tax>) -> Vec<Missing> {
 }
 
 /// Whether something holds, and what is missing where it does not.
-type Check = (bool, Missing);
+type Check = (bool, Gap);
 
 fn checks_of_account(account: &InvoicingAccount) -> Vec<Check> {
     let capabilities = account.capabilities.clone().unwrap_or_default();
@@ -173,16 +173,16 @@ fn checks_of_tax(tax: &Tax) -> [Check; 3] {
     ]
 }
 
-fn blocking(field: &'static str, message: &'static str) -> Missing {
-    Missing {
+fn blocking(field: &'static str, message: &'static str) -> Gap {
+    Gap {
         field,
         message,
         blocks: true,
     }
 }
 
-fn advised(field: &'static str, message: &'static str) -> Missing {
-    Missing {
+fn advised(field: &'static str, message: &'static str) -> Gap {
+    Gap {
         field,
         message,
         blocks: false,
