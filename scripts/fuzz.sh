@@ -12,7 +12,7 @@
 set -eu
 cd "$(dirname "$0")/../fuzz"
 
-ALL="signature envelope invoice session account refund properties configuration"
+ALL="signature envelope invoice session account refund properties command configuration"
 TARGETS=${TARGETS:-$ALL}
 LIMIT=-runs=${RUNS:-1000000}
 [ -z "${SECONDS_EACH:-}" ] || LIMIT=-max_total_time=$SECONDS_EACH

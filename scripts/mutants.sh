@@ -62,7 +62,7 @@ group signature ingest "ingest/src/signature/mod.rs ingest/src/signature/secrets
 with -C --lib -C --test=it -- -- signature::
 done_with_group
 
-group publish ingest "ingest/src/publish/connection_slot.rs
+group publish ingest "ingest/src/publish/current_connection.rs
     ingest/src/publish/confirm_channel/in_flight/mod.rs
     ingest/src/publish/confirm_channel/confirms/mod.rs"
 with -C --lib -- -- publish::

@@ -69,9 +69,6 @@ pub async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, ConnectErr
 
 /// Connects as [`connect`] does, to publish, and returns the means to shut the
 /// connection's socket down.
-///
-/// # Errors
-/// See [`ConnectError`].
 pub async fn connect_with_socket_shutdown(
     url: &AmqpUrl,
     name: &str,

@@ -74,9 +74,6 @@ pub const MIN_LEDGER_DAYS: u16 = 35;
 
 impl Retention {
     /// Reads `KEEP_EVENTS_DAYS` and `KEEP_LEDGER_DAYS`.
-    ///
-    /// # Errors
-    /// [`ConfigError`].
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
         const EVENTS: &str = "a whole number of days, 0 to keep none";
         const LEDGER: &str = "a whole number of days, 35 at least";
@@ -102,9 +99,6 @@ impl Retention {
 
 impl DatabaseConfig {
     /// Reads `DATABASE_URL`.
-    ///
-    /// # Errors
-    /// [`ConfigError`].
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
         const NAME: &str = "DATABASE_URL";
         let url = env.required(NAME, "a URL postgres://user:password@host:port/database")?;
@@ -119,7 +113,7 @@ impl Config {
     /// Reads and checks every variable.
     ///
     /// # Errors
-    /// The first [`ConfigError`].
+    /// The first variable that is missing or wrong.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let mode = shared::config::mode(env)?;
         Ok(Self {
@@ -148,9 +142,6 @@ impl Config {
 }
 
 /// The address of the admin listener, which `worker healthcheck` asks.
-///
-/// # Errors
-/// [`ConfigError`].
 pub fn admin_listen(env: &Env) -> Result<SocketAddr, ConfigError> {
     const EXPECTED: &str = "an address and port, such as 127.0.0.1:8082";
     let given = env.parsed("WORKER_ADMIN_LISTEN", EXPECTED, |value| value.parse().ok())?;
@@ -158,9 +149,6 @@ pub fn admin_listen(env: &Env) -> Result<SocketAddr, ConfigError> {
 }
 
 /// What is put before the broker's names, as `AMQP_PREFIX` says.
-///
-/// # Errors
-/// [`ConfigError`].
 pub fn amqp_prefix(env: &Env) -> Result<String, ConfigError> {
     Ok(env.optional("AMQP_PREFIX")?.unwrap_or_default().to_owned())
 }

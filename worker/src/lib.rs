@@ -1,13 +1,14 @@
 //! Keeps the main app's tables true to Stripe's events.
 //!
 //! One event's way: [`pipeline`] takes it from the queue, decides it with the crate
-//! `domain` and keeps it with the crate `store`. [`dead_letters`] records what could not be
-//! applied, [`replay`] sends it again, [`jobs`] run beside the queue, [`commands`] does what
-//! the main app asks for. [`service`] starts them; [`cli`] is the command line.
+//! `domain` and keeps it with the crate `store`, with a dead letter where it cannot be applied.
+//! [`dead_letters`] records the messages that the broker gave up, [`replay`] sends events
+//! again, [`jobs`] run beside the queue, [`commands`] does what the main app asks for.
+//! [`service`] starts them; [`cli`] is the command line.
 //!
-//! Arrows point one way: `cli` and `service` use `commands`, `jobs`, `replay`, `dead_letters`
-//! and `pipeline`; `commands` use `jobs`; these use `amqp` and `stripe`, and the crates `store`
-//! and `domain`.
+//! Arrows point one way: `cli` uses `service`, `jobs`, `replay`, `dead_letters` and `pipeline`;
+//! `service` starts `commands` and all of these; `commands` use `jobs` and `pipeline`; these use
+//! `amqp` and `stripe`, and the crates `store` and `domain`.
 
 pub mod amqp;
 pub mod backoff;

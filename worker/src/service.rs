@@ -7,6 +7,7 @@ mod prepare;
 use std::{io, net::SocketAddr, time::Duration};
 
 use domain::{event, rejection::CLAIMED_BY_OTHER_ACCOUNT};
+use lapin::types::ShortString;
 use prometheus_client::registry::Registry;
 use shared::{
     admin::Admin,
@@ -121,6 +122,7 @@ pub async fn run(config: Config, migrate: bool, stop: CancellationToken) -> Resu
     result
 }
 
+/// Starts what runs beside the consumer of events, and consumes them until `stop`.
 async fn work(
     config: Config,
     migrate: bool,
@@ -142,112 +144,38 @@ async fn work(
     executor.outbox = config.outbox;
     check_owner_query(&executor).await?;
 
-    let spawn = Spawn { tasks, stop };
-    let run = Jobs {
-        spawn: &spawn,
-        pool: &pool,
-        metrics: &metrics,
-    };
-    run.job(ProjectPending::new(executor.clone()));
-    run.job(WriteLateOutcomes {
-        executor: executor.clone(),
-    });
-    run.job(CountBacklog {
-        pool: pool.clone(),
-        gauges: metrics.backlog.clone(),
-    });
-    run.job(Prune {
-        pool: pool.clone(),
-        retention: config.retention,
-    });
-    run.job(ReplayNewlyHandled {
-        pool: pool.clone(),
-        database: config.database.clone(),
-        amqp: config.amqp.clone(),
-        names: config.names.clone(),
-        health: health.clone(),
-    });
-    if config.outbox == Outbox::On {
-        run.job(PublishChanges::new(
-            pool.clone(),
-            config.amqp.clone(),
-            config.names.clone(),
-            metrics.changes.clone(),
-        ));
-    }
-    if let Some(client) = &client {
-        let read = metrics.accounts_read.clone();
-        let mut job = ReadAccounts::new(pool.clone(), client.clone(), read);
-        job.outbox = config.outbox;
-        run.job(job);
-    }
-    let queue = |name, connection, prefetch| Queue {
-        amqp: config.amqp.clone(),
-        names: config.names.clone(),
-        name,
-        connection,
-        prefetch,
-        role: Role::Consumer,
-    };
     let decoder = Decoder {
         rules: config.rules.clone(),
         decode: event::decode,
     };
-    let command_service = CommandService {
+    let commands = CommandService {
         pool: command_pool.clone(),
         client: client.clone(),
         settings: config.commands.clone(),
         owner_query: config.owner_query.clone(),
-        telling: Telling::start(executor.clone(), command_pool.clone(), config.outbox),
+        telling: Telling::start(executor.clone(), command_pool, config.outbox),
         decoder: decoder.clone(),
     };
+    let parts = Parts {
+        config: &config,
+        pool: &pool,
+        health: &health,
+        metrics: &metrics,
+        spawn: &Spawn { tasks, stop },
+    };
+    parts.start_jobs(&executor);
     if let Some(client) = client {
-        run.job(FinishCommands {
-            service: command_service.clone(),
-            client,
-        });
+        parts.start_jobs_of_the_api(&client, &commands);
     }
-    let commands = CommandConsumer {
-        queue: Queue {
-            amqp: config.commands_amqp.clone(),
-            role: Role::Commands,
-            ..queue(
-                config.names.commands.clone(),
-                "dialoom-worker-commands",
-                commands::PREFETCH,
-            )
-        },
-        service: command_service,
-        metrics: metrics.commands.clone(),
-    };
-    spawn.task({
-        let stop = stop.clone();
-        async move { commands.run(&stop).await }
-    });
-    let dead_queue = config.names.dead_queue.clone();
-    let recorder = DeadLetterRecorder {
-        queue: queue(
-            dead_queue,
-            "dialoom-worker-dead-letters",
-            recorder::PREFETCH,
-        ),
-        pool,
-        metrics: metrics.clone(),
-    };
-    spawn.task({
-        let stop = stop.clone();
-        async move { recorder.run(&stop).await }
-    });
+    parts.start_commands(commands);
+    parts.start_recorder();
+    let queue = config.names.worker.clone();
     let consumer = Consumer {
-        queue: queue(
-            config.names.worker.clone(),
-            "dialoom-worker",
-            consumer::PREFETCH,
-        ),
+        queue: parts.queue(queue, "dialoom-worker", consumer::PREFETCH),
         decoder,
         executor,
-        metrics,
-        health,
+        metrics: metrics.clone(),
+        health: health.clone(),
     };
     Ok(consumer.run(stop).await?)
 }
@@ -262,18 +190,103 @@ fn client(config: &Config, metrics: &Metrics, pool: &Pool) -> Result<Option<Clie
     client.transpose()
 }
 
-/// Starts jobs.
-struct Jobs<'a> {
-    spawn: &'a Spawn<'a>,
+/// Starts the parts that run beside the consumer of events.
+struct Parts<'a> {
+    config: &'a Config,
     pool: &'a Pool,
+    health: &'a Health,
     metrics: &'a Metrics,
+    spawn: &'a Spawn<'a>,
 }
 
-impl Jobs<'_> {
-    fn job(&self, job: impl Job + 'static) {
+impl Parts<'_> {
+    /// The jobs that need the database and the broker alone.
+    fn start_jobs(&self, executor: &BatchExecutor) {
+        let Self { config, pool, .. } = *self;
+        self.start_job(ProjectPending::new(executor.clone()));
+        self.start_job(WriteLateOutcomes {
+            executor: executor.clone(),
+        });
+        self.start_job(CountBacklog {
+            pool: pool.clone(),
+            gauges: self.metrics.backlog.clone(),
+        });
+        self.start_job(Prune {
+            pool: pool.clone(),
+            retention: config.retention,
+        });
+        self.start_job(ReplayNewlyHandled {
+            pool: pool.clone(),
+            database: config.database.clone(),
+            amqp: config.amqp.clone(),
+            names: config.names.clone(),
+            health: self.health.clone(),
+        });
+        if config.outbox == Outbox::On {
+            self.start_job(PublishChanges::new(
+                pool.clone(),
+                config.amqp.clone(),
+                config.names.clone(),
+                self.metrics.changes.clone(),
+            ));
+        }
+    }
+
+    /// The jobs that ask Stripe.
+    fn start_jobs_of_the_api(&self, client: &Client, commands: &CommandService) {
+        let read = self.metrics.accounts_read.clone();
+        let mut job = ReadAccounts::new(self.pool.clone(), client.clone(), read);
+        job.outbox = self.config.outbox;
+        self.start_job(job);
+        self.start_job(FinishCommands {
+            service: commands.clone(),
+            client: client.clone(),
+        });
+    }
+
+    fn start_job(&self, job: impl Job + 'static) {
         let (pool, metrics) = (self.pool.clone(), self.metrics.jobs.clone());
         let stop = self.spawn.stop.clone();
         self.spawn.task(jobs::run(job, pool, metrics, stop));
+    }
+
+    /// The consumer of the main app's commands.
+    fn start_commands(&self, service: CommandService) {
+        let queue = self.config.names.commands.clone();
+        let commands = CommandConsumer {
+            queue: Queue {
+                amqp: self.config.commands_amqp.clone(),
+                role: Role::Commands,
+                ..self.queue(queue, "dialoom-worker-commands", commands::PREFETCH)
+            },
+            service,
+            metrics: self.metrics.commands.clone(),
+        };
+        let stop = self.spawn.stop.clone();
+        self.spawn.task(async move { commands.run(&stop).await });
+    }
+
+    /// The recorder of the dead letters of the broker.
+    fn start_recorder(&self) {
+        let queue = self.config.names.dead_queue.clone();
+        let recorder = DeadLetterRecorder {
+            queue: self.queue(queue, "dialoom-worker-dead-letters", recorder::PREFETCH),
+            pool: self.pool.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let stop = self.spawn.stop.clone();
+        self.spawn.task(async move { recorder.run(&stop).await });
+    }
+
+    fn queue(&self, name: ShortString, connection: &'static str, prefetch: u16) -> Queue {
+        Queue {
+            amqp: self.config.amqp.clone(),
+            names: self.config.names.clone(),
+            name,
+            connection,
+            prefetch,
+            role: Role::Consumer,
+        }
     }
 }
 

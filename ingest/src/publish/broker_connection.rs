@@ -1,7 +1,7 @@
 //! One connection to the broker, with its topology and its channel.
 
 use super::confirm_channel::{ConfirmChannel, Message};
-use super::connection_slot::Abort;
+use super::current_connection::Abort;
 use super::outcome::Outcome;
 use super::topology_monitor::TopologyMonitor;
 use crate::limits::Limits;

@@ -1,14 +1,13 @@
 //! Publishes events to the broker. An event counts as published once the broker
 //! has confirmed that it is on a queue, and not before.
 //!
-//! The [`supervisor`] keeps one AMQP connection open and puts it in the
-//! [`connection_slot`]. The [`publisher`] takes it from there and publishes over
-//! its [`confirm_channel`]. The [`topology_monitor`] declares exchanges and queues
+//! The [`supervisor`] keeps one AMQP connection open, as the [`current_connection`].
+//! The [`publisher`] takes it from there and publishes over its [`confirm_channel`]. The [`topology_monitor`] declares exchanges and queues
 //! again that were deleted.
 
 mod broker_connection;
 mod confirm_channel;
-mod connection_slot;
+mod current_connection;
 mod metrics;
 mod outcome;
 mod publisher;

@@ -2,7 +2,7 @@
 
 use super::broker_connection::BrokerConnection;
 use super::confirm_channel::Message;
-use super::connection_slot::{Abort, ConnectionWatch};
+use super::current_connection::{Abort, ConnectionWatch};
 use super::metrics::PublishMetrics;
 use super::outcome::Outcome;
 use crate::body::BudgetPermit;

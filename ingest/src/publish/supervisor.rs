@@ -1,7 +1,7 @@
 //! Keeps a connection to the broker: opens it, watches it and replaces it.
 
 use super::broker_connection::{BrokerConnection, OpenError};
-use super::connection_slot::{Abort, ConnectionSender, connection_slot};
+use super::current_connection::{Abort, ConnectionSender, current_connection};
 use super::metrics::PublishMetrics;
 use super::publisher::Publisher;
 use crate::limits::Limits;
@@ -50,7 +50,7 @@ impl Supervisor {
         metrics: PublishMetrics,
     ) -> (Self, Publisher) {
         let metrics = Arc::new(metrics);
-        let (sender, watch) = connection_slot();
+        let (sender, watch) = current_connection();
         let publisher = Publisher::new(watch, limits.clone(), Arc::clone(&metrics));
         let supervisor = Self {
             url,

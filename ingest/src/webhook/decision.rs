@@ -42,7 +42,7 @@ impl Label for Accepted {
     fn label(self) -> &'static str {
         match self {
             Self::Published => "published",
-            Self::Unrouted => "unwanted",
+            Self::Unrouted => "unrouted",
             Self::OtherMode => "other_mode",
         }
     }
@@ -130,7 +130,7 @@ impl Label for RefusalReason {
             Self::TooLarge => "too_large",
             Self::TooSlow => "too_slow",
             Self::Broken => "broken",
-            Self::OverBudget => "no_room",
+            Self::OverBudget => "over_budget",
         }
     }
 

@@ -127,11 +127,11 @@ async fn a_chunked_body_is_put_together() {
 
 #[tokio::test]
 async fn an_unrouted_event_is_accepted_and_counted() {
-    let broker = harness::test_servers::TestBroker::new("unwanted");
+    let broker = harness::test_servers::TestBroker::new("unrouted");
     let app = App::start(&broker, Limits::default()).await;
     let unknown = event("evt_1", "price.created");
     assert_eq!(app.deliver(&unknown).await.status, StatusCode::OK);
-    let unrouted = r#"ingest_accepted_total{outcome="unwanted"}"#;
+    let unrouted = r#"ingest_accepted_total{outcome="unrouted"}"#;
     assert_eq!(app.metric(unrouted).await, 1.0);
     assert_eq!(broker.depth(&broker.worker_queue()).await.unwrap(), 0);
     // Another service may bind a queue to this type: the event is published anyway.

@@ -98,9 +98,6 @@ impl TestDatabase {
     }
 
     /// Opens a connection to it.
-    ///
-    /// # Errors
-    /// When that fails.
     pub async fn connect(&self) -> Result<Client> {
         postgres::connect(&self.url).await
     }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 /// Something that a host's account lacks for its invoices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub struct Gap {
     /// Stripe's field.
     pub field: &'static str,
     /// What it means, in a sentence.
@@ -83,84 +83,110 @@ pub struct Tax {
 
 /// What the account lacks. `tax` is what it has set up for taxes, where invoices are to have
 /// automatic tax.
-pub fn missing(account: &InvoicingAccount, tax: Option<&Tax>) -> Vec<Missing> {
-    let mut missing = Vec::new();
-    let mut check = |holds: bool, blocks, field, message| {
-        if !holds {
-            missing.push(Missing {
-                field,
-                message,
-                blocks,
-            });
-        }
-    };
+pub fn missing(account: &InvoicingAccount, tax: Option<&Tax>) -> Vec<Gap> {
+    let mut checks = checks_of_account(account);
+    checks.extend(tax.into_iter().flat_map(checks_of_tax));
+    checks
+        .into_iter()
+        .filter_map(|(holds, missing)| (!holds).then_some(missing))
+        .collect()
+}
+
+/// Whether something holds, and what is missing where it does not.
+type Check = (bool, Gap);
+
+fn checks_of_account(account: &InvoicingAccount) -> Vec<Check> {
     let capabilities = account.capabilities.clone().unwrap_or_default();
-    let is_active = |status: Option<String>| status.as_deref() == Some("active");
-    check(
-        is_active(capabilities.card_payments) || is_active(capabilities.legacy_payments),
-        true,
-        "capabilities.card_payments",
-        "The account cannot take card payments, so no guest can pay and no invoice comes about.",
-    );
     let profile = account.business_profile.clone().unwrap_or_default();
-    check(
-        is_given(profile.name.as_deref()),
-        true,
-        "business_profile.name",
-        "The business has no name, which stands at the head of an invoice.",
-    );
     let address = profile.support_address.unwrap_or_default();
-    check(
-        is_given(address.line1.as_deref()),
-        false,
-        "business_profile.support_address",
-        "The business has no support address, which an invoice shows as the host's address.",
-    );
     let settings = account.settings.clone().unwrap_or_default();
     let branding = settings.branding.unwrap_or_default();
-    check(
-        branding.icon.is_some() || branding.logo.is_some(),
-        false,
-        "settings.branding",
-        "The account has no icon and no logo: its invoices look like anybody's.",
-    );
-    let tax_ids = settings
-        .invoices
-        .unwrap_or_default()
-        .default_account_tax_ids;
-    check(
-        tax_ids.is_some_and(|ids| !ids.is_empty()),
-        false,
-        "settings.invoices.default_account_tax_ids",
-        "The account has no default tax ids, so its invoices show none.",
-    );
-    check(
-        is_given(account.default_currency.as_deref()),
-        true,
-        "default_currency",
-        "The account has no default currency.",
-    );
-    if let Some(tax) = tax {
-        check(
+    let invoices = settings.invoices.unwrap_or_default();
+    let tax_ids = invoices.default_account_tax_ids.unwrap_or_default();
+    let is_active = |status: Option<String>| status.as_deref() == Some("active");
+    vec![
+        (
+            is_active(capabilities.card_payments) || is_active(capabilities.legacy_payments),
+            blocking(
+                "capabilities.card_payments",
+                "The account cannot take card payments, so no guest can pay and no invoice comes about.",
+            ),
+        ),
+        (
+            is_given(profile.name.as_deref()),
+            blocking(
+                "business_profile.name",
+                "The business has no name, which stands at the head of an invoice.",
+            ),
+        ),
+        (
+            is_given(address.line1.as_deref()),
+            advised(
+                "business_profile.support_address",
+                "The business has no support address, which an invoice shows as the host's address.",
+            ),
+        ),
+        (
+            branding.icon.is_some() || branding.logo.is_some(),
+            advised(
+                "settings.branding",
+                "The account has no icon and no logo: its invoices look like anybody's.",
+            ),
+        ),
+        (
+            !tax_ids.is_empty(),
+            advised(
+                "settings.invoices.default_account_tax_ids",
+                "The account has no default tax ids, so its invoices show none.",
+            ),
+        ),
+        (
+            is_given(account.default_currency.as_deref()),
+            blocking("default_currency", "The account has no default currency."),
+        ),
+    ]
+}
+
+fn checks_of_tax(tax: &Tax) -> [Check; 3] {
+    [
+        (
             tax.settings.head_office.is_some(),
-            true,
-            "tax.settings.head_office",
-            "The account has no head office for taxes, so automatic tax refuses the checkout.",
-        );
-        check(
+            blocking(
+                "tax.settings.head_office",
+                "The account has no head office for taxes, so automatic tax refuses the checkout.",
+            ),
+        ),
+        (
             tax.settings.status.as_deref() == Some("active"),
-            true,
-            "tax.settings.status",
-            "The account's tax settings are not active, so automatic tax refuses the checkout.",
-        );
-        check(
+            blocking(
+                "tax.settings.status",
+                "The account's tax settings are not active, so automatic tax refuses the checkout.",
+            ),
+        ),
+        (
             tax.is_registered,
-            true,
-            "tax.registrations",
-            "The account has no active tax registration: without one the tax is zero, silently.",
-        );
+            blocking(
+                "tax.registrations",
+                "The account has no active tax registration: without one the tax is zero, silently.",
+            ),
+        ),
+    ]
+}
+
+fn blocking(field: &'static str, message: &'static str) -> Gap {
+    Gap {
+        field,
+        message,
+        blocks: true,
     }
-    missing
+}
+
+fn advised(field: &'static str, message: &'static str) -> Gap {
+    Gap {
+        field,
+        message,
+        blocks: false,
+    }
 }
 
 fn is_given(text: Option<&str>) -> bool {

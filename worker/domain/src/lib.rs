@@ -2,12 +2,13 @@
 //!
 //! One event passes through these modules from top to bottom:
 //!
-//! 1. [`event`] decodes it, its [`header`] first; [`invoice`], [`checkout_session`], [`account`], [`charge`]
-//!    and [`credit_note`] decode its object, with the helpers of [`decode`] and by the
-//!    [`rules`] of the deployment. What cannot be decoded has a [`rejection`].
+//! 1. [`event`] decodes it, its [`header`] first; [`invoice`], [`checkout_session`], [`account`]
+//!    with [`account_snapshot`], [`charge`] and [`credit_note`] decode its object, with the
+//!    helpers of [`decode`], the types of [`ids`] and by the [`rules`] of the deployment. What
+//!    cannot be decoded has a [`rejection`].
 //! 2. [`working_set`] loads what the event touches from a [`source`], keeps it by kind in
 //!    [`objects`], and merges the event into it: [`merge`] says which of two events speaks
-//!    last, [`by_claim`] keeps the state of an object apart by claim, [`ownership`] says what
+//!    last, [`connections`] through which applications an account is connected, [`by_claim`] keeps the state of an object apart by claim, [`ownership`] says what
 //!    a claim is, [`holders`] who has a booking by it, [`refunds`] which charges and credit notes are of
 //!    which invoice, in the terms of [`given_back`].
 //! 3. [`projection`] computes the [`rows`] that the main app reads, with [`onboarding`] and
@@ -15,6 +16,10 @@
 //!    [`changes`] collects the rows to save, and [`news`] what the main app is told of them.
 //! 4. [`outcome`] decides what becomes of the event, [`reclassify`] what becomes of
 //!    earlier ones, and [`history`] keeps a host's transitions.
+//!
+//! Beside that way: [`price`] says what a guest can be charged, [`invoicing`] whether Stripe can
+//! issue invoices in a host's name, and [`host_words`] and [`invoice_words`] how things are with
+//! a host or an invoice, in sentences for people.
 //!
 //! Nothing here does I/O, reads a clock or writes a log: the crate links nothing that
 //! could.

@@ -48,9 +48,6 @@ pub enum AmountError {
 }
 
 /// An amount in minor units, from a decimal text in major units, without loss.
-///
-/// # Errors
-/// [`AmountError`].
 pub fn minor(major: &str, currency: &str) -> Result<i64, AmountError> {
     let exponent = exponent(currency) as usize;
     let (whole, part) = major.split_once('.').unwrap_or((major, ""));

@@ -156,9 +156,6 @@ impl SessionError {
 
 impl Queue {
     /// Opens a session: connects, declares the topology and consumes.
-    ///
-    /// # Errors
-    /// [`SessionError`].
     pub async fn open(&self) -> Result<Session, SessionError> {
         let connection = amqp::connect(&self.amqp, self.connection).await?;
         let declared = topology::declare(&connection, &self.names, self.role).await?;

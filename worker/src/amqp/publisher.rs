@@ -89,9 +89,6 @@ struct Connected {
 impl Publisher {
     /// Connects under a name that the broker's operators see. `key_of` finds the key of a
     /// message in its properties.
-    ///
-    /// # Errors
-    /// [`OpenError`].
     pub async fn open(
         amqp: &AmqpUrl,
         name: &str,
@@ -110,9 +107,6 @@ impl Publisher {
     /// Publishes all messages and waits for all answers. If the broker closes the channel on
     /// one of them, those without an answer are published again, one by one: the broker does
     /// not say which it was, and the others are not to wait for it.
-    ///
-    /// # Errors
-    /// [`PublishError`].
     pub async fn publish(&mut self, messages: Vec<Message>) -> Result<Answers, PublishError> {
         let (mut answers, lost) = self.send(&messages).await;
         match lost {

@@ -4,9 +4,6 @@ use chrono::{DateTime, Duration, NaiveDate, NaiveTime, Utc};
 use shared::clock;
 
 /// Reads a moment: `2h` (ago; also s, m, d, w), a day, or RFC 3339.
-///
-/// # Errors
-/// What is expected.
 pub(super) fn parse(text: &str) -> Result<DateTime<Utc>, String> {
     let now = clock::now_utc();
     read(text, now).ok_or_else(|| {

@@ -63,9 +63,6 @@ impl Default for CommandSettings {
 
 impl CommandSettings {
     /// Reads the variables.
-    ///
-    /// # Errors
-    /// [`ConfigError`].
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
         const ORIGINS: &str = "origins with commas between them, such as https://app.example.com";
         let bearer = |name| env.parsed(name, "stripe or application", Bearer::parse);

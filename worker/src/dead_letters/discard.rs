@@ -2,8 +2,8 @@
 
 use store::{
     Connection, Result, dead_letter,
-    dead_letter_query::{self, Cursor, Filter},
-    paging::Order,
+    dead_letter_query::{self, Filter},
+    paging::{Cursor, Order},
 };
 
 /// The most dead letters in one transaction.

@@ -193,9 +193,6 @@ pub struct ReadAccount {
 }
 
 /// Asks Stripe how an account is. No connection is held meanwhile.
-///
-/// # Errors
-/// [`ReadError`].
 pub async fn ask(pool: &Pool, client: &Client, id: &AccountId) -> Result<ReadAccount, ReadError> {
     let known = {
         let conn = pool.get().await.map_err(Error::from)?;
@@ -209,9 +206,6 @@ pub async fn ask(pool: &Pool, client: &Client, id: &AccountId) -> Result<ReadAcc
 }
 
 /// Keeps in one transaction what Stripe said of accounts, where it is still needed.
-///
-/// # Errors
-/// The database.
 pub async fn keep(pool: &Pool, read: &[ReadAccount], outbox: Outbox) -> store::Result<()> {
     match keep_beside(pool, read, outbox, &LeftAlone::default()).await {
         // It may be the main app that refuses the commit: its rows are pending then.
@@ -251,9 +245,6 @@ async fn keep_beside(
 }
 
 /// All that is known of an account.
-///
-/// # Errors
-/// The database.
 pub async fn load(conn: &Connection, id: &AccountId) -> store::Result<Account> {
     let mut set = WorkingSet::for_accounts([id]);
     set.load(&Tables::new(conn, Bookings::default(), None))

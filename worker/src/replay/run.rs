@@ -9,7 +9,7 @@ use store::{
     Connection, Error, archive,
     dead_letter::{self, State},
     dead_letter_query, event_query,
-    paging::Order,
+    paging::{Cursor, Order},
     replay::{self, Kind},
     replay_item::{self, ReplayItemKey},
 };
@@ -197,7 +197,7 @@ impl Run {
     async fn claim(
         &mut self,
         filter: &dead_letter_query::Filter,
-        after: &mut Option<dead_letter_query::Cursor>,
+        after: &mut Option<Cursor>,
         room: u64,
     ) -> Result<Option<Vec<Message>>, ReplayError> {
         let (order, limit) = (Order::OldestFirst, i64::try_from(room).unwrap_or(1));
@@ -228,7 +228,7 @@ impl Run {
     async fn read_events(
         &mut self,
         filter: &event_query::Filter,
-        after: &mut Option<event_query::Cursor>,
+        after: &mut Option<Cursor>,
         room: u64,
     ) -> Result<(u64, Vec<Message>), ReplayError> {
         let (order, limit) = (Order::OldestFirst, i64::try_from(room).unwrap_or(1));

@@ -76,9 +76,6 @@ pub(super) async fn prepare(
 
 /// Runs all migrations, or undoes them. While somebody has locked a table that one of them
 /// needs, it is tried again. Gives back how many were run or undone.
-///
-/// # Errors
-/// [`PrepareError`].
 pub async fn migrate(database: &Database, down: bool) -> Result<usize, PrepareError> {
     let verb = if down { "undone" } else { "run" };
     let mut count = 0;

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     Connection, Result, WriteTx,
-    record::{Select, Upsert, filter, record},
+    record::{Upsert, by_ids, record},
     schema::account,
 };
 
@@ -86,22 +86,15 @@ impl Row {
     }
 }
 
-filter! {
-    ByIds { "id = ANY(" ids: &'a str => Text, } ")"
-}
+by_ids!(Row);
 
 /// The accounts named.
 pub(crate) async fn load(
-    mut conn: &Connection,
+    conn: &Connection,
     ids: &[AccountId],
 ) -> Result<BTreeMap<AccountId, Account>> {
-    if ids.is_empty() {
-        return Ok(BTreeMap::new());
-    }
     let ids: Vec<&str> = ids.iter().map(AccountId::as_str).collect();
-    let rows: Vec<Row> = Select::<Row, _>::records(ByIds { ids: &ids })
-        .load(&mut conn)
-        .await?;
+    let rows: Vec<Row> = by_ids(conn, &ids).await?;
     let accounts = rows
         .iter()
         .map(|row| Ok((row.id.as_str().into(), row.account()?)));

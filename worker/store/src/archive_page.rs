@@ -82,9 +82,6 @@ impl<'a> PageBuilder<'a> {
     }
 
     /// The page to store.
-    ///
-    /// # Errors
-    /// As zstd says.
     pub fn compress(&self) -> io::Result<ArchivePage> {
         let length = self.events.iter().map(|(_, body)| body.len()).sum();
         let mut bytes = Vec::with_capacity(length);

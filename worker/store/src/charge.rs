@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 use domain::{
     charge::{Charge, ChargeKey, Refunded},
     decode::moment,
@@ -13,7 +12,7 @@ use domain::{
 
 use crate::{
     Connection, Result, WriteTx,
-    record::{Select, Upsert, filter, record},
+    record::{Upsert, by_ids, record},
 };
 
 record! {
@@ -65,22 +64,15 @@ impl Row {
     }
 }
 
-filter! {
-    ByIds { "id = ANY(" ids: &'a str => Text, } ")"
-}
+by_ids!(Row);
 
 /// The charges named.
 pub(crate) async fn load(
-    mut conn: &Connection,
+    conn: &Connection,
     keys: &[ChargeKey],
 ) -> Result<BTreeMap<ChargeKey, Charge>> {
-    if keys.is_empty() {
-        return Ok(BTreeMap::new());
-    }
     let ids: Vec<&str> = keys.iter().map(|(_, id)| id.as_str()).collect();
-    let rows: Vec<Row> = Select::<Row, _>::records(ByIds { ids: &ids })
-        .load(&mut conn)
-        .await?;
+    let rows: Vec<Row> = by_ids(conn, &ids).await?;
     // What another account's events say under one of these ids is not in hand.
     let stored = rows.into_iter().map(Row::into_charge);
     Ok(stored.filter(|(key, _)| keys.contains(key)).collect())

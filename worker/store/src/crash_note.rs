@@ -73,9 +73,6 @@ struct Tries {
 }
 
 /// Those of these deliveries that have a note: the process died that handled them.
-///
-/// # Errors
-/// Those of any statement.
 pub async fn find(mut conn: &Connection, ids: &[&str]) -> Result<HashSet<String>> {
     let noted: Vec<Noted> = Find(ids).load(&mut conn).await?;
     Ok(noted.into_iter().map(|noted| noted.id).collect())
@@ -123,9 +120,6 @@ async fn wait_for_nobody(mut conn: &Connection) -> Result<()> {
 
 /// Removes the notes of deliveries: their try ended otherwise than by a death.
 /// Outside of a transaction they are removed at once.
-///
-/// # Errors
-/// Those of any statement.
 pub async fn remove(mut conn: &Connection, ids: &[&str]) -> Result<()> {
     Remove(ids).execute(&mut conn).await?;
     Ok(())

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, QueryDsl, Queryable, QueryableByName, Selectable,
-    SelectableHelper, TextExpressionMethods,
+    ExpressionMethods, QueryDsl, Queryable, QueryableByName, Selectable, SelectableHelper,
+    TextExpressionMethods,
     dsl::count_star,
     pg::Pg,
     sql_types::{Array, BigInt, Binary, Bool, Integer, Jsonb, Nullable, Text, Timestamptz},
@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::{
     Connection, Result,
     dead_letter::State,
-    paging::{Order, is_like},
+    paging::{Cursor, Order, is_like, page},
     schema::dead_letter,
 };
 
@@ -107,20 +107,11 @@ pub struct Filter {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Where a page ends: the next one begins behind it.
-#[derive(Clone, Debug)]
-pub struct Cursor {
-    /// When it first died.
-    pub first_at: DateTime<Utc>,
-    /// Its id.
-    pub id: String,
-}
-
 impl Summary {
     /// Where a page that ends with this row ends.
     pub fn cursor(&self) -> Cursor {
         Cursor {
-            first_at: self.first_at,
+            at: self.first_at,
             id: self.id.clone(),
         }
     }
@@ -157,31 +148,6 @@ fn matching(filter: &Filter) -> Query {
     query
 }
 
-/// The query of one page.
-pub fn page_query(filter: &Filter, order: Order, after: Option<&Cursor>, limit: i64) -> Query {
-    let mut query = matching(filter).limit(limit);
-    query = match order {
-        Order::NewestFirst => query.order((dead_letter::first_at.desc(), dead_letter::id.desc())),
-        Order::OldestFirst => query.order((dead_letter::first_at, dead_letter::id)),
-    };
-    let Some(Cursor { first_at, id }) = after.cloned() else {
-        return query;
-    };
-    // The first condition is for the index, the second for rows of one moment.
-    match order {
-        Order::NewestFirst => query.filter(dead_letter::first_at.le(first_at)).filter(
-            dead_letter::first_at
-                .lt(first_at)
-                .or(dead_letter::id.lt(id)),
-        ),
-        Order::OldestFirst => query.filter(dead_letter::first_at.ge(first_at)).filter(
-            dead_letter::first_at
-                .gt(first_at)
-                .or(dead_letter::id.gt(id)),
-        ),
-    }
-}
-
 /// One page.
 pub async fn page(
     mut conn: &Connection,
@@ -190,10 +156,9 @@ pub async fn page(
     after: Option<&Cursor>,
     limit: i64,
 ) -> Result<Vec<Summary>> {
-    Ok(page_query(filter, order, after, limit)
-        .select(Summary::as_select())
-        .load(&mut conn)
-        .await?)
+    let query = matching(filter).limit(limit);
+    let query = page!(query, dead_letter.first_at, order, after);
+    Ok(query.select(Summary::as_select()).load(&mut conn).await?)
 }
 
 /// How many there are.

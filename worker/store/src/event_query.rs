@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable,
-    QueryableByName, Selectable, SelectableHelper, TextExpressionMethods,
+    ExpressionMethods, OptionalExtension, QueryDsl, Queryable, QueryableByName, Selectable,
+    SelectableHelper, TextExpressionMethods,
     pg::Pg,
     sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
 };
@@ -13,7 +13,7 @@ use diesel_async::RunQueryDsl;
 
 use crate::{
     Connection, Result,
-    paging::{Order, is_like},
+    paging::{Cursor, Order, is_like, page},
     schema::event,
 };
 
@@ -58,20 +58,11 @@ pub struct Filter {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Where a page ends.
-#[derive(Clone, Debug)]
-pub struct Cursor {
-    /// When it was first decided.
-    pub first_seen_at: DateTime<Utc>,
-    /// Its id.
-    pub id: String,
-}
-
 impl Row {
     /// Where a page that ends with this row ends.
     pub fn cursor(&self) -> Cursor {
         Cursor {
-            first_seen_at: self.first_seen_at,
+            at: self.first_seen_at,
             id: self.id.clone(),
         }
     }
@@ -124,26 +115,8 @@ pub async fn page(
     after: Option<&Cursor>,
     limit: i64,
 ) -> Result<Vec<Row>> {
-    let mut query = matching(filter).limit(limit);
-    query = match order {
-        Order::NewestFirst => query.order((event::first_seen_at.desc(), event::id.desc())),
-        Order::OldestFirst => query.order((event::first_seen_at, event::id)),
-    };
-    if let Some(Cursor {
-        first_seen_at: at,
-        id,
-    }) = after.cloned()
-    {
-        // The first condition is for the index, the second for rows of the same time.
-        query = match order {
-            Order::NewestFirst => query
-                .filter(event::first_seen_at.le(at))
-                .filter(event::first_seen_at.lt(at).or(event::id.lt(id))),
-            Order::OldestFirst => query
-                .filter(event::first_seen_at.ge(at))
-                .filter(event::first_seen_at.gt(at).or(event::id.gt(id))),
-        };
-    }
+    let query = matching(filter).limit(limit);
+    let query = page!(query, event.first_seen_at, order, after);
     Ok(query.select(Row::as_select()).load(&mut conn).await?)
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 use domain::{
     by_claim::ByClaim,
     changes::ChangedInvoice,
@@ -21,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     Connection, Result, WriteTx,
-    record::{Select, Upsert, filter, record},
+    record::{Upsert, by_ids, record},
 };
 
 record! {
@@ -148,22 +147,15 @@ impl Row {
     }
 }
 
-filter! {
-    ByIds { "id = ANY(" ids: &'a str => Text, } ")"
-}
+by_ids!(Row);
 
 /// The invoices named.
 pub(crate) async fn load(
-    mut conn: &Connection,
+    conn: &Connection,
     ids: &[InvoiceId],
 ) -> Result<BTreeMap<InvoiceId, StoredInvoice>> {
-    if ids.is_empty() {
-        return Ok(BTreeMap::new());
-    }
     let ids: Vec<&str> = ids.iter().map(InvoiceId::as_str).collect();
-    let rows: Vec<Row> = Select::<Row, _>::records(ByIds { ids: &ids })
-        .load(&mut conn)
-        .await?;
+    let rows: Vec<Row> = by_ids(conn, &ids).await?;
     let stored = rows.into_iter().map(|row| {
         let id = InvoiceId::from(row.id.as_str());
         Ok((id, row.into_stored()?))

@@ -133,9 +133,6 @@ pub async fn up(mut connection: Connection) -> Result<Vec<String>, MigrateError>
 
 /// Undoes all migrations. The main app's own tables stay, and a schema `stripe`
 /// that somebody else uses too.
-///
-/// # Errors
-/// [`MigrateError`].
 pub async fn down(mut connection: Connection) -> Result<Vec<String>, MigrateError> {
     let schema = lock(&mut connection).await?;
     prepare(&mut connection, &schema).await?;
@@ -153,9 +150,6 @@ pub async fn down(mut connection: Connection) -> Result<Vec<String>, MigrateErro
 }
 
 /// Runs the next migration alone. Gives back its name; `None` where all have run.
-///
-/// # Errors
-/// [`MigrateError`].
 pub async fn run_next(connection: Connection) -> Result<Option<String>, MigrateError> {
     let mut harness = harness(connection).await?;
     if !has_pending(&mut harness)? {
@@ -166,9 +160,6 @@ pub async fn run_next(connection: Connection) -> Result<Option<String>, MigrateE
 }
 
 /// Undoes the last migration alone. Gives back its name; `None` where none has run.
-///
-/// # Errors
-/// [`MigrateError`].
 pub async fn undo_last(connection: Connection) -> Result<Option<String>, MigrateError> {
     let mut harness = harness(connection).await?;
     let applied = MigrationHarness::<Pg>::applied_migrations(&mut harness);
@@ -225,9 +216,6 @@ async fn step(
 
 /// Checks only that the tables are those of this release and that the main app's
 /// fit, for a worker that was told not to migrate.
-///
-/// # Errors
-/// [`MigrateError`].
 pub async fn check(mut connection: Connection) -> Result<(), MigrateError> {
     let schema = default_schema(&mut connection).await?;
     check_schema(&connection, &schema, Missing::Added).await?;

@@ -57,9 +57,6 @@ struct Look {
 }
 
 /// Looks whether a connection keeps its session while others are in a transaction.
-///
-/// # Errors
-/// [`PoolerError`].
 pub async fn check(database: &Database) -> Result<(), PoolerError> {
     // All of them first: a session that is opened later could be the one that is free.
     let first = database.plain_client().await?;

@@ -7,6 +7,7 @@ use diesel::{
     pg::Pg,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     result::QueryResult,
+    sql_types::Text,
 };
 use diesel_async::RunQueryDsl;
 
@@ -326,8 +327,10 @@ macro_rules! record {
 /// Defines the `WHERE` of a [`Select`]: pieces of SQL, each followed by an array, and the
 /// last piece.
 macro_rules! filter {
-    ($name:ident { $($piece:literal $field:ident: $rust:ty => $sql:ty,)+ } $end:literal) => {
-        struct $name<'a> { $($field: &'a [$rust],)+ }
+    (
+        $vis:vis $name:ident { $($piece:literal $field:ident: $rust:ty => $sql:ty,)+ } $end:literal
+    ) => {
+        $vis struct $name<'a> { $($vis $field: &'a [$rust],)+ }
 
         impl $crate::record::Filter for $name<'_> {
             type Id = $name<'static>;
@@ -347,4 +350,21 @@ macro_rules! filter {
     };
 }
 
-pub(crate) use {filter, record};
+filter! {
+    pub(crate) ByIds { "id = ANY(" ids: &'a str => Text, } ")"
+}
+
+/// Defines the function `by_ids`, which reads the records of this type with one of these ids.
+macro_rules! by_ids {
+    ($row:ty) => {
+        async fn by_ids(mut conn: &$crate::Connection, ids: &[&str]) -> $crate::Result<Vec<$row>> {
+            if ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            let select = $crate::record::Select::<$row, _>::records($crate::record::ByIds { ids });
+            Ok(diesel_async::RunQueryDsl::load(select, &mut conn).await?)
+        }
+    };
+}
+
+pub(crate) use {by_ids, filter, record};

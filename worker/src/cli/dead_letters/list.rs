@@ -6,8 +6,8 @@ use serde_json::json;
 use store::{
     Connection,
     dead_letter::State,
-    dead_letter_query::{self, Cursor, Filter, Summary},
-    paging::Order,
+    dead_letter_query::{self, Filter, Summary},
+    paging::{Cursor, Order},
 };
 
 use super::select::Filters;
@@ -43,7 +43,7 @@ impl List {
                 return Err(CliError::NotFound(why));
             };
             after = Some(Cursor {
-                first_at: letter.first_at,
+                at: letter.first_at,
                 id: letter.id,
             });
         }

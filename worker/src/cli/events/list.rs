@@ -3,8 +3,8 @@
 use clap::Args;
 use store::{
     Connection,
-    event_query::{self, Cursor, Filter, Row},
-    paging::Order,
+    event_query::{self, Filter, Row},
+    paging::{Cursor, Order},
 };
 
 use super::{Filters, show};

@@ -1,14 +1,13 @@
-//! The slot of the current broker connection. The supervisor fills it, and
-//! publishers watch it.
+//! The current broker connection. The supervisor sets it, and publishers watch it.
 //!
-//! A publisher that finds the slot empty does not wait for the supervisor's next
-//! attempt but requests a connection. A publisher that finds a dead connection
+//! A publisher that finds none does not wait for the supervisor's next attempt but
+//! requests a connection. A publisher that finds a dead connection
 //! aborts it, so that the supervisor replaces it for all publishers.
 
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
-/// A connection that the slot can hold.
+/// A connection that can be the current one.
 pub(super) trait Abort {
     /// Whether messages can still be published on the connection.
     fn is_alive(&self) -> bool;
@@ -23,22 +22,22 @@ enum State<C> {
     Connected(Arc<C>),
 }
 
-/// The supervisor's end of the slot.
+/// The supervisor's end.
 #[derive(Debug)]
 pub(super) struct ConnectionSender<C> {
     state: watch::Sender<State<C>>,
     requests: Arc<Notify>,
 }
 
-/// A publisher's end of the slot.
+/// A publisher's end.
 #[derive(Debug)]
 pub(super) struct ConnectionWatch<C> {
     state: watch::Receiver<State<C>>,
     requests: Arc<Notify>,
 }
 
-/// Makes an empty slot and returns its two ends.
-pub(super) fn connection_slot<C>() -> (ConnectionSender<C>, ConnectionWatch<C>) {
+/// Returns the two ends. There is no connection yet.
+pub(super) fn current_connection<C>() -> (ConnectionSender<C>, ConnectionWatch<C>) {
     let disconnected = State::Disconnected("not connected to the broker yet".into());
     let (sender, receiver) = watch::channel(disconnected);
     let requests = Arc::new(Notify::new());
@@ -54,12 +53,12 @@ pub(super) fn connection_slot<C>() -> (ConnectionSender<C>, ConnectionWatch<C>) 
 }
 
 impl<C> ConnectionSender<C> {
-    /// Puts a connection in the slot.
+    /// Sets the current connection.
     pub(super) fn connected(&self, connection: Arc<C>) {
         self.state.send_replace(State::Connected(connection));
     }
 
-    /// Empties the slot, or replaces the reason why it is empty.
+    /// Takes the connection away, or replaces the reason why there is none.
     pub(super) fn disconnected(&self, reason: &str) {
         self.state.send_replace(State::Disconnected(reason.into()));
     }
@@ -112,7 +111,7 @@ impl<C: Abort> ConnectionWatch<C> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Abort, ConnectionSender, ConnectionWatch, connection_slot};
+    use super::{Abort, ConnectionSender, ConnectionWatch, current_connection};
     use futures_util::FutureExt;
     use harness::schedules::{Task, every, turn};
     use std::rc::Rc;
@@ -164,7 +163,7 @@ mod tests {
     /// Two connections, of which the first may die at any moment, and publishers
     /// that may come at any moment.
     fn make(publishers: usize) -> Vec<Task<'static>> {
-        let (sender, watch) = connection_slot();
+        let (sender, watch) = current_connection();
         let (watch, served) = (Rc::new(watch), Rc::new(Semaphore::new(0)));
         let connections: Vec<_> = (0..2).map(|_| Arc::<FakeConnection>::default()).collect();
         let first = Arc::clone(&connections[0]);
@@ -197,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_requested_once_and_only_if_there_is_none() {
-        let (sender, watch) = connection_slot::<FakeConnection>();
+        let (sender, watch) = current_connection::<FakeConnection>();
         assert!(sender.requested().now_or_never().is_none());
         assert!(watch.request().now_or_never().is_none());
         assert!(
@@ -213,7 +212,7 @@ mod tests {
 
     #[test]
     fn readiness_is_that_of_the_connection_or_the_reason_why_there_is_none() {
-        let (sender, watch) = connection_slot::<FakeConnection>();
+        let (sender, watch) = current_connection::<FakeConnection>();
         let ready = || watch.ready(|_| Err("its channel is full".to_owned()));
         assert_eq!(ready().unwrap_err(), "not connected to the broker yet");
         sender.connected(Arc::default());
