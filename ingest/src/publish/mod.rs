@@ -2,8 +2,8 @@
 //! has confirmed that it is on a queue, and not before.
 //!
 //! The [`supervisor`] keeps one AMQP connection open, as the [`current_connection`].
-//! The [`publisher`] takes it from there and publishes over its [`confirm_channel`]. The [`topology_monitor`] declares exchanges and queues
-//! again that were deleted.
+//! The [`publisher`] takes it from there and publishes over its [`confirm_channel`].
+//! The [`topology_monitor`] declares exchanges and queues again that were deleted.
 
 mod broker_connection;
 mod confirm_channel;
