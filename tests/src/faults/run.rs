@@ -55,6 +55,8 @@ pub struct Plan {
 pub enum Load {
     /// Events of a world of their own.
     Events,
+    /// The same, half of them of a hostile host.
+    HostileHost,
     /// Bookings, from the command to the news that they are paid.
     Bookings,
 }
@@ -67,10 +69,12 @@ pub enum Load {
 /// logs of a run that failed are kept.
 pub async fn run(plan: &Plan) -> Result<Outcome> {
     let mut rng = Rng::with_seed(plan.seed);
-    if plan.load == Load::Bookings {
-        return bookings::run(plan, rng).await;
-    }
-    let world = Arc::new(World::make(&mut rng, plan.events));
+    let world = match plan.load {
+        Load::Bookings => return bookings::run(plan, rng).await,
+        Load::Events => World::make(&mut rng, plan.events),
+        Load::HostileHost => World::with_hostile_host(&mut rng, plan.events),
+    };
+    let world = Arc::new(world);
     let stage = Arc::new(Stage::set(plan, world.bookings, &[]).await?);
     let outcome = on(plan, &stage, world, rng).await;
     kept(plan, &stage, outcome)

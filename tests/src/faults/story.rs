@@ -13,8 +13,16 @@ pub(super) const HOT: [i32; 2] = [1, 2];
 /// One event in so many is about each of them.
 const HOT_ONE_IN: u32 = 100;
 
-/// Tells stories until there are about `count` events.
-pub(super) fn tell(rng: &mut Rng, count: usize) -> World {
+/// The account of the host that writes into its metadata whatever costs the worker most.
+const HOSTILE: &str = "acct_Hostile";
+/// The bookings that its invoices name: another account's, whose claims are earlier.
+const OTHERS: [i32; 2] = [3, 4];
+/// The booking that many of its invoices name.
+const CROWDED: i32 = 5;
+
+/// Tells stories until there are about `count` events; half of them of a hostile host, where one is
+/// there.
+pub(super) fn tell(rng: &mut Rng, count: usize, has_hostile_host: bool) -> World {
     let hosts = (count / 200).max(20);
     let mut teller = Teller {
         rng,
@@ -22,7 +30,17 @@ pub(super) fn tell(rng: &mut Rng, count: usize) -> World {
         bookings: HOT[1],
         hosts: vec![None; hosts],
     };
+    if has_hostile_host {
+        teller.bookings = CROWDED;
+        for booking in OTHERS {
+            teller.names("acct_Owner", &format!("in_{booking}"), Some(booking));
+        }
+    }
     while teller.tales.len() < count {
+        if has_hostile_host && teller.rng.bool() {
+            teller.hostile();
+            continue;
+        }
         match teller.rng.u32(..HOT_ONE_IN) {
             0 => teller.hot(HOT[0]),
             1 => teller.hot(HOT[1]),
@@ -35,6 +53,13 @@ pub(super) fn tell(rng: &mut Rng, count: usize) -> World {
         bookings: teller.bookings,
         tales: teller.tales,
     }
+}
+
+/// Whether a line of the oracle is of what the schema `stripe` keeps of the hostile host's own
+/// objects. The worker's bounds decide that, and its tests look at it; the oracle looks at what
+/// others see of it: `"Invoice"` and the ledger.
+pub(super) fn is_hostile(line: &str) -> bool {
+    line.starts_with("in_hostile_") || line.contains(&format!(" {HOSTILE} "))
 }
 
 struct Teller<'a> {
@@ -172,16 +197,37 @@ impl Teller<'_> {
 
     /// One of the invoices that change all the time.
     fn hot(&mut self, booking: i32) {
+        self.names("acct_Hot", &format!("in_{booking}"), Some(booking));
+    }
+
+    /// An invoice that names a booking, or none, and changes in nothing else but its total.
+    fn names(&mut self, account: &str, invoice: &str, booking: Option<i32>) {
         let what = What::Invoice {
-            id: format!("in_{booking}"),
+            id: invoice.to_owned(),
             kind: "invoice.updated".to_owned(),
             status: Some("open".to_owned()),
             total: self.rng.i64(0..50_000),
             currency: "eur".to_owned(),
             made: START,
-            pdf: Some(format!("https://pay.stripe.com/in_{booking}")),
+            pdf: Some(format!("https://pay.stripe.com/{invoice}")),
         };
-        self.say("acct_Hot", Some(booking), what);
+        self.say(account, booking, what);
+    }
+
+    /// One invoice that goes back and forth between two bookings of another account, one that names
+    /// any booking each time, and ever more that name one booking or none.
+    fn hostile(&mut self) {
+        let any = self.rng.i32(1..=self.bookings);
+        let crowd = format!("in_hostile_{}", self.tales.len());
+        match self.rng.u8(..4) {
+            0 => {
+                let booking = OTHERS[self.rng.usize(..OTHERS.len())];
+                self.names(HOSTILE, "in_hostile_back_and_forth", Some(booking));
+            }
+            1 => self.names(HOSTILE, "in_hostile_one_after_the_other", Some(any)),
+            2 => self.names(HOSTILE, &crowd, Some(CROWDED)),
+            _ => self.names(HOSTILE, &crowd, None),
+        }
     }
 
     /// A host changes a few times, or leaves, or comes back.

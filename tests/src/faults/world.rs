@@ -83,7 +83,14 @@ impl World {
     /// A world of about `count` events.
     #[must_use]
     pub fn make(rng: &mut Rng, count: usize) -> Self {
-        story::tell(rng, count)
+        story::tell(rng, count, false)
+    }
+
+    /// As [`World::make`]; half of the events are of a host that writes into the metadata of its
+    /// own invoices whatever costs the worker most.
+    #[must_use]
+    pub fn with_hostile_host(rng: &mut Rng, count: usize) -> Self {
+        story::tell(rng, count, true)
     }
 
     /// The bytes of an event. `delivery` makes two deliveries of it differ, as

@@ -81,7 +81,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let (mut outcomes, mut failed): (Vec<Outcome>, Vec<String>) = Default::default();
     for plan in &plans {
         let what = match plan.load {
-            Load::Events => "events",
+            Load::Events | Load::HostileHost => "events",
             Load::Bookings => "bookings",
         };
         eprintln!("{}: {} {what}, --seed {seed}", plan.name, plan.events);

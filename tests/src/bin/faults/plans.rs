@@ -48,6 +48,11 @@ pub(crate) fn plans(arguments: &Arguments, seed: u64) -> Result<Vec<Plan>> {
         ..plain("all-attacks")
     });
     plans.push(Plan {
+        load: Load::HostileHost,
+        faults: Fault::KILLS.to_vec(),
+        ..plain("hostile-host")
+    });
+    plans.push(Plan {
         load: Load::Bookings,
         faults: Fault::KILLS.to_vec(),
         // A booking needs all of them at once, over a second: it is to be sold in between.

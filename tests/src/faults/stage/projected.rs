@@ -16,6 +16,8 @@ pub(in super::super) async fn until_projected(client: &Client, bound: Duration) 
     let query = r#"
         SELECT concat_ws(' ', kind, id, reason, detail) FROM stripe.pending_projection
         UNION ALL
+        SELECT concat_ws(' ', kind, id, 'late_outcome') FROM stripe.late_outcome
+        UNION ALL
         SELECT concat_ws(' ', i.id, waiting) FROM stripe.invoice i
             JOIN "Booking" b ON b.id = i.booking_id WHERE waiting = 'booking_missing'
         LIMIT 3"#;
