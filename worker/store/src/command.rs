@@ -183,3 +183,45 @@ pub async fn end(mut conn: &Connection, key: &str, attempt: i32, end: End<'_>) -
     .await?;
     Ok(ended > 0)
 }
+
+/// Notes an account as what exists under a key, on an operator's word: in the place of the
+/// attempt numbered `after`, which must have ended, or as the first. Where the key is no longer
+/// as the caller saw it nothing changes, and it gives back `false`.
+pub async fn adopt(
+    mut conn: &Connection,
+    key: &str,
+    account: &str,
+    after: Option<i32>,
+) -> Result<bool> {
+    // No request was sent, so there is neither a key nor a hash of one. Links for accounts of
+    // either version can be asked for by the first.
+    let adopted = diesel::sql_query(
+        "INSERT INTO stripe.command AS c \
+            (key, idempotency_key, payload_hash, api, state, object_id, finished_at) \
+         VALUES ($1, 'adopted', '', 'v1', 'done', $2, now()) \
+         ON CONFLICT (key) DO UPDATE SET attempt = c.attempt + 1, state = 'done', \
+            idempotency_key = 'adopted', payload_hash = '', api = 'v1', account = NULL, \
+            request = NULL, object_id = $2, error = NULL, attempted_at = now(), \
+            finished_at = now() \
+         WHERE c.attempt = $3 AND c.state <> 'in_progress'",
+    )
+    .bind::<Text, _>(key)
+    .bind::<Text, _>(account)
+    .bind::<Nullable<Integer>, _>(after)
+    .execute(&mut conn)
+    .await?;
+    Ok(adopted > 0)
+}
+
+/// The key under which an object is noted as made.
+pub async fn key_of(mut conn: &Connection, object: &str) -> Result<Option<String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        key: String,
+    }
+    let query = "SELECT key FROM stripe.command WHERE object_id = $1 AND state = 'done' LIMIT 1";
+    let row = diesel::sql_query(query).bind::<Text, _>(object);
+    let row: Option<Row> = row.get_result(&mut conn).await.optional()?;
+    Ok(row.map(|row| row.key))
+}
