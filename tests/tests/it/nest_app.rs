@@ -8,6 +8,7 @@ use harness::{
     nest::NestProject,
     ports,
     services::Service,
+    stripe::{Account, Event},
     wait::{self, Seen},
 };
 use hyper::{Method, StatusCode, header};
@@ -199,7 +200,8 @@ async fn the_documented_way_ends_with_a_paid_booking() {
     };
     let forged = Event::new("evt_forged", "account.updated", forged.value());
     dialoom.deliver(&forged.of_account("acct_forged")).await;
-    let can_sell = r#"SELECT count(*)::text FROM "HostOnboarding" WHERE "hostId" = '1' AND "canSell""#;
+    let can_sell =
+        r#"SELECT count(*)::text FROM "HostOnboarding" WHERE "hostId" = '1' AND "canSell""#;
     dialoom.until(can_sell, "2").await;
 
     let booking = shop.post("bookings", call).await;

@@ -296,3 +296,56 @@ fn failure(
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(status: u16, header: Option<(&'static str, &str)>, body: &str) -> (Ended, ApiError) {
+        let mut headers = HeaderMap::new();
+        if let Some((name, value)) = header {
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+        }
+        failure(status, &headers, body.as_bytes(), None)
+    }
+
+    #[test]
+    fn a_rate_limit_is_one_by_its_status_or_by_its_code() {
+        const LIMIT: &str = r#"{"error":{"code":"rate_limit"}}"#;
+        let reason = Some(("stripe-rate-limited-reason", "endpoint-rate"));
+        for (status, reason, body, limit) in [
+            (429, None, LIMIT, RateLimit::LockTimeout),
+            (429, reason, "<html>", RateLimit::EndpointRate),
+            (400, None, LIMIT, RateLimit::GlobalRate),
+            (400, reason, LIMIT, RateLimit::EndpointRate),
+        ] {
+            let (ended, error) = failed(status, reason, body);
+            assert_eq!(error, ApiError::RateLimited(limit), "{status}");
+            assert_eq!(ended.limit, Some(limit), "{status}");
+        }
+        let (ended, error) = failed(400, None, r#"{"error":{"code":"parameter_missing"}}"#);
+        assert!(matches!(error, ApiError::Refused(_)));
+        assert_eq!(ended.limit, None);
+    }
+
+    #[test]
+    fn who_is_to_wait_longer_than_is_waited_hears_why_at_once() {
+        let (ended, error) = failed(429, Some(("retry-after", "60")), "");
+        assert_eq!(error, ApiError::RateLimited(RateLimit::LockTimeout));
+        assert_eq!(retry::after(&ended, 1, ApiConfig::PAUSE), None);
+        let (ended, error) = failed(503, Some(("retry-after", "60")), "");
+        assert!(matches!(error, ApiError::Failed { status: 503, .. }));
+        assert_eq!(retry::after(&ended, 1, ApiConfig::PAUSE), None);
+    }
+
+    #[test]
+    fn a_refusal_is_stripes_only_with_stripes_error_in_it() {
+        for status in [401, 403, 404, 407, 408] {
+            let (_, error) = failed(status, None, "<html><h1>Denied</h1></html>");
+            assert_eq!(error, ApiError::NotStripes { status });
+            assert!(error.leaves_doubt());
+            let (_, error) = failed(status, None, r#"{"error":{"message":"No."}}"#);
+            assert!(matches!(error, ApiError::Refused(_)), "{status}");
+        }
+    }
+}
