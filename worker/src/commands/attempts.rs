@@ -105,6 +105,8 @@ enum Ended {
     Made(String),
     /// Nothing was made, for this reason.
     Nothing(CommandError),
+    /// Its caller's time was over before Stripe was asked.
+    Unasked,
 }
 
 impl CommandService {
@@ -183,6 +185,7 @@ impl CommandService {
         let end = match &ended {
             Ended::Made(id) => End::Made(id),
             Ended::Nothing(error) => End::Nothing(error.code),
+            Ended::Unasked => End::Unasked(EXPIRED),
         };
         let noted = command::end(&conn, &record.key, record.attempt, end).await;
         let is_first = noted.map_err(|error| Failed::Open(error.into()))?;
@@ -194,6 +197,11 @@ impl CommandService {
                 Ok(())
             }
             Ended::Nothing(error) => Err(Failed::Ended(error)),
+            // Where somebody has taken it over, he may have it made, and it stays open.
+            Ended::Unasked => Err(match is_first {
+                true => Failed::Ended(CommandError::expired()),
+                false => Failed::Open(CommandError::expired()),
+            }),
         }
     }
 
@@ -253,6 +261,13 @@ impl CommandService {
         let request = record.request.clone();
         let request = request.ok_or_else(CommandError::in_progress)?;
         let key = IdempotencyKey(record.idempotency_key.clone());
+        if asked == Asked::Perhaps {
+            let conn = self.connection().await?;
+            if !command::take_over(&conn, &record.key, record.attempt).await? {
+                // It ended meanwhile: nothing is to be made under its key any more.
+                return Err(CommandError::in_progress());
+            }
+        }
         match maker.make(record, request, key).await {
             Ok(id) => Ok(Ended::Made(id)),
             Err(
@@ -298,11 +313,8 @@ impl CommandService {
                 warn!(%refusal, "Stripe refused what a command asked for");
                 Ok(Ended::Nothing(maker.refused(record, refusal)))
             }
-            // Nobody else knows of the attempt, and Stripe was not asked: it is not to be made
-            // after its caller has gone.
-            Err(ApiError::TooLate) if asked == Asked::Never => {
-                Ok(Ended::Nothing(CommandError::expired()))
-            }
+            // It is not to be made after its caller has gone.
+            Err(ApiError::TooLate) if asked == Asked::Never => Ok(Ended::Unasked),
             Err(error @ (ApiError::RateLimited(_) | ApiError::NoAnswer(_) | ApiError::TooLate)) => {
                 Err(error.into())
             }

@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(most(&status(409), 2).max(LONGEST), LONGEST);
         let asked = Ended {
             retry_after: Some(Duration::from_secs(7)),
-            ..status(429)
+            ..status(503)
         };
         let pause = after(&asked, 1, FIRST).unwrap();
         assert_eq!((pause.at(0.0), pause.at(1.0)), (pause.least, pause.most));

@@ -8,7 +8,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     OptionalExtension, QueryableByName,
-    sql_types::{BigInt, Binary, Integer, Jsonb, Nullable, Text, Timestamptz},
+    sql_types::{BigInt, Binary, Bool, Integer, Jsonb, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 use domain::text_enum;
@@ -159,26 +159,48 @@ pub enum End<'a> {
     Made(&'a str),
     /// It made nothing, for the reason of this code.
     Nothing(&'a str),
+    /// Whoever began it never asked Stripe, for the reason of this code.
+    Unasked(&'a str),
+}
+
+/// What is noted as the error of an attempt in progress that somebody else goes on with.
+const TAKEN_OVER: &str = "taken_over";
+
+/// Notes that somebody else than who began an attempt asks Stripe for what it makes. Gives back
+/// `false` where the attempt is not in progress any more.
+pub async fn take_over(mut conn: &Connection, key: &str, attempt: i32) -> Result<bool> {
+    let taken = diesel::sql_query(
+        "UPDATE stripe.command SET error = $3 \
+         WHERE key = $1 AND attempt = $2 AND state = 'in_progress'",
+    )
+    .bind::<Text, _>(key)
+    .bind::<Integer, _>(attempt)
+    .bind::<Text, _>(TAKEN_OVER)
+    .execute(&mut conn)
+    .await?;
+    Ok(taken > 0)
 }
 
 /// Notes how an attempt in progress ended. Where somebody else did so before, nothing changes,
 /// and it gives back `false`; but what was made is noted also where somebody else had given it
-/// up.
+/// up. An attempt for which Stripe was not asked ends only where nobody has taken it over.
 pub async fn end(mut conn: &Connection, key: &str, attempt: i32, end: End<'_>) -> Result<bool> {
     let (state, object, error) = match end {
         End::Made(object) => (State::Done, Some(object), None),
-        End::Nothing(error) => (State::Failed, None, Some(error)),
+        End::Nothing(error) | End::Unasked(error) => (State::Failed, None, Some(error)),
     };
     let ended = diesel::sql_query(
         "UPDATE stripe.command SET state = $3, object_id = $4, error = $5, request = NULL, \
             finished_at = now() WHERE key = $1 AND attempt = $2 \
-            AND (state = 'in_progress' OR (state = 'failed' AND $3 = 'done'))",
+            AND (state = 'in_progress' OR (state = 'failed' AND $3 = 'done')) \
+            AND (error IS NULL OR NOT $6)",
     )
     .bind::<Text, _>(key)
     .bind::<Integer, _>(attempt)
     .bind::<Text, _>(state.as_str())
     .bind::<Nullable<Text>, _>(object)
     .bind::<Nullable<Text>, _>(error)
+    .bind::<Bool, _>(matches!(end, End::Unasked(_)))
     .execute(&mut conn)
     .await?;
     Ok(ended > 0)

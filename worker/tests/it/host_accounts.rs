@@ -299,7 +299,7 @@ async fn a_host_that_has_left_gets_another_account() {
     );
     assert_eq!(
         status["words"][1],
-        "The host has cut the connection to the platform."
+        "The host has cut the connection to the platform, or the account is closed."
     );
     // All that needs the account does not find it.
     for name in [Name::HostDashboard, Name::HostInvoicing] {

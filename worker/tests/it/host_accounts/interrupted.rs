@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use futures_util::future::join;
 use harness::stripe_api::{Fault, Gate, Kind, Options, RestrictedKey};
 use serde_json::json;
+use store::command::{self, Attempt, End};
 use tokio_util::sync::CancellationToken;
 use worker::{
-    commands::{command::Name, finish::FinishCommands},
+    commands::{command::Name, finish::FinishCommands, host::known},
     config::commands::AccountsApi,
 };
 
@@ -185,7 +186,10 @@ async fn a_failure_that_its_key_does_not_keep_begins_no_other_attempt() {
             gate.reached().await;
             let error = desk.onboard("42").await.unwrap_err();
             assert_eq!((error.code, error.retryable), ("stripe_unavailable", true));
-            assert_eq!(desk.records().await, ["host.onboard:42 1 in_progress f"]);
+            assert_eq!(
+                desk.records().await,
+                ["host.onboard:42 1 in_progress taken_over f"]
+            );
             gate.release_all();
         };
         let (answer, ()) = join(desk.onboard("42"), other).await;
@@ -196,6 +200,41 @@ async fn a_failure_that_its_key_does_not_keep_begins_no_other_attempt() {
         assert_eq!(desk.api.accounts().len(), 1);
         assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
     }
+}
+
+/// Whoever began an attempt ends it unasked only where nobody else has gone on with it: his
+/// request may be on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_somebody_has_taken_over_is_not_ended_by_who_began_it() {
+    let desk = Desk::new().await;
+    let conn = desk.service.pool.get().await.unwrap();
+    let request = json!({});
+    let key = known::key("42");
+    let attempt = Attempt {
+        key: &key,
+        idempotency_key: "dialoom-1",
+        payload_hash: &[7; 32],
+        api: "v2",
+        account: None,
+        request: &request,
+    };
+    let take_over = async |number| command::take_over(&conn, &key, number).await.unwrap();
+    let end = async |number| {
+        let ended = command::end(&conn, &key, number, End::Unasked("expired")).await;
+        ended.unwrap()
+    };
+    command::begin(&conn, &attempt).await.unwrap();
+    assert!(end(1).await);
+    assert_eq!(desk.records().await, ["host.onboard:42 1 failed expired t"]);
+    assert!(!take_over(1).await, "it has ended");
+    command::begin_again(&conn, 1, &attempt).await.unwrap();
+    assert!(take_over(2).await);
+    assert!(!end(2).await);
+    let taken = ["host.onboard:42 2 in_progress taken_over f"];
+    assert_eq!(desk.records().await, taken);
+    let made = command::end(&conn, &key, 2, End::Made("acct_1")).await;
+    assert!(made.unwrap());
+    assert_eq!(desk.records().await, ["host.onboard:42 2 done t"]);
 }
 
 /// Whoever sent the command waits no more when Stripe would be asked: nothing is made, then or
@@ -240,7 +279,10 @@ async fn an_account_that_names_the_host_is_not_taken_for_the_one_that_is_made() 
     desk.take_events().await;
     let error = status().await.unwrap_err();
     assert_eq!((error.code, error.retryable), ("in_progress", true));
-    assert_eq!(desk.records().await, ["host.onboard:42 1 in_progress f"]);
+    assert_eq!(
+        desk.records().await,
+        ["host.onboard:42 1 in_progress taken_over f"]
+    );
     gate.release_all();
     let known = loop {
         match status().await {
@@ -297,7 +339,10 @@ async fn a_key_that_may_not_go_on_does_not_end_the_attempt() {
             }
         };
         assert_eq!(error.code, code, "{error:?}");
-        assert_eq!(desk.records().await, ["host.onboard:42 1 in_progress f"]);
+        assert_eq!(
+            desk.records().await,
+            ["host.onboard:42 1 in_progress taken_over f"]
+        );
         desk.service.client = right;
         desk.onboard("42").await.unwrap();
         assert_eq!(desk.api.accounts().len(), 1);
