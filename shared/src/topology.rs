@@ -13,7 +13,7 @@ mod declare;
 mod error;
 mod look;
 
-pub use declare::{Declared, OtherLimit, declare};
+pub use declare::{COMMAND_TTL, Declared, OtherLimit, declare};
 pub use error::TopologyError;
 pub use look::find;
 

@@ -13,6 +13,7 @@
 //! | [`private`] | folders that go with their process, and all that runs in them |
 //! | [`certificates`] | a private authority, for servers that speak TLS |
 //! | [`nest`] | a NestJS app of the document's code, with npm's packages |
+//! | [`hosts`] | hosts whose accounts are there without a command |
 //! | [`caller`] | a client that sends commands over the broker |
 //! | [`news`] | a client that hears the news for the main app |
 //! | [`npm`] | packages of npm, and a Node.js that is new enough for them |
@@ -36,6 +37,7 @@ pub mod certificates;
 pub mod checkout;
 pub mod client;
 pub mod faults;
+pub mod hosts;
 pub mod http;
 pub mod leaks;
 pub mod nest;

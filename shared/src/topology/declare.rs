@@ -6,6 +6,7 @@ use event::EventType;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Connection, ExchangeKind};
+use std::time::Duration;
 
 /// As good as no delivery limit, on every RabbitMQ: without the argument 4.x
 /// would set 20 and then drop the dead letter, and `-1`, which means "no
@@ -77,8 +78,11 @@ const MOST_COMMANDS: i32 = 10_000;
 /// not fill the disk that events need.
 const MOST_COMMAND_BYTES: i32 = 64 * 1024 * 1024;
 
-/// How long a command waits at most, in milliseconds: whoever sent it has given up by then.
-const COMMAND_TTL: i32 = 60_000;
+/// How long a command waits at most, in seconds: whoever sent it has given up by then.
+const COMMAND_SECONDS: u16 = 60;
+
+/// The same as a time.
+pub const COMMAND_TTL: Duration = Duration::from_secs(COMMAND_SECONDS as u64);
 
 /// How long one that waited too long is kept for the worker to answer it, in milliseconds. It
 /// may hold a host's mail address, and nobody waits for so long.
@@ -147,7 +151,7 @@ async fn make_commands(connection: &Connection, names: &Names) -> Result<(), Top
     let arguments = bounded(EXPIRED_TTL, EXPIRED_DELIVERIES);
     queue(connection, &names.expired_commands, arguments).await?;
     exchange(connection, &names.commands, ExchangeKind::Topic).await?;
-    let mut arguments = bounded(COMMAND_TTL, COMMAND_DELIVERIES);
+    let mut arguments = bounded(i32::from(COMMAND_SECONDS) * 1000, COMMAND_DELIVERIES);
     arguments.extend([
         ("x-dead-letter-exchange", text("")),
         (

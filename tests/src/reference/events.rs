@@ -121,6 +121,7 @@ impl Sign {
         let event = match &self.what {
             SignKind::Deauthorized(id) => connection(&self.id, "deauthorized", *id),
             SignKind::Authorized(id) => connection(&self.id, "authorized", *id),
+            SignKind::Closed => Event::new(&self.id, "v2.core.account.closed", Value::Null),
             SignKind::Updated { after, before } => {
                 let mut event = Event::new(&self.id, "account.updated", after.object(account));
                 event.previous_attributes = before.as_ref().map(|before| before.changed_to(after));

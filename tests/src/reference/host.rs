@@ -18,6 +18,8 @@ pub enum SignKind {
     Deauthorized(Option<&'static str>),
     /// The host has connected by this application, where the event names it.
     Authorized(Option<&'static str>),
+    /// The account was closed: nothing connects it again.
+    Closed,
     /// The account has changed.
     Updated {
         /// The values now.
@@ -89,19 +91,26 @@ fn status(values: &Values) -> &'static str {
 fn is_followed(sign: &Sign, signs: &[Sign]) -> bool {
     let of_sign = match sign.what {
         SignKind::Authorized(application) => application,
-        SignKind::Updated { .. } | SignKind::Deauthorized(_) => None,
+        SignKind::Updated { .. } | SignKind::Deauthorized(_) | SignKind::Closed => None,
     };
     signs.iter().any(|other| match other.what {
         SignKind::Deauthorized(cut) => {
             let is_same = of_sign.is_none() || cut.is_none() || of_sign == cut;
             is_same && other.created >= sign.created
         }
-        SignKind::Authorized(_) | SignKind::Updated { .. } => false,
+        SignKind::Authorized(_) | SignKind::Updated { .. } | SignKind::Closed => false,
     })
 }
 
-/// Whether each sign of connection was followed by a deauthorisation.
+/// Whether the account was closed, or each sign of connection was followed by a
+/// deauthorisation.
 fn is_cut(signs: &[Sign]) -> bool {
+    if signs
+        .iter()
+        .any(|sign| matches!(sign.what, SignKind::Closed))
+    {
+        return true;
+    }
     let is_deauthorized = |sign: &Sign| matches!(sign.what, SignKind::Deauthorized(_));
     signs.iter().any(is_deauthorized)
         && signs
@@ -116,7 +125,7 @@ fn is_current(second: i64, signs: &[Sign]) -> bool {
     let is_disturbed = signs.iter().any(|sign| match sign.what {
         SignKind::Deauthorized(_) => sign.created >= second,
         SignKind::Authorized(_) => sign.created > second,
-        SignKind::Updated { .. } => false,
+        SignKind::Updated { .. } | SignKind::Closed => false,
     });
     let is_authorized_after = |application: Option<&str>| {
         signs.iter().any(|sign| {
@@ -128,7 +137,7 @@ fn is_current(second: i64, signs: &[Sign]) -> bool {
         SignKind::Authorized(application) => {
             sign.created <= second && !is_followed(sign, signs) && !is_authorized_after(application)
         }
-        SignKind::Deauthorized(_) | SignKind::Updated { .. } => false,
+        SignKind::Deauthorized(_) | SignKind::Updated { .. } | SignKind::Closed => false,
     });
     !is_disturbed || is_lasting
 }

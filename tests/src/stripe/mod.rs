@@ -30,7 +30,7 @@ pub use self::{
     charge::Charge,
     checkout_session::CheckoutSession,
     credit_note::CreditNote,
-    event::{Event, thin_event},
+    event::{Event, text_time, thin_event},
     invoice::Invoice,
     signature::{now, sign},
     version::ApiVersion,

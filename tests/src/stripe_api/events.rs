@@ -8,10 +8,10 @@ use super::{
     errors::ApiError,
     pages,
     routes::Work,
-    state::{PLATFORM, State, text_time},
+    state::{PLATFORM, State},
     versions,
 };
-use crate::stripe::Event;
+use crate::stripe::{Event, text_time};
 
 /// The most events that can be asked for: older ones are forgotten. Stripe forgets
 /// them after 30 days.

@@ -39,6 +39,16 @@ pub enum Kind {
         /// Whether it takes effect all the same.
         took_effect: bool,
     },
+    /// It is answered with 500 before it gets as far as its idempotency key, which keeps
+    /// nothing of it.
+    Unkept500,
+    /// It does not reach Stripe: something in between answers so.
+    Answered {
+        /// The HTTP status.
+        status: u16,
+        /// The body.
+        body: &'static str,
+    },
     /// The connection is closed without an answer.
     Drop {
         /// Whether it takes effect all the same.

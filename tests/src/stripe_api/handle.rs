@@ -106,6 +106,14 @@ async fn carry_out(shared: &Shared, call: &Call, fault: Option<&Fault>) -> Optio
     match kind {
         Kind::RateLimited(limit) => return Some(rate_limited(call, *limit)),
         Kind::Conflict409 => return Some(Answer::refused(&locked(StatusCode::CONFLICT), call)),
+        Kind::Unkept500 => return Some(internal(call)),
+        Kind::Answered { status, body } => {
+            let status = StatusCode::from_u16(*status).expect("a test gives a status");
+            return Some(Answer {
+                text: Some(body),
+                ..Answer::plain(status, Value::Null)
+            });
+        }
         Kind::Drop { took_effect: false } => return None,
         _ => {}
     }

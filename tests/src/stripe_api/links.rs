@@ -2,14 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    accounts,
-    errors::ApiError,
-    parameters,
-    routes::Work,
-    state::{State, text_time},
-};
-use crate::random;
+use super::{accounts, errors::ApiError, parameters, routes::Work, state::State};
+use crate::{random, stripe::text_time};
 
 /// How long an account link can be opened.
 const LINK_LIFE: i64 = 300;

@@ -19,6 +19,8 @@ pub(super) struct Answer {
     /// The request that got it first, where it is an answer of before.
     pub(super) replayed: Option<String>,
     pub(super) limit: Option<RateLimit>,
+    /// What stands in the place of the body, where it is no JSON of Stripe's.
+    pub(super) text: Option<&'static str>,
 }
 
 impl Answer {
@@ -28,6 +30,7 @@ impl Answer {
             body,
             replayed: None,
             limit: None,
+            text: None,
         }
     }
 
@@ -93,7 +96,11 @@ pub(super) fn response(call: &Call, answer: Answer, retry: Option<bool>) -> Resp
     if let Some(retry) = retry {
         response = response.header("stripe-should-retry", retry.to_string());
     }
-    let body = Full::new(Bytes::from(format!("{:#}", answer.body)));
+    let body = match answer.text {
+        Some(text) => Bytes::from_static(text.as_bytes()),
+        None => Bytes::from(format!("{:#}", answer.body)),
+    };
+    let body = Full::new(body);
     response
         .body(body)
         .expect("the headers came in with a request")

@@ -184,38 +184,3 @@ pub(super) fn joined(parts: impl IntoIterator<Item = Value>) -> Value {
     }
     whole.into()
 }
-
-/// A text of the second version's times, such as `2026-10-28T10:00:00.000Z`.
-pub(super) fn text_time(seconds: i64) -> String {
-    let days = seconds.div_euclid(86_400);
-    let rest = seconds.rem_euclid(86_400);
-    // The civil date of a number of days, after Howard Hinnant.
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::text_time;
-    use crate::stripe::SAMPLE_TIME;
-
-    #[test]
-    fn times_are_texts_in_the_second_version() {
-        assert_eq!(text_time(SAMPLE_TIME), "2025-10-09T08:53:20.000Z");
-        assert_eq!(text_time(951_782_400), "2000-02-29T00:00:00.000Z");
-    }
-}

@@ -8,9 +8,10 @@ use harness::{
     nest::NestProject,
     ports,
     services::Service,
+    stripe::{Account, Event},
     wait::{self, Seen},
 };
-use hyper::Method;
+use hyper::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
@@ -85,6 +86,14 @@ impl Shop {
         let (status, said) = self.ask(Method::POST, path, body).await;
         assert_eq!(status, 201, "{path}: {said}");
         said
+    }
+
+    /// Where a page leads.
+    async fn redirect(&self, path: &str) -> String {
+        let answer = http::get(&format!("{}/{path}", self.0)).await.unwrap();
+        assert_eq!(answer.status, StatusCode::FOUND, "{path}: {answer:?}");
+        let location = answer.headers[header::LOCATION].to_str().unwrap();
+        location.to_owned()
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -168,7 +177,11 @@ async fn the_documented_way_ends_with_a_paid_booking() {
     let host = shop.post("hosts/1/onboarding", ana).await;
     let call = json!({ "hostId": 1, "title": "A call", "price": "45.50", "currency": "eur" });
     let (status, _) = shop.ask(Method::POST, "bookings", call.clone()).await;
-    assert_eq!(status, 500);
+    assert_eq!(status, 422);
+    // Her link was used, so Stripe sends her to the app, which sends her to another one.
+    let again = shop.redirect("hosts/1/onboarding").await;
+    assert!(again.starts_with("https://"), "{again}");
+    assert_ne!(host["url"], *again);
     stripe
         .tell(&format!(
             "onboard {}",
@@ -178,8 +191,21 @@ async fn the_documented_way_ends_with_a_paid_booking() {
     stripe.until("can sell").await;
     app.until("host 1: ENABLED").await;
     assert_eq!(shop.get("hosts/1").await["canSell"], true);
+    assert_eq!(shop.redirect("hosts/1/onboarding").await, "/hosts/1");
+    // An account whose holder has written her id is not sold by.
+    let forged = Account {
+        id: "acct_forged".into(),
+        host: Some("1".into()),
+        ..Account::default()
+    };
+    let forged = Event::new("evt_forged", "account.updated", forged.value());
+    dialoom.deliver(&forged.of_account("acct_forged")).await;
+    let can_sell =
+        r#"SELECT count(*)::text FROM "HostOnboarding" WHERE "hostId" = '1' AND "canSell""#;
+    dialoom.until(can_sell, "2").await;
 
     let booking = shop.post("bookings", call).await;
+    assert_eq!(booking["stripeAccountId"], host["stripeAccountId"]);
     let path = format!("bookings/{}", booking["id"]);
     let checkout = shop.post(&format!("{path}/checkout"), json!({})).await;
     assert_eq!(shop.get(&path).await["invoice"], Value::Null);

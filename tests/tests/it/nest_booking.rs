@@ -260,8 +260,8 @@ fn what_stripe_was_asked(requests: &[Recorded], account: &str, sessions: &[Strin
         "use_case": {
             "type": "account_onboarding",
             "account_onboarding": {
-                "refresh_url": "https://app.example.com/hosts/onboarding",
-                "return_url": "https://app.example.com/hosts/onboarding/done",
+                "refresh_url": "https://app.example.com/hosts/7/onboarding",
+                "return_url": "https://app.example.com/hosts/7",
             },
         },
     });

@@ -84,6 +84,8 @@ pub enum AccountChange {
     Updated(Box<Candidate>),
     /// The account has changed, and only the API tells to what.
     Changed,
+    /// The account was closed, for good.
+    Closed,
 }
 
 /// What one event says of which account.
@@ -120,14 +122,22 @@ impl Account {
                 application,
                 Connection {
                     authorized: Some(created),
-                    deauthorized: None,
+                    ..Connection::default()
                 },
             ),
             AccountChange::Deauthorized(application) => (
                 application,
                 Connection {
-                    authorized: None,
                     deauthorized: Some(created),
+                    ..Connection::default()
+                },
+            ),
+            AccountChange::Closed => (
+                &None,
+                Connection {
+                    deauthorized: Some(created),
+                    closed: true,
+                    ..Connection::default()
                 },
             ),
         };
@@ -304,7 +314,7 @@ fn keep_oldest(register: &mut Option<i64>, at: i64) -> Change {
 ///
 /// # Errors
 /// A [`Rejection`] where it names no account.
-fn decode_thin(body: &[u8]) -> Result<AccountData, Rejection> {
+fn decode_thin(body: &[u8], change: AccountChange) -> Result<AccountData, Rejection> {
     #[derive(Deserialize)]
     struct Thin {
         related_object: Related,
@@ -318,7 +328,7 @@ fn decode_thin(body: &[u8]) -> Result<AccountData, Rejection> {
     })?;
     Ok(AccountData {
         id: decode::id(thin.related_object.id, "related_object.id")?.into(),
-        change: AccountChange::Changed,
+        change,
     })
 }
 
@@ -336,8 +346,9 @@ pub fn decode(
         EventType::AccountApplicationDeauthorized => Some(AccountChange::Deauthorized),
         EventType::AccountApplicationAuthorized => Some(AccountChange::Authorized),
         EventType::AccountUpdated => None,
-        // All others of this object are thin.
-        _ => return decode_thin(body),
+        EventType::V2AccountClosed => return decode_thin(body, AccountChange::Closed),
+        // All others of this object are thin and say no more than that something changed.
+        _ => return decode_thin(body, AccountChange::Changed),
     };
     if let Some(connection) = connection {
         // The object is the application, so the account stands in the event.

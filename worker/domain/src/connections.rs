@@ -2,7 +2,8 @@
 //!
 //! An account can be connected by several applications, and each is authorised and cut on
 //! its own. Of each one the newest authorisation and the newest deauthorisation are kept,
-//! so that the answer depends on the set of events alone.
+//! so that the answer depends on the set of events alone. A closed account is connected by
+//! none, for good.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,11 @@ pub struct Connection {
     pub authorized: Option<i64>,
     /// The newest deauthorisation.
     pub deauthorized: Option<i64>,
+    /// Whether the account was closed, which is also a deauthorisation. Stripe opens no closed
+    /// account again, so a later event of it, such as the snapshot of its closing, connects
+    /// nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
 }
 
 /// The connections of an account by application. Under the empty name are the events that
@@ -35,7 +41,13 @@ pub struct Connections(BTreeMap<String, Connection>);
 impl Connection {
     fn merge(&mut self, other: Self) -> Change {
         let authorized = keep_newest(&mut self.authorized, other.authorized);
-        authorized.or(keep_newest(&mut self.deauthorized, other.deauthorized))
+        let cut = keep_newest(&mut self.deauthorized, other.deauthorized);
+        let closed = match other.closed && !self.closed {
+            true => Change::Changed,
+            false => Change::Unchanged,
+        };
+        self.closed |= other.closed;
+        authorized.or(cut).or(closed)
     }
 }
 
@@ -80,8 +92,11 @@ impl Connections {
     /// deauthorisation, in the same second or later. An authorisation is followed by one
     /// of its own application. A snapshot, the newest of which is of `snapshot`, and an
     /// authorisation that names no application are followed by any, and a deauthorisation
-    /// that names none follows all.
+    /// that names none follows all. What was closed is cut whatever came before or after.
     pub fn are_cut(&self, snapshot: Option<i64>) -> bool {
+        if self.0.values().any(|one| one.closed) {
+            return true;
+        }
         let cut = self.newest_deauthorized();
         let is_snapshot_followed =
             cut.is_some_and(|cut| snapshot.is_none_or(|snapshot| cut >= snapshot));

@@ -59,7 +59,7 @@ impl AccountTransition {
             deadline: None,
         };
         match &data.change {
-            AccountChange::Changed => return None,
+            AccountChange::Changed | AccountChange::Closed => return None,
             AccountChange::Authorized(_) => {}
             AccountChange::Deauthorized(_) => {
                 transition.change = ChangeKind::Deauthorized;

@@ -44,7 +44,9 @@ fn why(host: &HostRow) -> String {
              next."
                 .to_owned()
         }
-        Status::Disconnected => "The host has cut the connection to the platform.".to_owned(),
+        Status::Disconnected => {
+            "The host has cut the connection to the platform, or the account is closed.".to_owned()
+        }
         Status::Rejected => because("Stripe has rejected the account"),
         Status::InReview => because("Stripe is checking the account; the host need do nothing"),
         Status::Paused => because("The platform has paused the account"),

@@ -1,4 +1,6 @@
-//! `worker hosts`: how far the hosts' onboarding is.
+//! `worker hosts`: how far the hosts' onboarding is, and whose accounts are.
+
+mod adopt;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -21,6 +23,18 @@ pub(super) enum Hosts {
   worker hosts list --status RESTRICTED
   worker hosts list --json --limit 100000 | jq 'select(.can_sell | not) | .host_id'")]
     List(List),
+    /// Note an account as a host's that no command made
+    #[command(
+        after_help = "Commands use the account that a command made for the host. Of one from before \
+there were commands they know no more than what its metadata say (hostId), which its holder may \
+have written. Each command is answered with host_account_unconfirmed until it is adopted.
+
+Examples:
+  worker hosts adopt --host 42 --account acct_1abc
+  worker hosts adopt --all --dry-run    each connected account that alone names a host
+  worker hosts adopt --all --yes"
+    )]
+    Adopt(adopt::Adopt),
 }
 
 #[derive(Debug, Args)]
@@ -43,6 +57,7 @@ impl Hosts {
     pub(super) async fn run(&self, context: &Context<'_>) -> Result<(), CliError> {
         match self {
             Self::List(list) => list.run(context).await,
+            Self::Adopt(adopt) => adopt.run(context).await,
         }
     }
 }

@@ -87,7 +87,7 @@ enum Command {
     /// List news for the main app, or publish it again
     #[command(subcommand)]
     Changes(Changes),
-    /// List how far the hosts' onboarding is
+    /// List how far the hosts' onboarding is, or note whose an account is
     #[command(subcommand)]
     Hosts(Hosts),
     /// Erase what is kept of one connected account

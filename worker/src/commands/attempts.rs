@@ -14,7 +14,10 @@ use shared::clock;
 use store::command::{self, Attempt, End, Record, State};
 use tracing::{info, warn};
 
-use super::{error::CommandError, service::CommandService};
+use super::{
+    error::{CommandError, EXPIRED},
+    service::CommandService,
+};
 use crate::stripe::{
     call::{ApiFamily, IdempotencyKey},
     error::{ApiError, Refusal},
@@ -76,6 +79,13 @@ pub(super) trait Maker: Sync {
         since: i64,
     ) -> impl Future<Output = Result<Option<String>, ApiError>> + Send;
 
+    /// Does what is due as soon as it is made, before that is noted: where the worker dies
+    /// meanwhile the attempt is found in progress, and this is done again. It says itself what
+    /// went wrong, and holds nothing up.
+    fn made(&self, _: &CommandService, _: &str) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// What a refusal means to the main app.
     fn refused(&self, record: &Record, refusal: Refusal) -> CommandError;
 }
@@ -95,6 +105,8 @@ enum Ended {
     Made(String),
     /// Nothing was made, for this reason.
     Nothing(CommandError),
+    /// Its caller's time was over before Stripe was asked.
+    Unasked,
 }
 
 impl CommandService {
@@ -117,7 +129,8 @@ impl CommandService {
                 Ok(()) => {}
                 // Another caller's payload was refused, or Stripe failed: ours is tried.
                 Err(Failed::Ended(error)) => {
-                    if record.payload_hash == wanted.payload_hash && !error.retryable {
+                    let is_ours = record.payload_hash == wanted.payload_hash;
+                    if error.code == EXPIRED || (is_ours && !error.retryable) {
                         return Err(error);
                     }
                     continue;
@@ -165,10 +178,14 @@ impl CommandService {
     ) -> Result<(), Failed> {
         let ended = self.attempt(record, asked, maker).await;
         let ended = ended.map_err(Failed::Open)?;
+        if let Ended::Made(id) = &ended {
+            maker.made(self, id).await;
+        }
         let conn = self.connection().await.map_err(Failed::Open)?;
         let end = match &ended {
             Ended::Made(id) => End::Made(id),
             Ended::Nothing(error) => End::Nothing(error.code),
+            Ended::Unasked => End::Unasked(EXPIRED),
         };
         let noted = command::end(&conn, &record.key, record.attempt, end).await;
         let is_first = noted.map_err(|error| Failed::Open(error.into()))?;
@@ -180,13 +197,18 @@ impl CommandService {
                 Ok(())
             }
             Ended::Nothing(error) => Err(Failed::Ended(error)),
+            // Where somebody has taken it over, he may have it made, and it stays open.
+            Ended::Unasked => Err(match is_first {
+                true => Failed::Ended(CommandError::expired()),
+                false => Failed::Open(CommandError::expired()),
+            }),
         }
     }
 
     /// Begins an attempt, or another one behind one that is over. Gives back the attempt that
     /// counts now, which may be another caller's.
     async fn begin(&self, wanted: &Wanted<'_>) -> Result<(Record, Asked), CommandError> {
-        let idempotency_key = format!("dialoom-{:032x}", fastrand::u128(..));
+        let IdempotencyKey(idempotency_key) = IdempotencyKey::generate();
         let attempt = Attempt {
             key: wanted.key,
             idempotency_key: &idempotency_key,
@@ -239,9 +261,20 @@ impl CommandService {
         let request = record.request.clone();
         let request = request.ok_or_else(CommandError::in_progress)?;
         let key = IdempotencyKey(record.idempotency_key.clone());
+        if asked == Asked::Perhaps {
+            let conn = self.connection().await?;
+            if !command::take_over(&conn, &record.key, record.attempt).await? {
+                // It ended meanwhile: nothing is to be made under its key any more.
+                return Err(CommandError::in_progress());
+            }
+        }
         match maker.make(record, request, key).await {
             Ok(id) => Ok(Ended::Made(id)),
-            Err(error @ (ApiError::Failed { .. } | ApiError::Unreadable(_))) => {
+            Err(
+                error @ (ApiError::Failed { .. }
+                | ApiError::Unreadable(_)
+                | ApiError::NotStripes { .. }),
+            ) => {
                 match look(record, maker).await? {
                     Some(id) => Ok(Ended::Made(id)),
                     None if is_kept(record, &error) => Ok(nothing_now()),
@@ -259,9 +292,10 @@ impl CommandService {
                 Ok(found.map_or_else(nothing_now, Ended::Made))
             }
             // The API key is another one, or lacks a right: that says nothing of what was asked
-            // before.
+            // before, by somebody else or by an earlier try of this request.
             Err(ApiError::Refused(refusal))
-                if asked == Asked::Perhaps && matches!(refusal.status, 401 | 403) =>
+                if (asked == Asked::Perhaps || refusal.in_doubt)
+                    && matches!(refusal.status, 401 | 403 | 404) =>
             {
                 warn!(%refusal, "Stripe refuses to go on with what a command asked for");
                 let found = look(record, maker).await;
@@ -279,7 +313,11 @@ impl CommandService {
                 warn!(%refusal, "Stripe refused what a command asked for");
                 Ok(Ended::Nothing(maker.refused(record, refusal)))
             }
-            Err(error @ (ApiError::RateLimited(_) | ApiError::NoAnswer(_))) => Err(error.into()),
+            // It is not to be made after its caller has gone.
+            Err(ApiError::TooLate) if asked == Asked::Never => Ok(Ended::Unasked),
+            Err(error @ (ApiError::RateLimited(_) | ApiError::NoAnswer(_) | ApiError::TooLate)) => {
+                Err(error.into())
+            }
         }
     }
 }
@@ -303,18 +341,19 @@ pub(super) enum Failed {
 }
 
 /// Whether Stripe keeps the failure under the idempotency key, so that nothing is made under it
-/// any more. The second version of the API does what failed when it is asked again; and behind a
-/// gateway that failed the request may still run.
+/// any more: it says so by giving the answer once more. One that is new may be of a request that
+/// did not get as far as the key, while another caller's request under the key is carried out.
+/// The second version of the API does what failed when it is asked again.
 fn is_kept(record: &Record, error: &ApiError) -> bool {
     let is_first_version = ApiFamily::of(&record.api) == ApiFamily::V1;
-    let is_answer = matches!(
+    let is_replayed = matches!(
         error,
         ApiError::Failed {
             is_replayed: true,
             ..
-        } | ApiError::Failed { status: 500, .. }
+        }
     );
-    is_first_version && is_answer
+    is_first_version && is_replayed
 }
 
 fn nothing_now() -> Ended {

@@ -8,7 +8,10 @@ use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::{FutureExt, Stream, StreamExt, future::ready, stream};
 use lapin::{BasicProperties, message::Delivery, options::BasicAckOptions, types::ShortString};
 use serde_json::Value;
-use shared::{telemetry::report, topology::Names};
+use shared::{
+    telemetry::report,
+    topology::{COMMAND_TTL, Names},
+};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
@@ -115,7 +118,7 @@ impl Serve for CommandConsumer {
                     Err(_panicked) => break Err(SessionError::Redeliver),
                 },
             };
-            in_hand.spawn(Arc::clone(&tasks).take(message, came));
+            in_hand.spawn(Arc::clone(&tasks).take(message, came, Instant::now()));
         };
         if ended.is_ok() {
             // What is in hand is finished; what is not comes again.
@@ -141,17 +144,26 @@ impl Serve for CommandConsumer {
 
 impl Tasks {
     /// One command, from its delivery to its ack.
-    async fn take(self: Arc<Self>, message: Delivery, came: Came) -> Result<(), SessionError> {
+    async fn take(
+        self: Arc<Self>,
+        message: Delivery,
+        came: Came,
+        received: Instant,
+    ) -> Result<(), SessionError> {
         self.metrics.in_hand.inc();
-        let answered = self.answer(&message, came).await;
+        let answered = self.answer(&message, came, received).await;
         self.metrics.in_hand.dec();
         answered?;
         message.ack(BasicAckOptions::default()).await?;
         Ok(())
     }
 
-    async fn answer(&self, message: &Delivery, came: Came) -> Result<(), SessionError> {
-        let started = Instant::now();
+    async fn answer(
+        &self,
+        message: &Delivery,
+        came: Came,
+        received: Instant,
+    ) -> Result<(), SessionError> {
         let request = wire::read(message.routing_key.as_str(), &message.data);
         let (name, id, result) = match request {
             Ok(request) => {
@@ -166,7 +178,8 @@ impl Tasks {
                         Err(CommandError::interrupted())
                     }
                     (Ok(name), Came::InTime) => {
-                        Box::pin(in_time(self.service.run(*name, request.data))).await
+                        let service = self.service.until(received + time_of(&message.properties));
+                        Box::pin(in_time(service.run(*name, request.data))).await
                     }
                 };
                 (name.map_or("unknown", Name::as_str), id, result)
@@ -175,7 +188,7 @@ impl Tasks {
         };
         let outcome = result.as_ref().err().map_or("ok", |error| error.code);
         info!(command = name, outcome, "a command was answered");
-        self.metrics.answered(name, outcome, started.elapsed());
+        self.metrics.answered(name, outcome, received.elapsed());
         match message.properties.reply_to() {
             Some(reply_to) => {
                 let body = wire::answer(&result, id.as_deref());
@@ -204,6 +217,16 @@ impl Tasks {
         }
         Ok(())
     }
+}
+
+/// For how long a command's caller waits at most: the command's `expiration`, or as long as the
+/// queue keeps it. The broker says nothing of how much of it has passed, so it counts from when
+/// the command came to the worker.
+fn time_of(properties: &BasicProperties) -> Duration {
+    let own = properties.expiration().as_ref();
+    let own = own.and_then(|own| own.as_str().parse().ok());
+    own.map_or(COMMAND_TTL, Duration::from_millis)
+        .min(COMMAND_TTL)
 }
 
 /// A stream that says where it ends.

@@ -13,6 +13,9 @@ use crate::{
     },
 };
 
+/// The code of a command whose time is over.
+pub(super) const EXPIRED: &str = "expired";
+
 /// Why a command was not done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CommandError {
@@ -69,12 +72,13 @@ impl CommandError {
         }
     }
 
-    /// Its time in the queue is over. A worker that has died may have begun it.
+    /// Its time is over, in the queue or before Stripe was asked. A worker that has died may
+    /// have begun it.
     pub fn expired() -> Self {
         Self::passing(
-            "expired",
-            "the command's time in the queue is over; send it again, and if it was begun it goes \
-             on where it stopped",
+            EXPIRED,
+            "the command's time is over; send it again, and if it was begun it goes on where it \
+             stopped",
         )
     }
 
@@ -145,9 +149,11 @@ impl From<ApiError> for CommandError {
                 "rate_limited",
                 "Stripe limits how often it is asked; send the command again in a while",
             ),
-            ApiError::Failed { .. } | ApiError::NoAnswer(_) | ApiError::Unreadable(_) => {
-                Self::stripe_unavailable()
-            }
+            ApiError::Failed { .. }
+            | ApiError::NoAnswer(_)
+            | ApiError::Unreadable(_)
+            | ApiError::NotStripes { .. } => Self::stripe_unavailable(),
+            ApiError::TooLate => Self::expired(),
         }
     }
 }
@@ -197,7 +203,7 @@ fn refused(refusal: &Refusal) -> CommandError {
         409 => return CommandError::in_progress(),
         _ => {
             let code = refusal.code.as_deref().or(refusal.kind.as_deref());
-            let code = code.filter(|code| is_plain(code)).unwrap_or("no code");
+            let code = code.unwrap_or("no code");
             CommandError::new("stripe_refused", format!("Stripe refuses it: {code}"))
         }
     };
@@ -208,13 +214,6 @@ fn refused(refusal: &Refusal) -> CommandError {
         },
         None => error,
     }
-}
-
-fn is_plain(code: &str) -> bool {
-    code.len() <= 80
-        && code
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 /// The command's field behind a parameter of Stripe's, whichever way it is written:
@@ -263,12 +262,11 @@ mod tests {
             );
             assert!(!error.retryable);
         }
-        let strange = Refusal {
+        let without = Refusal {
             status: 402,
-            code: Some("No such host: anna@example.org".into()),
             ..Refusal::default()
         };
-        assert_eq!(refused(&strange).message, "Stripe refuses it: no code");
+        assert_eq!(refused(&without).message, "Stripe refuses it: no code");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use store::{Connection, Pool};
+use tokio::time::Instant;
 
 use super::{
     command::{Command, Name},
@@ -48,6 +49,16 @@ impl CommandService {
             Command::BookingCheckout(checkout) => self.checkout(client, &checkout).await,
             Command::BookingCancel { booking } => self.cancel(client, booking).await,
             Command::BookingInvoice { booking } => self.booking_invoice(booking).await,
+        }
+    }
+
+    /// The same for a command that somebody waits for until `deadline`: nothing is begun at
+    /// Stripe after it.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self {
+            client: self.client.as_ref().map(|client| client.until(deadline)),
+            ..self.clone()
         }
     }
 

@@ -28,6 +28,16 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// What counts of accounts that name a host in their metadata and that no command made.
+    pub enum HostMetadata {
+        /// An operator has to say whether such an account is the host's.
+        Confirm = "confirm",
+        /// They count for nothing.
+        Ignore = "ignore",
+    }
+}
+
 /// What the deployment sets for commands.
 #[derive(Clone, Debug)]
 pub struct CommandSettings {
@@ -37,6 +47,8 @@ pub struct CommandSettings {
     pub fees: Option<Bearer>,
     /// Who bears the losses; `None` for what fits the dashboard.
     pub losses: Option<Bearer>,
+    /// What counts of accounts that only name a host.
+    pub host_metadata: HostMetadata,
     /// The origins that redirect addresses may have.
     pub origins: Origins,
     /// Whether invoices have automatic tax.
@@ -53,6 +65,7 @@ impl Default for CommandSettings {
             accounts_api: AccountsApi::V2,
             fees: None,
             losses: None,
+            host_metadata: HostMetadata::Confirm,
             origins: Origins::default(),
             automatic_tax: false,
             fee: Share::TENTH,
@@ -71,6 +84,8 @@ impl CommandSettings {
             "v2, v1 or v1-type",
             AccountsApi::parse,
         )?;
+        let host_metadata =
+            env.parsed("HOST_METADATA", "confirm or ignore", HostMetadata::parse)?;
         let flag = |name| {
             env.parsed(name, "yes or no", |value| match value {
                 "yes" => Some(true),
@@ -87,6 +102,7 @@ impl CommandSettings {
             accounts_api: api.unwrap_or(AccountsApi::V2),
             fees: bearer("HOST_FEES_COLLECTOR")?,
             losses: bearer("HOST_LOSSES_COLLECTOR")?,
+            host_metadata: host_metadata.unwrap_or(HostMetadata::Confirm),
             origins: env
                 .parsed("REDIRECT_ORIGINS", ORIGINS, Origins::parse)?
                 .unwrap_or_default(),
@@ -130,11 +146,14 @@ impl Origins {
     }
 
     /// Whether an address has one of them. What readers of addresses take differently is
-    /// refused: a user, a backslash, spaces and control characters, and schemes such as `blob`
-    /// that hold another address.
+    /// refused: a user, a backslash, spaces and control characters, another number of slashes
+    /// than two behind the scheme, and schemes such as `blob` that hold another address.
     pub fn allow(&self, address: &str) -> bool {
         let is_plain = |char: char| !char.is_whitespace() && !char.is_control() && char != '\\';
+        let behind_scheme = address.split_once(':').map(|(_, rest)| rest);
+        let behind_slashes = behind_scheme.and_then(|rest| rest.strip_prefix("//"));
         address.chars().all(is_plain)
+            && behind_slashes.is_some_and(|rest| !rest.starts_with('/'))
             && Url::parse(address).is_ok_and(|url| {
                 let origin = url.origin();
                 let is_its_own = match &origin {
@@ -157,6 +176,8 @@ mod tests {
         for allowed in [
             "https://app.example.com/back?x=1",
             "https://app.example.com:443/",
+            // Letters of a scheme and a host have no case.
+            "HTTPS://App.Example.COM/Back",
             "http://localhost:3000",
         ] {
             assert!(origins.allow(allowed), "{allowed}");
@@ -169,6 +190,9 @@ mod tests {
             "https://evil.example/?https://app.example.com",
             "http://localhost:3001/",
             "//app.example.com",
+            "https:app.example.com/x",
+            "https:/app.example.com/x",
+            "https:///app.example.com/x",
             "javascript:alert(1)",
             "blob:https://app.example.com/1",
             "filesystem:https://app.example.com/1",

@@ -10,6 +10,13 @@ use stripe_client_core::{RequestBuilder, StripeMethod};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(pub String);
 
+impl IdempotencyKey {
+    /// A new one.
+    pub fn generate() -> Self {
+        Self(format!("dialoom-{:032x}", fastrand::u128(..)))
+    }
+}
+
 /// Which of Stripe's two APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiFamily {
@@ -75,7 +82,8 @@ impl Call {
         }
     }
 
-    /// A write. Parameters that are null are left out.
+    /// A write, under an idempotency key of its own, so that its tries have one effect.
+    /// Parameters that are null are left out.
     pub fn post(family: ApiFamily, endpoint: &'static str, path: &str, parameters: Value) -> Self {
         let parameters = without_nulls(parameters);
         let is_empty = parameters.as_object().is_none_or(Map::is_empty);
@@ -96,7 +104,7 @@ impl Call {
             path: path.to_owned(),
             body: Some(body.unwrap_or_default()),
             account: None,
-            key: None,
+            key: Some(IdempotencyKey::generate()),
         }
     }
 
@@ -107,7 +115,7 @@ impl Call {
         self
     }
 
-    /// With an idempotency key.
+    /// With an idempotency key that others know, too.
     #[must_use]
     pub fn with_key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);

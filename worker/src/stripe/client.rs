@@ -20,6 +20,7 @@ use hyper_util::{
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use store::{Pool, api_read};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::{
@@ -41,7 +42,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client of Stripe's API.
 #[derive(Clone, Debug)]
-pub struct Client(Arc<Inner>);
+pub struct Client {
+    inner: Arc<Inner>,
+    /// When whoever is asked for stops waiting; `None` where nobody waits.
+    deadline: Option<Instant>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -88,14 +93,27 @@ impl Client {
         let bearer = format!("Bearer {}", config.key.expose_secret());
         let mut authorization = HeaderValue::try_from(bearer).map_err(|_| KeyError)?;
         authorization.set_sensitive(true);
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             http,
             limits: Limits::new(&config),
             config,
             authorization,
             metrics,
             pool,
-        })))
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+            deadline: None,
+        })
+    }
+
+    /// The same client for somebody who waits until `deadline`: no write begins after it.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            deadline: Some(deadline),
+        }
     }
 
     /// Sends a request, several times where it may help, and gives back what Stripe
@@ -104,19 +122,29 @@ impl Client {
     /// # Errors
     /// [`ApiError`].
     pub async fn send(&self, call: &Call) -> Result<Value, ApiError> {
-        let mut tries = 0;
+        let (mut tries, mut in_doubt) = (0, false);
         loop {
             tries += 1;
-            self.0.limits.wait(call.endpoint).await;
+            self.inner.limits.wait(call.endpoint).await;
+            // What was begun goes on: whether it was done must be known.
+            if tries == 1 && !call.is_read() && self.is_too_late() {
+                return Err(ApiError::TooLate);
+            }
             let (ended, error) = match self.attempt(call).await {
                 Ok(answer) => return Ok(answer),
-                Err(failed) => failed,
+                Err((ended, error)) => (ended, error.in_doubt(in_doubt)),
             };
-            let Some(pause) = retry::after(&ended, tries, self.0.config.pause) else {
+            in_doubt |= error.leaves_doubt();
+            let Some(pause) = retry::after(&ended, tries, self.inner.config.pause) else {
                 return Err(error);
             };
             tokio::time::sleep(pause.at(fastrand::f64())).await;
         }
+    }
+
+    fn is_too_late(&self) -> bool {
+        let now = Instant::now();
+        self.deadline.is_some_and(|deadline| deadline < now)
     }
 
     async fn attempt(&self, call: &Call) -> Result<Value, (Ended, ApiError)> {
@@ -124,16 +152,16 @@ impl Client {
             self.count_read().await;
         }
         let silent = |why| (Ended::default(), ApiError::NoAnswer(why));
-        let answer = tokio::time::timeout(self.0.config.timeout, self.exchange(call)).await;
+        let answer = tokio::time::timeout(self.inner.config.timeout, self.exchange(call)).await;
         let answer = match answer {
             Ok(answer) => answer.map_err(silent),
             Err(_elapsed) => Err(silent("it took too long")),
         };
         let (status, headers, body) = answer.inspect_err(|(_, error)| {
-            self.0.metrics.answered(call.endpoint, None);
+            self.inner.metrics.answered(call.endpoint, None);
             warn!(endpoint = call.endpoint, %error, "a request to Stripe had no answer");
         })?;
-        self.0.metrics.answered(call.endpoint, Some(status));
+        self.inner.metrics.answered(call.endpoint, Some(status));
         let request = text(&headers, "request-id").map(str::to_owned);
         let request_id = request.as_deref().unwrap_or("-");
         if (200..300).contains(&status) {
@@ -147,7 +175,7 @@ impl Client {
         let (ended, error) = failure(status, &headers, &body, request.clone());
         warn!(endpoint = call.endpoint, status, request_id, %error, "Stripe refused or failed");
         if let Some(limit) = ended.limit {
-            self.0.metrics.limited(limit.as_str());
+            self.inner.metrics.limited(limit.as_str());
         }
         Err((ended, error))
     }
@@ -157,7 +185,7 @@ impl Client {
         let request = self
             .request(call)
             .ok_or("the request has a path that is no URL")?;
-        let sent = self.0.http.request(request).await;
+        let sent = self.inner.http.request(request).await;
         let response: Response<Incoming> = sent.map_err(|error| match error.is_connect() {
             true => "there is no connection",
             false => "the connection was lost",
@@ -179,8 +207,8 @@ impl Client {
         };
         let mut request = Request::builder()
             .method(call.method.clone())
-            .uri(format!("{}{family}{}", self.0.config.base, call.path))
-            .header(AUTHORIZATION, self.0.authorization.clone())
+            .uri(format!("{}{family}{}", self.inner.config.base, call.path))
+            .header(AUTHORIZATION, self.inner.authorization.clone())
             .header(
                 USER_AGENT,
                 concat!("dialoom-worker/", env!("CARGO_PKG_VERSION")),
@@ -201,7 +229,7 @@ impl Client {
 
     /// Counts a read, for Stripe's allowance. Where the database is away the read goes on.
     async fn count_read(&self) {
-        let Some(pool) = &self.0.pool else {
+        let Some(pool) = &self.inner.pool else {
             return;
         };
         let counted = match pool.get().await {
@@ -229,12 +257,17 @@ fn failure(
     body: &[u8],
     request: Option<String>,
 ) -> (Ended, ApiError) {
-    let limit = (status == 429).then(|| {
+    let refusal = Refusal::read(status, body, request);
+    let says_limit = refusal
+        .as_ref()
+        .is_some_and(|refusal| refusal.has_code("rate_limit"));
+    let limit = (status == 429 || (status == 400 && says_limit)).then(|| {
         let reason = text(headers, "stripe-rate-limited-reason");
         match reason {
             // A reason that is new to us is a rate.
             Some(reason) => RateLimit::parse(reason).unwrap_or(RateLimit::GlobalRate),
-            None => RateLimit::LockTimeout,
+            None if status == 429 => RateLimit::LockTimeout,
+            None => RateLimit::GlobalRate,
         }
     });
     let seconds = text(headers, RETRY_AFTER.as_str()).and_then(|value| value.parse().ok());
@@ -252,11 +285,67 @@ fn failure(
             status,
             is_replayed: ended.is_replayed,
         },
-        (None, _) => ApiError::Refused(Refusal::read(status, body, request)),
+        (None, _) => match refusal {
+            Some(refusal) => ApiError::Refused(refusal),
+            None => ApiError::NotStripes { status },
+        },
     };
     (ended, error)
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(status: u16, header: Option<(&'static str, &str)>, body: &str) -> (Ended, ApiError) {
+        let mut headers = HeaderMap::new();
+        if let Some((name, value)) = header {
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+        }
+        failure(status, &headers, body.as_bytes(), None)
+    }
+
+    #[test]
+    fn a_rate_limit_is_one_by_its_status_or_by_its_code() {
+        const LIMIT: &str = r#"{"error":{"code":"rate_limit"}}"#;
+        let reason = Some(("stripe-rate-limited-reason", "endpoint-rate"));
+        for (status, reason, body, limit) in [
+            (429, None, LIMIT, RateLimit::LockTimeout),
+            (429, reason, "<html>", RateLimit::EndpointRate),
+            (400, None, LIMIT, RateLimit::GlobalRate),
+            (400, reason, LIMIT, RateLimit::EndpointRate),
+        ] {
+            let (ended, error) = failed(status, reason, body);
+            assert_eq!(error, ApiError::RateLimited(limit), "{status}");
+            assert_eq!(ended.limit, Some(limit), "{status}");
+        }
+        let (ended, error) = failed(400, None, r#"{"error":{"code":"parameter_missing"}}"#);
+        assert!(matches!(error, ApiError::Refused(_)));
+        assert_eq!(ended.limit, None);
+    }
+
+    #[test]
+    fn who_is_to_wait_longer_than_is_waited_hears_why_at_once() {
+        let (ended, error) = failed(429, Some(("retry-after", "60")), "");
+        assert_eq!(error, ApiError::RateLimited(RateLimit::LockTimeout));
+        assert_eq!(retry::after(&ended, 1, ApiConfig::PAUSE), None);
+        let (ended, error) = failed(503, Some(("retry-after", "60")), "");
+        assert!(matches!(error, ApiError::Failed { status: 503, .. }));
+        assert_eq!(retry::after(&ended, 1, ApiConfig::PAUSE), None);
+    }
+
+    #[test]
+    fn a_refusal_is_stripes_only_with_stripes_error_in_it() {
+        for status in [401, 403, 404, 407, 408] {
+            let (_, error) = failed(status, None, "<html><h1>Denied</h1></html>");
+            assert_eq!(error, ApiError::NotStripes { status });
+            assert!(error.leaves_doubt());
+            let (_, error) = failed(status, None, r#"{"error":{"message":"No."}}"#);
+            assert!(matches!(error, ApiError::Refused(_)), "{status}");
+        }
+    }
 }

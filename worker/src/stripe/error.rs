@@ -2,8 +2,12 @@
 
 use std::fmt;
 
-use domain::text_enum;
+use domain::{decode, text_enum};
 use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// The longest name of a parameter that is kept, in bytes.
+const MAX_PARAM: usize = 200;
 
 text_enum! {
     /// Why Stripe answered 429, as `Stripe-Rate-Limited-Reason` says.
@@ -24,23 +28,23 @@ text_enum! {
 }
 
 /// What Stripe's answer says of an error. The sentence for people is not kept: it can quote
-/// what was sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+/// what was sent. Nor is a type, a code or a parameter that is no plain name, since what is
+/// kept is logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
-    #[serde(skip)]
     pub status: u16,
     /// The type, such as `invalid_request_error`.
-    #[serde(rename = "type")]
     pub kind: Option<String>,
     /// The code, such as `parameter_missing`.
     pub code: Option<String>,
     /// The parameter that is wrong, such as `business_profile[url]`.
     pub param: Option<String>,
     /// The request's id, by which Stripe's support finds it.
-    #[serde(skip)]
     pub request: Option<String>,
+    /// An earlier try of the same request had no answer that says it did nothing: what is
+    /// refused now may have been done then.
+    pub in_doubt: bool,
 }
 
 /// Why Stripe's API did not do what it was asked.
@@ -67,6 +71,16 @@ pub enum ApiError {
     /// The answer cannot be read.
     #[error("Stripe's answer cannot be read: {0}")]
     Unreadable(&'static str),
+    /// A refusal without Stripe's error in it: something between here and Stripe wrote it, so
+    /// it does not tell what Stripe did.
+    #[error("an answer with status {status} is not Stripe's")]
+    NotStripes {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The caller does not wait any more, and Stripe was not asked.
+    #[error("the deadline passed before Stripe was asked")]
+    TooLate,
 }
 
 impl ApiError {
@@ -77,28 +91,67 @@ impl ApiError {
             _ => None,
         }
     }
+
+    /// Whether the request that ended so may have been carried out, or be under way: a 409
+    /// says that another one of the same key is.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Failed { .. }
+            | Self::NoAnswer(_)
+            | Self::Unreadable(_)
+            | Self::NotStripes { .. } => true,
+            Self::Refused(refusal) => refusal.status == 409,
+            Self::RateLimited(_) | Self::TooLate => false,
+        }
+    }
+
+    /// The same, of a request of which an earlier try left this doubt.
+    #[must_use]
+    pub(super) fn in_doubt(self, in_doubt: bool) -> Self {
+        match self {
+            Self::Refused(refusal) => Self::Refused(Refusal {
+                in_doubt,
+                ..refusal
+            }),
+            other => other,
+        }
+    }
 }
 
 impl Refusal {
-    /// Reads the error of an answer's body, of either version.
-    pub(super) fn read(status: u16, body: &[u8], request: Option<String>) -> Self {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
+    /// Reads the error of an answer's body, of either version; `None` where it has none.
+    pub(super) fn read(status: u16, body: &[u8], request: Option<String>) -> Option<Self> {
+        #[derive(Deserialize)]
         struct Answer {
-            error: Refusal,
+            error: Map<String, Value>,
         }
-        let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
-        Self {
+        let answer: Answer = serde_json::from_slice(body).ok()?;
+        let text = |name| answer.error.get(name)?.as_str().map(str::to_owned);
+        Some(Self {
             status,
+            kind: decode::code(text("type")),
+            code: decode::code(text("code")),
+            param: text("param").filter(|param| is_param(param)),
             request,
-            ..answer.error
-        }
+            in_doubt: false,
+        })
     }
 
     /// Whether the code is this one.
     pub fn has_code(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }
+}
+
+/// Whether a text is the name of a parameter, such as `business_profile[url]`. Stripe names
+/// with it what was sent, and a key of metadata could be anything.
+fn is_param(text: &str) -> bool {
+    let is_plain = |byte: u8| {
+        byte.is_ascii_lowercase()
+            || byte.is_ascii_digit()
+            || matches!(byte, b'_' | b'.' | b'[' | b']')
+    };
+    text.len() <= MAX_PARAM && text.bytes().all(is_plain)
 }
 
 impl fmt::Display for Refusal {
@@ -115,5 +168,44 @@ impl fmt::Display for Refusal {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(error: &Value) -> Option<Refusal> {
+        let body = json!({ "error": error }).to_string();
+        Refusal::read(400, body.as_bytes(), None)
+    }
+
+    #[test]
+    fn only_plain_names_of_an_error_are_kept() {
+        let plain = json!({
+            "type": "invalid_request_error", "code": "parameter_invalid_empty",
+            "param": "business_profile[url]", "message": "anna@example.org is no address",
+        });
+        let refusal = read(&plain).unwrap();
+        assert_eq!(
+            refusal.to_string(),
+            "status 400, code parameter_invalid_empty, param business_profile[url]"
+        );
+        assert_eq!(refusal.kind.as_deref(), Some("invalid_request_error"));
+        let strange = json!({
+            "type": "No such host: anna@example.org", "code": "No such host: anna@example.org",
+            "param": "metadata[anna@example.org]",
+        });
+        assert_eq!(read(&strange).unwrap().to_string(), "status 400");
+        assert_eq!(read(&json!({ "code": 7 })).unwrap().code, None);
+    }
+
+    #[test]
+    fn what_has_no_error_in_it_is_no_refusal_of_stripes() {
+        for body in ["", "<html>", "{}", "[]", r#"{"error":"denied"}"#] {
+            assert_eq!(Refusal::read(403, body.as_bytes(), None), None, "{body}");
+        }
     }
 }

@@ -8,7 +8,8 @@ use super::error::RateLimit;
 pub(super) const TRIES: u32 = 3;
 /// The longest pause between two tries, as in Stripe's own libraries.
 const LONGEST: Duration = Duration::from_secs(5);
-/// The longest pause that Stripe may ask for.
+/// The longest pause that is made because Stripe asks for it. Where it asks for a longer one,
+/// whoever sent the command hears so and tries again later: to ask earlier would be refused.
 const LONGEST_ASKED: Duration = Duration::from_secs(15);
 
 /// How a try ended that did not succeed.
@@ -36,13 +37,14 @@ pub(super) struct Pause {
 /// Decides after the `tries`th try; `None` where there is no further one. Stripe's word
 /// counts first, then the status.
 pub(super) fn after(ended: &Ended, tries: u32, first: Duration) -> Option<Pause> {
-    if tries >= TRIES || ended.is_replayed {
+    let asked = ended.retry_after.unwrap_or_default();
+    if tries >= TRIES || ended.is_replayed || asked > LONGEST_ASKED {
         return None;
     }
     let again = match (ended.should_retry, ended.status) {
         (Some(said), _) => said,
         (None, None) => true,
-        (None, Some(status)) => status == 409 || status == 429 || status >= 500,
+        (None, Some(status)) => ended.limit.is_some() || status == 409 || status >= 500,
     };
     if !again {
         return None;
@@ -56,10 +58,9 @@ pub(super) fn after(ended: &Ended, tries: u32, first: Duration) -> Option<Pause>
         | None => 1,
     };
     let most = (first * factor * 2_u32.pow(tries - 1)).min(LONGEST);
-    let least = ended.retry_after.unwrap_or_default().min(LONGEST_ASKED);
     Some(Pause {
-        least,
-        most: most.max(least),
+        least: asked,
+        most: most.max(asked),
     })
 }
 
@@ -89,7 +90,15 @@ mod tests {
             status(409),
             status(500),
             status(503),
-            status(429),
+            Ended {
+                limit: Some(RateLimit::GlobalRate),
+                ..status(429)
+            },
+            // Some endpoints say so with 400.
+            Ended {
+                limit: Some(RateLimit::GlobalRate),
+                ..status(400)
+            },
             Ended::default(),
         ] {
             assert!(after(&again, 1, FIRST).is_some(), "{again:?}");
@@ -134,10 +143,15 @@ mod tests {
         assert_eq!(most(&status(409), 2).max(LONGEST), LONGEST);
         let asked = Ended {
             retry_after: Some(Duration::from_secs(7)),
-            ..status(429)
+            ..status(503)
         };
         let pause = after(&asked, 1, FIRST).unwrap();
         assert_eq!((pause.at(0.0), pause.at(1.0)), (pause.least, pause.most));
         assert_eq!(pause.least, Duration::from_secs(7));
+        let later = Ended {
+            retry_after: Some(LONGEST_ASKED + Duration::from_secs(1)),
+            ..asked
+        };
+        assert_eq!(after(&later, 1, FIRST), None, "never earlier than asked");
     }
 }

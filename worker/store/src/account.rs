@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods, QueryDsl,
-    sql_types::{Bool, Jsonb, Nullable, Text, Timestamptz},
+    sql_types::{Array, BigInt, Bool, Jsonb, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 use domain::{
@@ -125,6 +125,33 @@ pub async fn of_host(mut conn: &Connection, host: &str, limit: i64) -> Result<Ve
         .load(&mut conn)
         .await?;
     Ok(ids.into_iter().map(AccountId::from).collect())
+}
+
+/// A host of which no command knows, and the accounts that name it.
+#[derive(Clone, Debug, diesel::QueryableByName)]
+pub struct NamedHost {
+    /// The host's id in the main app.
+    #[diesel(sql_type = Text)]
+    pub host: String,
+    /// The accounts, by id.
+    #[diesel(sql_type = Array<Text>)]
+    pub accounts: Vec<String>,
+}
+
+/// The hosts after `after` that accounts name and of which nothing is noted, by id and at most
+/// `limit`. An account that is noted for another host is left out, whatever it says.
+pub async fn named_hosts(mut conn: &Connection, after: &str, limit: i64) -> Result<Vec<NamedHost>> {
+    let hosts = diesel::sql_query(
+        "SELECT a.host_id AS host, array_agg(a.id ORDER BY a.id) AS accounts \
+         FROM stripe.account a \
+         WHERE a.host_id > $1 \
+            AND NOT EXISTS (SELECT FROM stripe.command c WHERE c.key = 'host.onboard:' || a.host_id) \
+            AND NOT EXISTS (SELECT FROM stripe.command c WHERE c.object_id = a.id AND c.state = 'done') \
+         GROUP BY a.host_id ORDER BY a.host_id LIMIT $2",
+    )
+    .bind::<Text, _>(after)
+    .bind::<BigInt, _>(limit);
+    Ok(hosts.load(&mut conn).await?)
 }
 
 /// Writes accounts, new ones and known ones.

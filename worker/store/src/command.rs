@@ -8,7 +8,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     OptionalExtension, QueryableByName,
-    sql_types::{BigInt, Binary, Integer, Jsonb, Nullable, Text, Timestamptz},
+    sql_types::{BigInt, Binary, Bool, Integer, Jsonb, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 use domain::text_enum;
@@ -159,27 +159,91 @@ pub enum End<'a> {
     Made(&'a str),
     /// It made nothing, for the reason of this code.
     Nothing(&'a str),
+    /// Whoever began it never asked Stripe, for the reason of this code.
+    Unasked(&'a str),
+}
+
+/// What is noted as the error of an attempt in progress that somebody else goes on with.
+const TAKEN_OVER: &str = "taken_over";
+
+/// Notes that somebody else than who began an attempt asks Stripe for what it makes. Gives back
+/// `false` where the attempt is not in progress any more.
+pub async fn take_over(mut conn: &Connection, key: &str, attempt: i32) -> Result<bool> {
+    let taken = diesel::sql_query(
+        "UPDATE stripe.command SET error = $3 \
+         WHERE key = $1 AND attempt = $2 AND state = 'in_progress'",
+    )
+    .bind::<Text, _>(key)
+    .bind::<Integer, _>(attempt)
+    .bind::<Text, _>(TAKEN_OVER)
+    .execute(&mut conn)
+    .await?;
+    Ok(taken > 0)
 }
 
 /// Notes how an attempt in progress ended. Where somebody else did so before, nothing changes,
 /// and it gives back `false`; but what was made is noted also where somebody else had given it
-/// up.
+/// up. An attempt for which Stripe was not asked ends only where nobody has taken it over.
 pub async fn end(mut conn: &Connection, key: &str, attempt: i32, end: End<'_>) -> Result<bool> {
     let (state, object, error) = match end {
         End::Made(object) => (State::Done, Some(object), None),
-        End::Nothing(error) => (State::Failed, None, Some(error)),
+        End::Nothing(error) | End::Unasked(error) => (State::Failed, None, Some(error)),
     };
     let ended = diesel::sql_query(
         "UPDATE stripe.command SET state = $3, object_id = $4, error = $5, request = NULL, \
             finished_at = now() WHERE key = $1 AND attempt = $2 \
-            AND (state = 'in_progress' OR (state = 'failed' AND $3 = 'done'))",
+            AND (state = 'in_progress' OR (state = 'failed' AND $3 = 'done')) \
+            AND (error IS NULL OR NOT $6)",
     )
     .bind::<Text, _>(key)
     .bind::<Integer, _>(attempt)
     .bind::<Text, _>(state.as_str())
     .bind::<Nullable<Text>, _>(object)
     .bind::<Nullable<Text>, _>(error)
+    .bind::<Bool, _>(matches!(end, End::Unasked(_)))
     .execute(&mut conn)
     .await?;
     Ok(ended > 0)
+}
+
+/// Notes an account as what exists under a key, on an operator's word: in the place of the
+/// attempt numbered `after`, which must have ended, or as the first. Where the key is no longer
+/// as the caller saw it nothing changes, and it gives back `false`.
+pub async fn adopt(
+    mut conn: &Connection,
+    key: &str,
+    account: &str,
+    after: Option<i32>,
+) -> Result<bool> {
+    // No request was sent, so there is neither a key nor a hash of one. Links for accounts of
+    // either version can be asked for by the first.
+    let adopted = diesel::sql_query(
+        "INSERT INTO stripe.command AS c \
+            (key, idempotency_key, payload_hash, api, state, object_id, finished_at) \
+         VALUES ($1, 'adopted', '', 'v1', 'done', $2, now()) \
+         ON CONFLICT (key) DO UPDATE SET attempt = c.attempt + 1, state = 'done', \
+            idempotency_key = 'adopted', payload_hash = '', api = 'v1', account = NULL, \
+            request = NULL, object_id = $2, error = NULL, attempted_at = now(), \
+            finished_at = now() \
+         WHERE c.attempt = $3 AND c.state <> 'in_progress'",
+    )
+    .bind::<Text, _>(key)
+    .bind::<Text, _>(account)
+    .bind::<Nullable<Integer>, _>(after)
+    .execute(&mut conn)
+    .await?;
+    Ok(adopted > 0)
+}
+
+/// The key under which an object is noted as made.
+pub async fn key_of(mut conn: &Connection, object: &str) -> Result<Option<String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        key: String,
+    }
+    let query = "SELECT key FROM stripe.command WHERE object_id = $1 AND state = 'done' LIMIT 1";
+    let row = diesel::sql_query(query).bind::<Text, _>(object);
+    let row: Option<Row> = row.get_result(&mut conn).await.optional()?;
+    Ok(row.map(|row| row.key))
 }

@@ -38,13 +38,14 @@ impl Subject {
     }
 
     /// How the types of its events begin.
-    fn event_types(&self) -> &'static str {
+    fn event_types(&self) -> &'static [&'static str] {
         match self {
-            Self::Object(ObjectId::Invoice(_)) => "invoice.",
-            Self::Object(ObjectId::CheckoutSession(_)) => "checkout.session.",
-            Self::Account(_) => "account.",
-            Self::Charge(_) => "charge.",
-            Self::CreditNote(_) => "credit_note.",
+            Self::Object(ObjectId::Invoice(_)) => &["invoice."],
+            Self::Object(ObjectId::CheckoutSession(_)) => &["checkout.session."],
+            // Thin events say that it changed, and that it was closed.
+            Self::Account(_) => &["account.", "v2.core.account"],
+            Self::Charge(_) => &["charge."],
+            Self::CreditNote(_) => &["credit_note."],
         }
     }
 }
@@ -64,7 +65,8 @@ pub struct SourceEvent {
 impl SourceEvent {
     /// Whether it is of this object.
     pub fn is_of(&self, subject: &Subject) -> bool {
-        self.object_id == subject.id() && self.event_type.starts_with(subject.event_types())
+        let mut types = subject.event_types().iter();
+        self.object_id == subject.id() && types.any(|kind| self.event_type.starts_with(kind))
     }
 }
 

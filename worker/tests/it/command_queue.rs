@@ -178,6 +178,26 @@ async fn an_expired_command_is_answered_and_not_done() {
     answering.stop().await;
 }
 
+/// The worker takes a command at once and comes to Stripe after its deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_late_at_stripe_is_answered_and_not_done() {
+    let (desk, broker) = (Desk::new().await, TestBroker::new("late"));
+    let answering = Answering::start(&broker, &desk.service);
+    let mut caller = Caller::new(&broker).await.unwrap();
+    for (id, expiration, code) in [("1", "0", Some("expired")), ("2", "30000", None)] {
+        let body = onboard("42").to_string();
+        let asking = asking(id).with_expiration(expiration.into());
+        caller
+            .send("host.onboard", body.as_bytes(), asking)
+            .await
+            .unwrap();
+        let (_, answer) = caller.answer().await.unwrap();
+        assert_eq!(answer["err"]["code"].as_str(), code, "{answer}");
+        assert_eq!(desk.api.accounts().len(), usize::from(code.is_none()));
+    }
+    answering.stop().await;
+}
+
 /// The worker dies while Stripe makes the account: the broker gives the command to the next
 /// one, which finishes it, and the caller has its answer.
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::process::Command;
 use shared::config::Env;
 use worker::config::{
     Config,
-    commands::{AccountsApi, Bearer},
+    commands::{AccountsApi, Bearer, HostMetadata},
 };
 
 const GOOD: [(&str, &str); 4] = [
@@ -105,6 +105,7 @@ fn each_variable_that_is_wrong_is_named_with_what_is_expected() {
         ("STRIPE_ACCOUNTS_API", "v3", "v2, v1 or v1-type"),
         ("HOST_FEES_COLLECTOR", "platform", "stripe or application"),
         ("HOST_LOSSES_COLLECTOR", "host", "stripe or application"),
+        ("HOST_METADATA", "yes", "confirm or ignore"),
         ("AUTOMATIC_TAX", "true", "yes or no"),
         ("ADAPTIVE_PRICING", "1", "yes or no"),
         ("APPLICATION_FEE_PERCENT", "101", "percentage"),
@@ -145,6 +146,7 @@ fn right_values_of_the_commands_variables_are_taken() {
         ("STRIPE_ACCOUNTS_API", "v1-type"),
         ("HOST_FEES_COLLECTOR", "stripe"),
         ("HOST_LOSSES_COLLECTOR", "application"),
+        ("HOST_METADATA", "ignore"),
         ("AUTOMATIC_TAX", "yes"),
     ];
     let env = Env::from_pairs(GOOD.iter().chain(&variables).copied());
@@ -152,6 +154,7 @@ fn right_values_of_the_commands_variables_are_taken() {
     assert_eq!(config.commands.accounts_api, AccountsApi::V1Type);
     assert_eq!(config.commands.fees, Some(Bearer::Stripe));
     assert_eq!(config.commands.losses, Some(Bearer::Application));
+    assert_eq!(config.commands.host_metadata, HostMetadata::Ignore);
     assert!(config.commands.automatic_tax);
     assert!(config.commands.origins.allow("http://localhost:3000/done"));
     let api = config.api.unwrap();
@@ -162,6 +165,7 @@ fn right_values_of_the_commands_variables_are_taken() {
     let config = Config::from_env(&Env::from_pairs(GOOD)).unwrap();
     assert!(config.api.is_none());
     assert!(config.commands.origins.is_empty());
+    assert_eq!(config.commands.host_metadata, HostMetadata::Confirm);
     assert_eq!(config.commands.accounts_api, AccountsApi::V2);
     assert_eq!((config.commands.fees, config.commands.losses), (None, None));
 }

@@ -291,11 +291,21 @@ async fn a_host_that_has_left_gets_another_account() {
     desk.api.deauthorize(&first);
     desk.take_events().await;
     assert_eq!(desk.hosts().await, ["42 DISCONNECTED f"]);
-    let error = desk
-        .run(Name::HostStatus, json!({ "hostId": "42" }))
-        .await
-        .unwrap_err();
-    assert_eq!(error.code, "host_unknown");
+    let host = json!({ "hostId": "42" });
+    let status = desk.run(Name::HostStatus, host.clone()).await.unwrap();
+    assert_eq!(
+        (&status["stripeAccountId"], &status["status"]),
+        (&json!(first), &json!("DISCONNECTED"))
+    );
+    assert_eq!(
+        status["words"][1],
+        "The host has cut the connection to the platform, or the account is closed."
+    );
+    // All that needs the account does not find it.
+    for name in [Name::HostDashboard, Name::HostInvoicing] {
+        let error = desk.run(name, host.clone()).await.unwrap_err();
+        assert_eq!(error.code, "host_unknown");
+    }
     let second = account(&desk.onboard("42").await.unwrap());
     assert_ne!(first, second);
     assert_eq!(desk.records().await, ["host.onboard:42 2 done t"]);

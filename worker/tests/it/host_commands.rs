@@ -3,11 +3,13 @@
 
 use harness::{
     stripe::Event,
-    stripe_api::{Options, RestrictedKey},
+    stripe_api::{Fault, Kind, Options, QueuedEvent, RestrictedKey},
 };
 use serde_json::{Value, json};
 use worker::{
-    commands::command::Name, config::commands::AccountsApi, jobs::read_accounts::ReadAccounts,
+    commands::command::Name,
+    config::commands::{AccountsApi, HostMetadata},
+    jobs::read_accounts::ReadAccounts,
     metrics::Metrics,
 };
 
@@ -78,37 +80,129 @@ async fn a_key_that_may_not_is_told_apart_from_a_wrong_one() {
         ("rk_test_1", "stripe_permission"),
         ("sk_test_wrong", "stripe_key_refused"),
     ] {
-        desk.service.client = Some(client(&desk.api, key, None));
-        desk.service.settings.accounts_api = AccountsApi::V1;
-        let error = desk.onboard("42").await.unwrap_err();
-        assert_eq!((error.code, error.retryable), (code, false));
+        for api in [AccountsApi::V1, AccountsApi::V2] {
+            desk.service.client = Some(client(&desk.api, key, None));
+            desk.service.settings.accounts_api = api;
+            let error = desk.onboard("42").await.unwrap_err();
+            assert_eq!((error.code, error.retryable), (code, false), "{api:?}");
+        }
     }
 }
 
-/// A host whose account an app made before there were commands keeps it.
+/// The holder of an account can write any host's id into its metadata. What commands made, or
+/// an operator noted, is the host's, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_names_the_host_is_taken_over() {
-    let desk = Desk::new().await;
-    let mut other = harness::stripe::Account::fresh("acct_old", "42");
-    desk.lab
-        .take_one(&Event::new("evt_1", "account.updated", other.clone()).of_account("acct_old"))
-        .await;
-    let status = desk
-        .run(Name::HostStatus, json!({ "hostId": "42" }))
+async fn an_account_that_only_names_a_host_is_not_used() {
+    let mut desk = Desk::new().await;
+    let tell = async |desk: &Desk, event: &str, id: &str| {
+        let account = harness::stripe::Account::fresh(id, "99");
+        let event = Event::new(event, "account.updated", account);
+        desk.lab.take_one(&event.of_account(id)).await;
+    };
+    tell(&desk, "evt_1", "acct_named").await;
+    let host = json!({ "hostId": "99" });
+    let with_components = json!({ "hostId": "99", "components": ["payments"] });
+    let commands = [
+        (Name::HostStatus, host.clone()),
+        (Name::HostDashboard, host.clone()),
+        (Name::HostInvoicing, host.clone()),
+        (Name::HostInvoices, host.clone()),
+        (Name::HostSession, with_components),
+        (Name::HostOnboard, onboard("99")),
+    ];
+    for (name, data) in &commands {
+        let error = desk.run(*name, data.clone()).await.unwrap_err();
+        let code = (error.code, error.retryable);
+        assert_eq!(code, ("host_account_unconfirmed", false), "{name:?}");
+        assert!(error.message.contains("worker hosts adopt"));
+        assert_eq!(error.about.unwrap()["accounts"], json!(["acct_named"]));
+    }
+    assert!(desk.api.requests().is_empty());
+    assert!(desk.records().await.is_empty());
+
+    // The operator says which it is, whoever else names the host.
+    tell(&desk, "evt_2", "acct_other").await;
+    desk.adopt("99", "acct_named").await;
+    let status = desk.run(Name::HostStatus, host.clone()).await.unwrap();
+    assert_eq!(status["stripeAccountId"], "acct_named");
+
+    // Where no account was made before there were commands, none that names a host holds it up.
+    let lab = &desk.lab.client;
+    lab.batch_execute("DELETE FROM stripe.command")
         .await
         .unwrap();
-    assert_eq!(status["stripeAccountId"], "acct_old");
-    other["id"] = "acct_older".into();
-    desk.lab
-        .take_one(&Event::new("evt_2", "account.updated", other).of_account("acct_older"))
-        .await;
-    for name in [Name::HostStatus, Name::HostDashboard, Name::HostInvoicing] {
-        let error = desk.run(name, json!({ "hostId": "42" })).await.unwrap_err();
-        assert_eq!(error.code, "several_accounts");
+    desk.service.settings.host_metadata = HostMetadata::Ignore;
+    let error = desk.run(Name::HostStatus, host.clone()).await.unwrap_err();
+    assert_eq!(error.code, "host_unknown");
+    let made = account(&desk.onboard("99").await.unwrap());
+    assert_eq!(desk.api.accounts()[0]["id"], *made);
+    // What a command made stays the host's.
+    desk.service.settings.host_metadata = HostMetadata::Confirm;
+    let status = desk.run(Name::HostStatus, host).await.unwrap();
+    assert_eq!(status["stripeAccountId"], *made);
+}
+
+/// An attempt that made nothing shows that the host had no account: an account that names the
+/// host since then holds up nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_a_command_knows_is_not_held_up_by_an_account_that_names_it() {
+    let desk = Desk::new().await;
+    let mut refused = onboard("99");
+    refused["country"] = "ZZ".into();
+    let error = desk.run(Name::HostOnboard, refused).await.unwrap_err();
+    assert_eq!(error.code, "stripe_refused");
+    let named = desk.api.enabled_account("ES", &json!({ "hostId": "99" }));
+    desk.take_events().await;
+    let made = account(&desk.onboard("99").await.unwrap());
+    assert_ne!(made, named);
+}
+
+/// Stripe opens no closed account again, and tells nothing of it. So it is disconnected, in
+/// whichever order its events come, and is not asked about.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_account_is_disconnected_whatever_else_is_heard_of_it() {
+    for leaves_before in [false, true] {
+        let desk = Desk::new().await;
+        let id = account(&desk.onboard("42").await.unwrap());
+        desk.api.finish_onboarding(&id);
+        desk.take_events().await;
+        if leaves_before {
+            desk.api.deauthorize(&id);
+        }
+        desk.api.advance(std::time::Duration::from_secs(60));
+        desk.api.close(&id);
+        let closing = desk.api.take_events();
+        let mut closing: Vec<_> = closing.iter().map(QueuedEvent::bytes).collect();
+        closing.reverse();
+        // The account as it was closed, a moment later, and what changed with it.
+        let later = harness::stripe::now() + 120;
+        let mut object = desk.api.account(&id).unwrap();
+        object["charges_enabled"] = true.into();
+        for (event, kind) in [
+            ("evt_a", "account.updated"),
+            ("evt_b", "v2.core.account.updated"),
+        ] {
+            let event = Event::new(event, kind, object.clone());
+            closing.push(event.of_account(&id).at(later).bytes());
+        }
+        let before = desk.api.requests().len();
+        for body in closing {
+            desk.lab.take_bytes(&[body]).await;
+        }
+        let (pool, client) = (
+            desk.service.pool.clone(),
+            desk.service.client.clone().unwrap(),
+        );
+        let mut job = ReadAccounts::new(pool, client, Metrics::default().accounts_read);
+        job.read_all().await.unwrap();
+        assert_eq!(desk.api.requests().len(), before, "{leaves_before}");
+        assert_eq!(desk.hosts().await, ["42 DISCONNECTED f"], "{leaves_before}");
+        let status = desk
+            .run(Name::HostStatus, json!({ "hostId": "42" }))
+            .await
+            .unwrap();
+        assert_eq!(status["status"], "DISCONNECTED");
     }
-    let error = desk.onboard("42").await.unwrap_err();
-    assert_eq!(error.code, "several_accounts");
-    assert!(desk.api.accounts().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -287,4 +381,34 @@ async fn reads_are_counted() {
         .await
         .unwrap();
     assert!(!store::api_read::reads(&conn).await.unwrap().has_room());
+}
+
+/// Each write is tried under one key, so that a try whose answer is lost makes no second link.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_write_has_an_idempotency_key() {
+    let desk = Desk::new().await;
+    let id = account(&desk.onboard("42").await.unwrap());
+    let wanted = json!({ "hostId": "42", "components": ["payments"] });
+    let sessions = "/v1/account_sessions";
+    desk.api
+        .fault(Fault::post(sessions, Kind::Drop { took_effect: true }));
+    desk.run(Name::HostSession, wanted).await.unwrap();
+    desk.api.finish_onboarding(&id);
+    desk.run(Name::HostDashboard, json!({ "hostId": "42" }))
+        .await
+        .unwrap();
+    let writes = desk.api.requests().into_iter();
+    let writes: Vec<_> = writes.filter(|one| one.method == "POST").collect();
+    for write in &writes {
+        let key = write.idempotency_key.as_deref().unwrap_or_default();
+        assert!(key.starts_with("dialoom-"), "{write:?}");
+    }
+    let tries: Vec<_> = writes.iter().filter(|one| one.path == sessions).collect();
+    assert_eq!(tries.len(), 2);
+    assert_eq!(tries[0].idempotency_key, tries[1].idempotency_key);
+    assert!(tries[1].replayed);
+    let mut keys: Vec<_> = writes.iter().map(|one| &one.idempotency_key).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), writes.len() - 1);
 }

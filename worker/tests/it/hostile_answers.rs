@@ -100,6 +100,7 @@ async fn an_account_with_an_id_that_is_none_of_stripes_is_never_asked_for() {
     );
     let mut job = ReadAccounts::new(pool, client, Metrics::default().accounts_read);
     let _refused = job.read_all().await;
+    desk.adopt("42", id).await;
     let commands = [
         (Name::HostInvoicing, json!({ "hostId": "42" })),
         (Name::HostDashboard, json!({ "hostId": "42" })),

@@ -15,6 +15,7 @@ mod support;
 
 mod accounts;
 mod ack_timeout;
+mod adopt;
 mod batches;
 mod bookings;
 mod checkouts;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use harness::{
     caller::{Caller, asking},
-    http,
+    hosts, http,
     news::Listener,
     services,
     stripe_api::{Options, Order, Payment, QueuedEvent, StandIn},
@@ -95,7 +95,8 @@ async fn open_shop(stage: &Stage, database: &Database, api: &StandIn, url: &str)
         let row = client.query_opt(can_sell, &[]).await?;
         Ok(row.is_none().then(|| "no row".to_owned()))
     })
-    .await
+    .await?;
+    hosts::adopt_all(&client).await
 }
 
 fn add(

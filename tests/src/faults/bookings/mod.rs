@@ -34,6 +34,7 @@ use super::{
     watch::{Task, Watch},
 };
 use crate::{
+    hosts,
     stripe_api::{Options, Order, StandIn},
     wait::{self, Seen},
 };
@@ -149,7 +150,8 @@ async fn open(stage: &Stage, api: &StandIn, ingest: &str, bookings: i32) -> Resu
     api.deliver(ingest, &stage.secret, Order::ShuffledTwice(1))
         .await?;
     let can_sell = r#"SELECT count(*) FROM "HostOnboarding" WHERE "canSell""#;
-    until(&client, "hosts that can sell", can_sell, HOSTS.into()).await
+    until(&client, "hosts that can sell", can_sell, HOSTS.into()).await?;
+    hosts::adopt_all(&client).await
 }
 
 /// Stripe's webhooks, from now on.

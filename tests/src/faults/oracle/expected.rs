@@ -154,6 +154,8 @@ fn transitions(signs: &BTreeMap<&str, Vec<Sign>>) -> BTreeSet<String> {
                 SignKind::Deauthorized(_) => "deauthorized",
                 SignKind::Authorized(_) => "authorized",
                 SignKind::Updated { .. } => "updated",
+                // The story has none: a thin event is no row of the history.
+                SignKind::Closed => "closed",
             };
             lines.insert(format!("{account} {} {kind}", sign.id));
         }

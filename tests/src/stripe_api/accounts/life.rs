@@ -74,6 +74,15 @@ impl StandIn {
         }
     }
 
+    /// The account is closed, for good. Nobody reads it any more.
+    pub fn close(&self, id: &str) {
+        let mut state = self.shared.state();
+        if state.account(id).is_some() {
+            let _ = state.gone.insert(id.to_owned());
+            state.emit_thin(id, "v2.core.account.closed", None);
+        }
+    }
+
     /// Makes an account of a host that may charge, without a request, and gives its id.
     #[must_use]
     pub fn enabled_account(&self, country: &str, metadata: &Value) -> String {

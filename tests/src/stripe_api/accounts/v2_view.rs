@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::v1;
-use crate::stripe_api::state::{State, text_time};
+use crate::{stripe::text_time, stripe_api::state::State};
 
 /// Parts of an account that are shown when `include` names them.
 pub(super) const PARTS: [&str; 7] = [

@@ -7,14 +7,14 @@ use crate::merge::Change;
 fn authorized(at: i64) -> Connection {
     Connection {
         authorized: Some(at),
-        deauthorized: None,
+        ..Connection::default()
     }
 }
 
 fn deauthorized(at: i64) -> Connection {
     Connection {
-        authorized: None,
         deauthorized: Some(at),
+        ..Connection::default()
     }
 }
 
@@ -190,9 +190,35 @@ fn many_applications_end_the_same_in_every_order() {
     let others = Connection {
         authorized: Some(count - 1),
         deauthorized: Some(count + 99),
+        closed: false,
     };
     assert_eq!(forwards.0[""], others);
     assert!(forwards.0.contains_key("ca_15") && !forwards.0.contains_key("ca_16"));
+}
+
+#[test]
+fn what_was_closed_is_cut_whatever_came_before_or_after() {
+    let closed = Connection {
+        closed: true,
+        ..deauthorized(2)
+    };
+    for events in [
+        [("", closed), ("a", authorized(3))],
+        [("a", authorized(3)), ("", closed)],
+        [("a", deauthorized(1)), ("", closed)],
+    ] {
+        let connections = after(&events);
+        for snapshot in [None, Some(1), Some(9)] {
+            assert!(connections.are_cut(snapshot), "{events:?} {snapshot:?}");
+        }
+    }
+    let again = after(&[("", closed)]).merge(None, closed);
+    assert_eq!(again, Change::Unchanged);
+    let stored =
+        serde_json::json!({ "": { "authorized": null, "deauthorized": 2, "closed": true } });
+    let read: Connections = serde_json::from_value(stored.clone()).unwrap();
+    assert_eq!(read, after(&[("", closed)]));
+    assert_eq!(serde_json::to_value(&read).unwrap(), stored);
 }
 
 #[test]

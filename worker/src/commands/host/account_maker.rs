@@ -1,11 +1,12 @@
 //! What Stripe is asked to make a host's account, and to find one that it made.
 
-use domain::rules::ATTEMPT_KEY;
+use domain::{ids::AccountId, rules::ATTEMPT_KEY};
 use serde_json::Value;
 use store::command::Record;
+use tracing::warn;
 
 use crate::{
-    commands::{attempts::Maker, error::CommandError},
+    commands::{attempts::Maker, error::CommandError, service::CommandService},
     stripe::{
         call::{ApiFamily, IdempotencyKey},
         client::Client,
@@ -46,9 +47,25 @@ impl Maker for AccountMaker<'_> {
         Ok(found.map(|id| id.to_string()))
     }
 
+    /// Has the account read, so that the main app has a row of it.
+    async fn made(&self, service: &CommandService, id: &str) {
+        let id = AccountId::from(id.to_owned());
+        if let Err(error) = service.read_unknown(self.client, &id).await {
+            warn!(
+                code = error.code,
+                "an account was made, and could not be read yet"
+            );
+        }
+    }
+
     fn refused(&self, record: &Record, refusal: Refusal) -> CommandError {
         let is_v2 = ApiFamily::of(&record.api) == ApiFamily::V2;
-        let is_missing = is_v2 && matches!(refusal.status, 403 | 404);
+        // A restricted key that lacks the right lacks it in version 1 as well.
+        let lacks_right = [&refusal.code, &refusal.kind]
+            .into_iter()
+            .flatten()
+            .any(|word| word.contains("permission"));
+        let is_missing = is_v2 && !lacks_right && matches!(refusal.status, 403 | 404);
         if is_missing || refusal.has_code("accounts_v2_access_blocked") {
             return CommandError::new(
                 "accounts_v2_unavailable",

@@ -4,6 +4,7 @@ use domain::{host_words, invoicing, rows::HostRow};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::known;
 use crate::{
     commands::{error::CommandError, service::CommandService, wire::time},
     stripe::{client::Client, error::ApiError},
@@ -53,9 +54,11 @@ impl CommandService {
         Ok(json!({ "stripeAccountId": known.id.as_str(), "url": url }))
     }
 
-    /// Answers how far the host is, with the columns of `"HostOnboarding"` and in words.
+    /// Answers how far the host is, with the columns of `"HostOnboarding"` and in words; also of
+    /// one that has left.
     pub(in crate::commands) async fn status(&self, host: &str) -> Result<Value, CommandError> {
-        let row = self.existing(host).await?.row();
+        let known = self.noted(host).await?;
+        let row = known.ok_or_else(known::unknown)?.row();
         let mut answer = columns(&row);
         answer["words"] = host_words::sentences(&row).into();
         Ok(answer)

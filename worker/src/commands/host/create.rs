@@ -57,7 +57,7 @@ impl CommandService {
         Ok(Known {
             id,
             family: ApiFamily::of(&record.api),
-            payload_hash: Some(record.payload_hash),
+            payload_hash: Some(record.payload_hash).filter(|hash| !hash.is_empty()),
             account,
         })
     }

@@ -1,16 +1,17 @@
 //! The account that a host has.
 
 use domain::{account::Account, ids::AccountId, rows::HostRow};
-use store::account;
+use store::{Connection, account};
 
 use super::account_maker::AccountMaker;
 use crate::{
     commands::{error::CommandError, service::CommandService},
+    config::commands::HostMetadata,
     jobs::read_accounts,
     stripe::{call::ApiFamily, client::Client},
 };
 
-/// The most accounts of one host that are looked at.
+/// The most accounts that name one host that are looked at.
 const MOST: i64 = 10;
 
 /// The account that a host has.
@@ -20,7 +21,7 @@ pub struct Known {
     pub id: AccountId,
     /// The API that it was made by.
     pub family: ApiFamily,
-    /// The hash of the command that made it; `None` where no command did.
+    /// The hash of the command that made it; `None` where an operator noted it.
     pub payload_hash: Option<Vec<u8>>,
     /// All that is known of it.
     pub account: Account,
@@ -33,61 +34,48 @@ impl Known {
     }
 }
 
-/// The key under which a host's account is made.
-pub(in crate::commands) fn key(host: &str) -> String {
+/// The key under which a host's account is noted.
+pub fn key(host: &str) -> String {
     format!("host.onboard:{host}")
 }
 
 impl CommandService {
-    /// The account of a host that has one and did not cut the connection. One that a command
-    /// made is the host's beyond doubt; else the accounts say whose they are by their
-    /// metadata, and there must be one.
+    /// The account of a host that has one and did not cut the connection.
     ///
     /// # Errors
-    /// The host has several accounts that no command made, or the database is away.
+    /// As [`CommandService::noted`].
     pub(super) async fn known(&self, host: &str) -> Result<Option<Known>, CommandError> {
+        let known = self.noted(host).await?;
+        Ok(known.filter(|known| !known.account.is_disconnected()))
+    }
+
+    /// The account that is noted as the host's, connected or not: a command made it, or an
+    /// operator has said so. That an account names the host in its metadata does not make it
+    /// the host's, nor does it say that an attempt made it: its holder may have written that.
+    ///
+    /// # Errors
+    /// Nothing is noted of the host, and a connected account names it. Or the database is away.
+    pub(super) async fn noted(&self, host: &str) -> Result<Option<Known>, CommandError> {
         let client = self.client()?;
-        // That an account names the host does not say that an attempt made it: its holder may
-        // have written that.
         let record = self
             .settled(&key(host), &AccountMaker { client, host })
             .await?;
         let conn = self.connection().await?;
-        if let Some(record) = &record
-            && let Some(id) = &record.object_id
-        {
-            let id = AccountId::from(id.clone());
-            let account = read_accounts::load(&conn, &id).await?;
-            let known = Known {
-                id,
-                family: ApiFamily::of(&record.api),
-                payload_hash: Some(record.payload_hash.clone()),
-                account,
+        let Some(record) = record else {
+            return match self.settings.host_metadata {
+                HostMetadata::Ignore => Ok(None),
+                HostMetadata::Confirm => check_unnamed(&conn, host).await.map(|()| None),
             };
-            return Ok((!known.account.is_disconnected()).then_some(known));
-        }
-        let mut found = Vec::new();
-        for id in account::of_host(&conn, host, MOST).await? {
-            let account = read_accounts::load(&conn, &id).await?;
-            if !account.is_disconnected() {
-                found.push((id, account));
-            }
-        }
-        if found.len() > 1 {
-            return Err(CommandError::new(
-                "several_accounts",
-                "several connected accounts name this host in their metadata (hostId); let one \
-                 of them do so",
-            )
-            .at("hostId"));
-        }
-        let Some((id, account)) = found.pop() else {
+        };
+        let Some(id) = record.object_id.clone().map(AccountId::from) else {
             return Ok(None);
         };
+        let account = read_accounts::load(&conn, &id).await?;
         Ok(Some(Known {
             id,
-            family: ApiFamily::V1,
-            payload_hash: None,
+            family: ApiFamily::of(&record.api),
+            // No command asked for one that an operator noted.
+            payload_hash: Some(record.payload_hash).filter(|hash| !hash.is_empty()),
             account,
         }))
     }
@@ -97,13 +85,7 @@ impl CommandService {
     /// # Errors
     /// There is none, or as [`CommandService::known`].
     pub(in crate::commands) async fn existing(&self, host: &str) -> Result<Known, CommandError> {
-        self.known(host).await?.ok_or_else(|| {
-            CommandError::new(
-                "host_unknown",
-                "the host has no connected account; host.onboard makes one",
-            )
-            .at("hostId")
-        })
+        self.known(host).await?.ok_or_else(unknown)
     }
 
     /// Has an account of which nothing is known read from Stripe, so that the main app has a
@@ -117,11 +99,60 @@ impl CommandService {
         mut known: Known,
     ) -> Result<Known, CommandError> {
         if !known.account.has_current_snapshot() {
-            let read = read_accounts::ask(&self.pool, client, &known.id).await?;
-            self.telling.tell_account(read).await?;
-            let conn = self.connection().await?;
-            known.account = read_accounts::load(&conn, &known.id).await?;
+            known.account = self.read_unknown(client, &known.id).await?;
         }
         Ok(known)
     }
+
+    /// All that is known of an account, which is read from Stripe where that is nothing.
+    ///
+    /// # Errors
+    /// Stripe or the database is away.
+    pub(super) async fn read_unknown(
+        &self,
+        client: &Client,
+        id: &AccountId,
+    ) -> Result<Account, CommandError> {
+        let load = async || -> Result<Account, CommandError> {
+            let conn = self.connection().await?;
+            Ok(read_accounts::load(&conn, id).await?)
+        };
+        let known = load().await?;
+        if known.has_current_snapshot() {
+            return Ok(known);
+        }
+        let read = read_accounts::ask(&self.pool, client, id).await?;
+        self.telling.tell_account(read).await?;
+        load().await
+    }
+}
+
+/// The refusal of a host that has no account.
+pub(super) fn unknown() -> CommandError {
+    CommandError::new(
+        "host_unknown",
+        "the host has no connected account; host.onboard makes one",
+    )
+    .at("hostId")
+}
+
+/// Refuses a host of which nothing is noted while a connected account names it. It may be the
+/// host's, from before there were commands, and another one must not be made; or somebody
+/// else's, and must not be used.
+async fn check_unnamed(conn: &Connection, host: &str) -> Result<(), CommandError> {
+    let mut naming = Vec::new();
+    for id in account::of_host(conn, host, MOST).await? {
+        if !read_accounts::load(conn, &id).await?.is_disconnected() {
+            naming.push(id.to_string());
+        }
+    }
+    if naming.is_empty() {
+        return Ok(());
+    }
+    let error = CommandError::new(
+        "host_account_unconfirmed",
+        "an account that no command made names this host in its metadata (hostId); an operator \
+         says whether it is the host's: worker hosts adopt, or HOST_METADATA=ignore",
+    );
+    Err(error.at("hostId").with("accounts", naming.into()))
 }

@@ -6,16 +6,25 @@ use std::collections::BTreeSet;
 use futures_util::future::join;
 use harness::stripe_api::{Fault, Gate, Kind, Options, RestrictedKey};
 use serde_json::json;
+use store::command::{self, Attempt, End};
 use tokio_util::sync::CancellationToken;
 use worker::{
-    commands::{command::Name, finish::FinishCommands},
+    commands::{command::Name, finish::FinishCommands, host::known},
     config::commands::AccountsApi,
 };
 
-use crate::support::desk::{Desk, account, client};
+use crate::support::desk::{Desk, account, client, impatient, onboard};
 
 /// Where accounts of version 2 are made.
 const ACCOUNTS: &str = "/v2/core/accounts";
+
+/// Where accounts are made.
+fn path(api: AccountsApi) -> &'static str {
+    match api {
+        AccountsApi::V2 => ACCOUNTS,
+        AccountsApi::V1 | AccountsApi::V1Type => "/v1/accounts",
+    }
+}
 
 type Held = fn(Gate) -> Kind;
 
@@ -76,6 +85,182 @@ async fn what_interrupted_commands_began_is_finished_by_the_job() {
     }
 }
 
+/// The account is made, and the worker dies before the main app has a row of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_was_made_gets_its_row_without_another_call() {
+    let desk = Desk::new().await;
+    let gate = Gate::new();
+    let held = Kind::HeldBefore(gate.clone());
+    desk.api.fault(Fault::get("/v1/accounts/", held));
+    tokio::select! {
+        answer = desk.onboard("42") => panic!("{answer:?}"),
+        () = gate.reached() => {}
+    }
+    gate.release_all();
+    assert!(desk.hosts().await.is_empty());
+    let job = FinishCommands {
+        service: desk.service.clone(),
+        client: desk.service.client.clone().unwrap(),
+    };
+    let later = shared::clock::now_utc() + chrono::TimeDelta::minutes(2);
+    job.finish(later, &CancellationToken::new()).await.unwrap();
+    assert_eq!(desk.hosts().await, ["42 INCOMPLETE f"]);
+    assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+    assert_eq!(desk.api.accounts().len(), 1);
+}
+
+/// Stripe answers when the worker waits no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_too_late_makes_no_second_account() {
+    let late = std::time::Duration::from_millis(1500);
+    for api in [AccountsApi::V1, AccountsApi::V2] {
+        for kind in [Kind::Slow(late), Kind::SlowAfter(late)] {
+            let mut desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+            desk.service.client = Some(impatient(&desk.api));
+            desk.api.fault(Fault::post(path(api), kind));
+            let answer = loop {
+                match desk.onboard("42").await {
+                    Ok(answer) => break answer,
+                    Err(error) => assert!(error.retryable, "{error:?}"),
+                }
+            };
+            let accounts = desk.api.accounts();
+            assert_eq!(accounts.len(), 1);
+            assert_eq!(accounts[0]["id"], answer["stripeAccountId"]);
+            assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+        }
+    }
+}
+
+/// A refusal says nothing of an earlier try that is still under way, nor does one that is not
+/// Stripe's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_after_a_try_without_an_answer_does_not_end_the_attempt() {
+    const STRIPES: &str = r#"{"error":{"type":"invalid_request_error","message":"No."}}"#;
+    const HTML: &str = "<html><h1>Denied</h1></html>";
+    for (api, status, body, code) in [
+        (AccountsApi::V1, 401, STRIPES, "stripe_key_refused"),
+        (AccountsApi::V2, 403, STRIPES, "accounts_v2_unavailable"),
+        (AccountsApi::V1, 403, HTML, "stripe_unavailable"),
+        (AccountsApi::V2, 404, HTML, "stripe_unavailable"),
+        (AccountsApi::V1, 408, HTML, "stripe_unavailable"),
+    ] {
+        let mut desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        desk.service.client = Some(impatient(&desk.api));
+        let gate = Gate::new();
+        let (held, refused) = (
+            Kind::HeldBefore(gate.clone()),
+            Kind::Answered { status, body },
+        );
+        desk.api.fault(Fault::post(path(api), held));
+        desk.api.fault(Fault::post(path(api), refused));
+        let error = desk.onboard("42").await.unwrap_err();
+        assert_eq!(error.code, code, "{status} {body}");
+        assert_eq!(desk.records().await, ["host.onboard:42 1 in_progress f"]);
+        gate.release_all();
+        let answer = loop {
+            match desk.onboard("42").await {
+                Ok(answer) => break answer,
+                Err(error) => assert_eq!(error.code, "in_progress"),
+            }
+        };
+        let accounts = desk.api.accounts();
+        assert_eq!(accounts.len(), 1, "{status} {body}");
+        assert_eq!(accounts[0]["id"], answer["stripeAccountId"]);
+        assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+    }
+}
+
+/// A 500 that Stripe does not mark as kept says nothing of the key: another caller's request
+/// under it is on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_its_key_does_not_keep_begins_no_other_attempt() {
+    for api in [AccountsApi::V1, AccountsApi::V2] {
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        let gate = Gate::new();
+        let held = Kind::HeldBefore(gate.clone());
+        desk.api.fault(Fault::post(path(api), held));
+        desk.api
+            .fault(Fault::post(path(api), Kind::Unkept500).times(3));
+        let other = async {
+            gate.reached().await;
+            let error = desk.onboard("42").await.unwrap_err();
+            assert_eq!((error.code, error.retryable), ("stripe_unavailable", true));
+            assert_eq!(
+                desk.records().await,
+                ["host.onboard:42 1 in_progress taken_over f"]
+            );
+            gate.release_all();
+        };
+        let (answer, ()) = join(desk.onboard("42"), other).await;
+        assert_eq!(
+            desk.api.accounts()[0]["id"],
+            answer.unwrap()["stripeAccountId"]
+        );
+        assert_eq!(desk.api.accounts().len(), 1);
+        assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+    }
+}
+
+/// Whoever began an attempt ends it unasked only where nobody else has gone on with it: his
+/// request may be on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_somebody_has_taken_over_is_not_ended_by_who_began_it() {
+    let desk = Desk::new().await;
+    let conn = desk.service.pool.get().await.unwrap();
+    let request = json!({});
+    let key = known::key("42");
+    let attempt = Attempt {
+        key: &key,
+        idempotency_key: "dialoom-1",
+        payload_hash: &[7; 32],
+        api: "v2",
+        account: None,
+        request: &request,
+    };
+    let take_over = async |number| command::take_over(&conn, &key, number).await.unwrap();
+    let end = async |number| {
+        let ended = command::end(&conn, &key, number, End::Unasked("expired")).await;
+        ended.unwrap()
+    };
+    command::begin(&conn, &attempt).await.unwrap();
+    assert!(end(1).await);
+    assert_eq!(desk.records().await, ["host.onboard:42 1 failed expired t"]);
+    assert!(!take_over(1).await, "it has ended");
+    command::begin_again(&conn, 1, &attempt).await.unwrap();
+    assert!(take_over(2).await);
+    assert!(!end(2).await);
+    let taken = ["host.onboard:42 2 in_progress taken_over f"];
+    assert_eq!(desk.records().await, taken);
+    let made = command::end(&conn, &key, 2, End::Made("acct_1")).await;
+    assert!(made.unwrap());
+    assert_eq!(desk.records().await, ["host.onboard:42 2 done t"]);
+}
+
+/// Whoever sent the command waits no more when Stripe would be asked: nothing is made, then or
+/// later.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_made_after_the_deadline() {
+    let desk = Desk::new().await;
+    let late = desk.service.until(tokio::time::Instant::now());
+    let error = late
+        .run(Name::HostOnboard, onboard("42"))
+        .await
+        .unwrap_err();
+    assert_eq!((error.code, error.retryable), ("expired", true));
+    assert_eq!(desk.records().await, ["host.onboard:42 1 failed expired t"]);
+    assert!(desk.api.requests().is_empty());
+    // The same command again is in time.
+    let id = account(&desk.onboard("42").await.unwrap());
+    assert_eq!(desk.records().await, ["host.onboard:42 2 done t"]);
+    let session = json!({ "hostId": "42", "components": ["payments"] });
+    let error = late.run(Name::HostSession, session).await.unwrap_err();
+    assert_eq!(error.code, "expired");
+    // What only reads is answered all the same.
+    let status = late.run(Name::HostStatus, json!({ "hostId": "42" })).await;
+    assert_eq!(account(&status.unwrap()), id);
+}
+
 /// While an account is being made its event may come, and another account's holder may write
 /// the host's id into its metadata: Stripe's answer says which it is.
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +279,10 @@ async fn an_account_that_names_the_host_is_not_taken_for_the_one_that_is_made() 
     desk.take_events().await;
     let error = status().await.unwrap_err();
     assert_eq!((error.code, error.retryable), ("in_progress", true));
-    assert_eq!(desk.records().await, ["host.onboard:42 1 in_progress f"]);
+    assert_eq!(
+        desk.records().await,
+        ["host.onboard:42 1 in_progress taken_over f"]
+    );
     gate.release_all();
     let known = loop {
         match status().await {
@@ -138,7 +326,7 @@ async fn a_key_that_may_not_go_on_does_not_end_the_attempt() {
         ..Options::default()
     };
     for (key, code) in [
-        ("rk_test_1", "accounts_v2_unavailable"),
+        ("rk_test_1", "stripe_permission"),
         ("sk_test_wrong", "stripe_key_refused"),
     ] {
         let mut desk = Desk::with(options.clone(), |_| {}).await;
@@ -151,7 +339,10 @@ async fn a_key_that_may_not_go_on_does_not_end_the_attempt() {
             }
         };
         assert_eq!(error.code, code, "{error:?}");
-        assert_eq!(desk.records().await, ["host.onboard:42 1 in_progress f"]);
+        assert_eq!(
+            desk.records().await,
+            ["host.onboard:42 1 in_progress taken_over f"]
+        );
         desk.service.client = right;
         desk.onboard("42").await.unwrap();
         assert_eq!(desk.api.accounts().len(), 1);
@@ -167,11 +358,7 @@ async fn an_account_of_somebody_else_is_not_found_for_the_one_that_failed() {
         let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
         let forged = desk.api.enabled_account("ES", &json!({ "hostId": "42" }));
         let failing = Kind::Status500 { took_effect: false };
-        let path = match api {
-            AccountsApi::V2 => ACCOUNTS,
-            _ => "/v1/accounts",
-        };
-        desk.api.fault(Fault::post(path, failing));
+        desk.api.fault(Fault::post(path(api), failing));
         let answer = loop {
             match desk.onboard("42").await {
                 Ok(answer) => break answer,

@@ -65,6 +65,14 @@ impl Desk {
         self.run(Name::HostOnboard, onboard(host)).await
     }
 
+    /// An operator notes an account as the host's.
+    pub async fn adopt(&self, host: &str, account: &str) {
+        let conn = self.service.pool.get().await.unwrap();
+        let key = worker::commands::host::known::key(host);
+        let adopted = store::command::adopt(&conn, &key, account, None).await;
+        assert!(adopted.unwrap());
+    }
+
     /// The worker takes all events that Stripe has made since.
     pub async fn take_events(&self) {
         let events: Vec<Vec<u8>> = self
@@ -104,9 +112,18 @@ impl Desk {
 
 /// A client of the stand-in that hardly pauses.
 pub fn client(api: &StandIn, key: &str, pool: Option<store::Pool>) -> Client {
+    patient(api, key, pool, Duration::from_secs(10))
+}
+
+/// A client that takes an answer for lost after a second.
+pub fn impatient(api: &StandIn) -> Client {
+    patient(api, "sk_test_standin", None, Duration::from_secs(1))
+}
+
+fn patient(api: &StandIn, key: &str, pool: Option<store::Pool>, timeout: Duration) -> Client {
     let config = ApiConfig {
         pause: Duration::from_millis(2),
-        timeout: Duration::from_secs(10),
+        timeout,
         ..ApiConfig::new(key.into(), api.base_url().into(), Mode::Test)
     };
     Client::new(config, ApiMetrics::default(), pool).unwrap()

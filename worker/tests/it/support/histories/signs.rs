@@ -45,17 +45,19 @@ fn application() -> impl Strategy<Value = Option<&'static str>> {
 enum Kind {
     Deauthorized(Option<&'static str>),
     Authorized(Option<&'static str>),
+    Closed,
     Updated(usize, Option<usize>),
 }
 
 /// Up to ten events of one account, in four seconds. It goes back and forth
 /// between three states, so that events often follow each other, and is connected and
-/// cut by two applications.
+/// cut by two applications. Now and then it is closed.
 pub fn signs() -> impl Strategy<Value = Vec<Sign>> {
     let kind = prop_oneof![
-        2 => application().prop_map(Kind::Deauthorized),
-        2 => application().prop_map(Kind::Authorized),
-        5 => (0..3_usize, prop::option::weighted(0.8, 0..3_usize))
+        6 => application().prop_map(Kind::Deauthorized),
+        6 => application().prop_map(Kind::Authorized),
+        1 => Just(Kind::Closed),
+        15 => (0..3_usize, prop::option::weighted(0.8, 0..3_usize))
             .prop_map(|(after, before)| Kind::Updated(after, before)),
     ];
     let states = prop::collection::vec(values(), 3);
@@ -69,6 +71,7 @@ pub fn signs() -> impl Strategy<Value = Vec<Sign>> {
                 what: match kind {
                     Kind::Deauthorized(application) => SignKind::Deauthorized(application),
                     Kind::Authorized(application) => SignKind::Authorized(application),
+                    Kind::Closed => SignKind::Closed,
                     Kind::Updated(after, before) => SignKind::Updated {
                         after: states[after].clone(),
                         before: before.map(|before| states[before].clone()),
