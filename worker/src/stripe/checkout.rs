@@ -69,15 +69,24 @@ impl Client {
         value: &str,
         since: i64,
     ) -> Result<Option<String>, ApiError> {
-        let list = List {
-            endpoint: "/v1/checkout/sessions",
-            path: "/checkout/sessions",
-            account: Some(account),
-            prefix: PREFIX,
-            since,
-        };
-        self.find(&list, |session| session["metadata"][key] == value)
-            .await
+        self.find(&sessions(account, since), |session| {
+            session["metadata"][key] == value
+        })
+        .await
+    }
+
+    /// The newest session that was made at or after `since`, in Unix seconds, and that `is_it`,
+    /// with its id.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn newest_session(
+        &self,
+        account: &AccountId,
+        since: i64,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> Result<Option<(String, Value)>, ApiError> {
+        self.find_object(&sessions(account, since), is_it).await
     }
 
     /// The status of a payment intent, such as `processing`.
@@ -98,5 +107,15 @@ impl Client {
         let answer = self.send(&call.of_account(account)).await?;
         let status = answer["status"].as_str().map(str::to_owned);
         status.ok_or(ApiError::Unreadable("it has no status"))
+    }
+}
+
+fn sessions(account: &AccountId, since: i64) -> List<'_> {
+    List {
+        endpoint: "/v1/checkout/sessions",
+        path: "/checkout/sessions",
+        account: Some(account),
+        prefix: PREFIX,
+        since,
     }
 }

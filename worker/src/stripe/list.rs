@@ -40,6 +40,19 @@ impl Client {
         list: &List<'_>,
         is_it: impl Fn(&Value) -> bool,
     ) -> Result<Option<String>, ApiError> {
+        let found = self.find_object(list, is_it).await?;
+        Ok(found.map(|(id, _)| id))
+    }
+
+    /// As [`Client::find`], with the object.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub(super) async fn find_object(
+        &self,
+        list: &List<'_>,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> Result<Option<(String, Value)>, ApiError> {
         let id_of = |object: &Value| {
             let id = object_id(object, list.prefix);
             id.ok_or(ApiError::Unreadable("an object of a list has no id"))
@@ -61,7 +74,7 @@ impl Client {
             let ids = objects.iter().map(id_of);
             let mut ids = ids.collect::<Result<Vec<String>, _>>()?;
             if let Some(found) = objects.iter().position(&is_it) {
-                return Ok(Some(ids.swap_remove(found)));
+                return Ok(Some((ids.swap_remove(found), objects[found].clone())));
             }
             if page["has_more"] != true {
                 return Ok(None);
