@@ -69,24 +69,25 @@ impl Client {
         value: &str,
         since: i64,
     ) -> Result<Option<String>, ApiError> {
-        self.find(&sessions(account, since), |session| {
+        self.find(&sessions(account, since, None), |session| {
             session["metadata"][key] == value
         })
         .await
     }
 
-    /// The newest session that was made at or after `since`, in Unix seconds, and that `is_it`,
-    /// with its id.
+    /// The newest open session that was made at or after `since`, in Unix seconds, and that
+    /// `is_it`.
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn newest_session(
+    pub async fn open_session(
         &self,
         account: &AccountId,
         since: i64,
         is_it: impl Fn(&Value) -> bool,
-    ) -> Result<Option<(String, Value)>, ApiError> {
-        self.find_object(&sessions(account, since), is_it).await
+    ) -> Result<Option<String>, ApiError> {
+        self.find(&sessions(account, since, Some("open")), is_it)
+            .await
     }
 
     /// The status of a payment intent, such as `processing`.
@@ -110,12 +111,13 @@ impl Client {
     }
 }
 
-fn sessions(account: &AccountId, since: i64) -> List<'_> {
+fn sessions<'a>(account: &'a AccountId, since: i64, status: Option<&'static str>) -> List<'a> {
     List {
         endpoint: "/v1/checkout/sessions",
         path: "/checkout/sessions",
         account: Some(account),
         prefix: PREFIX,
         since,
+        status,
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct List<'a> {
     pub(super) prefix: &'static str,
     /// Of objects made at or after this time, in Unix seconds.
     pub(super) since: i64,
+    /// Of objects with this status alone.
+    pub(super) status: Option<&'static str>,
 }
 
 impl Client {
@@ -40,19 +42,6 @@ impl Client {
         list: &List<'_>,
         is_it: impl Fn(&Value) -> bool,
     ) -> Result<Option<String>, ApiError> {
-        let found = self.find_object(list, is_it).await?;
-        Ok(found.map(|(id, _)| id))
-    }
-
-    /// As [`Client::find`], with the object.
-    ///
-    /// # Errors
-    /// [`ApiError`].
-    pub(super) async fn find_object(
-        &self,
-        list: &List<'_>,
-        is_it: impl Fn(&Value) -> bool,
-    ) -> Result<Option<(String, Value)>, ApiError> {
         let id_of = |object: &Value| {
             let id = object_id(object, list.prefix);
             id.ok_or(ApiError::Unreadable("an object of a list has no id"))
@@ -60,6 +49,9 @@ impl Client {
         let mut after: Option<String> = None;
         for _ in 0..MAX_PAGES {
             let mut query = json!({ "created": { "gte": list.since }, "limit": 100 });
+            if let Some(status) = list.status {
+                query["status"] = status.into();
+            }
             if let Some(after) = &after {
                 query["starting_after"] = after.as_str().into();
             }
@@ -74,7 +66,7 @@ impl Client {
             let ids = objects.iter().map(id_of);
             let mut ids = ids.collect::<Result<Vec<String>, _>>()?;
             if let Some(found) = objects.iter().position(&is_it) {
-                return Ok(Some((ids.swap_remove(found), objects[found].clone())));
+                return Ok(Some(ids.swap_remove(found)));
             }
             if page["has_more"] != true {
                 return Ok(None);

@@ -1,7 +1,7 @@
 //! Sessions that the main app made itself, beside the commands: a booking is paid once all the
 //! same.
 
-use harness::stripe_api::{Fault, Kind, Options, Payment};
+use harness::stripe_api::{Fault, Gate, Kind, Options, Payment};
 use serde_json::json;
 
 use crate::support::{
@@ -48,11 +48,8 @@ async fn a_booking_that_was_paid_by_a_session_of_the_apps_own_is_not_sold_again(
     ] {
         let apps = app_session(api, &shop.account, booking).await;
         api.pay(&apps, payment).unwrap();
-        // Its events are on their way.
-        assert_eq!(shop.checkout(booking).await.unwrap_err().code, code);
-        let events = api.take_events();
-        // That of the session is there, and that of the invoice is not.
-        for event in events {
+        // The event of the session is there, and that of the invoice is not.
+        for event in api.take_events() {
             if event.kind.starts_with("checkout.session.") {
                 shop.desk.lab.take_bytes(&[event.bytes()]).await;
             }
@@ -67,6 +64,30 @@ async fn a_booking_that_was_paid_by_a_session_of_the_apps_own_is_not_sold_again(
             shop.desk.take_events().await;
             shop.checkout(booking).await.unwrap();
         }
+    }
+}
+
+/// A guest pays by the app's session at the moment at which it is ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_who_is_faster_than_the_end_of_the_apps_session_has_paid() {
+    let shop = Shop::new().await;
+    for (booking, payment, code) in [
+        (7, Payment::Card, "booking_paid"),
+        (8, Payment::Delayed, "processing"),
+    ] {
+        let apps = app_session(&shop.desk.api, &shop.account, booking).await;
+        let gate = Gate::new();
+        let held = Kind::HeldBefore(gate.clone());
+        let ending = Fault::post("/v1/checkout/sessions/", held);
+        shop.desk.api.fault(ending);
+        let guest = async {
+            gate.reached().await;
+            shop.desk.api.pay(&apps, payment).unwrap();
+            gate.release_all();
+        };
+        let (answer, ()) = tokio::join!(shop.checkout(booking), guest);
+        assert_eq!(answer.unwrap_err().code, code);
+        assert!(shop.sessions("open").is_empty());
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A command makes no session by which a booking can be paid a second time. Events tell how a
 //! session of the app's went, and none tells that one is open, so Stripe is asked for those
-//! that may be.
+//! that are.
 
 use domain::{
     decode,
@@ -107,36 +107,46 @@ impl CommandService {
         own: Option<&str>,
     ) -> Result<(), NotEnded> {
         let since = clock::now_unix() - MAY_BE_OPEN;
-        let mut over: Vec<String> = own.into_iter().map(str::to_owned).collect();
+        let is_it = |session: &Value| {
+            self.is_of_app(session, booking) && own.is_none_or(|own| session["id"] != own)
+        };
         for _ in 0..MOST_ENDED {
-            let counts = |session: &Value| {
-                self.is_of_app(session, booking)
-                    && session["status"] != "expired"
-                    && !over.iter().any(|id| session["id"] == **id)
-            };
-            let found = client.newest_session(account, since, counts).await?;
-            let Some((id, session)) = found else {
+            let Some(id) = client.open_session(account, since, is_it).await? else {
                 return Ok(());
             };
-            if session["status"] == "open" {
-                match client.expire_session(account, &id).await {
-                    // Where a guest was faster, the next look says so.
-                    Err(ApiError::Refused(refusal)) if refusal.status == 400 => {}
-                    expired => drop(expired?),
+            match client.expire_session(account, &id).await {
+                // A guest was faster.
+                Err(ApiError::Refused(refusal)) if refusal.status == 400 => {
+                    self.refuse_gone_through(client, account, booking, &id)
+                        .await?;
                 }
-                continue;
-            }
-            let money = match session["payment_status"] == "unpaid" {
-                true => session::money(client, account, &session).await?,
-                false => Money::Came,
-            };
-            match money {
-                Money::Came => return Err(self.paid(booking, None).await?.into()),
-                Money::OnItsWay => return Err(processing().into()),
-                Money::DidNotCome => over.push(id),
+                expired => drop(expired?),
             }
         }
         Err(CommandError::in_progress().into())
+    }
+
+    /// Refuses where a guest went through the session, and the money is there or on its way.
+    async fn refuse_gone_through(
+        &self,
+        client: &Client,
+        account: &AccountId,
+        booking: BookingId,
+        id: &str,
+    ) -> Result<(), NotEnded> {
+        let session = client.session(account, id).await?;
+        if session["status"] != "complete" {
+            return Ok(());
+        }
+        let money = match session["payment_status"] == "unpaid" {
+            true => session::money(client, account, &session).await?,
+            false => Money::Came,
+        };
+        match money {
+            Money::Came => Err(self.paid(booking, None).await?.into()),
+            Money::OnItsWay => Err(processing().into()),
+            Money::DidNotCome => Ok(()),
+        }
     }
 
     /// Whether the session is of the booking, and of no command's making.
