@@ -3,7 +3,7 @@
 
 use harness::{
     stripe::{Event, Invoice},
-    stripe_api::Payment,
+    stripe_api::{Fault, Gate, Kind, Payment},
 };
 use serde_json::{Value, json};
 use worker::commands::command::Name;
@@ -139,40 +139,57 @@ async fn a_forged_claim_is_refused_even_if_it_came_first() {
     }
 }
 
-/// A host can write the metadata of the session that a command made on its account. That gives
-/// it no other booking, whoever asks first, and takes its own from nobody.
+/// A host can write the metadata of the session that a command made on its account: as soon as
+/// it is made, or before it is looked at once it is paid. That gives it no other booking,
+/// whoever asks first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_gains_nothing_by_the_metadata_of_its_session() {
-    for theirs_first in [true, false] {
+    for (theirs_first, at_once, name) in [
+        (true, true, "8"),
+        (true, false, "8"),
+        (false, true, "8"),
+        (false, false, "8"),
+        (false, true, "x"),
+        (false, false, "x"),
+    ] {
         let shop = Shop::new().await;
         let forger = host(&shop.desk, "43").await;
         let mut of_forger = checkout(7);
         of_forger["hostId"] = "43".into();
-        let forged = session(&shop.ask(of_forger.clone()).await.unwrap());
         let mut sold = None;
+        let gate = Gate::new();
+        if at_once {
+            let held = Kind::HeldBefore(gate.clone());
+            let look = Fault::get("/v1/checkout/sessions/", held);
+            shop.desk.api.fault(look);
+        }
+        let forging = async {
+            if at_once {
+                gate.reached().await;
+                let made = &shop.open(7)[0];
+                rename(&shop.desk.api, &forger, made, name).await;
+                gate.release_all();
+            }
+        };
+        let (forged, ()) = tokio::join!(shop.ask(of_forger.clone()), forging);
+        let forged = session(&forged.unwrap());
         if theirs_first {
             sold = Some(session(&shop.checkout(8).await.unwrap()));
         }
-        for booking in ["8", "x"] {
-            rename(&shop.desk.api, &forger, &forged, booking).await;
-            // The session is looked at, and what Stripe says of it is told.
-            let again = session(&shop.ask(of_forger.clone()).await.unwrap());
-            assert_eq!(again, forged);
-        }
-        rename(&shop.desk.api, &forger, &forged, "8").await;
-        shop.ask(of_forger.clone()).await.unwrap();
+        rename(&shop.desk.api, &forger, &forged, name).await;
         shop.desk.api.pay(&forged, Payment::Card).unwrap();
+        // The session is looked at, and what Stripe says of it is told.
+        let error = shop.ask(of_forger).await.unwrap_err();
+        assert_eq!(error.code, "booking_paid");
         shop.desk.take_events().await;
         let sold = match sold {
             Some(sold) => sold,
             None => session(&shop.checkout(8).await.unwrap()),
         };
-        assert_eq!(shop.ask(of_forger).await.unwrap_err().code, "booking_paid");
         shop.desk.api.pay(&sold, Payment::Card).unwrap();
         shop.desk.take_events().await;
         let invoice = shop.invoice(8).await["invoice"].take();
-        assert_eq!(invoice["stripeAccountId"], *shop.account);
-        assert_eq!(invoice["status"], "PAID");
+        assert_eq!(invoice["stripeAccountId"], *shop.account, "{name}");
         assert_eq!(shop.rows().await, ["7 PAID 45.99 eur", "8 PAID 45.99 eur"]);
     }
 }
