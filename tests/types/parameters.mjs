@@ -24,6 +24,7 @@ const REQUESTS = {
   'POST /v1/checkout/sessions': 'Checkout.SessionCreateParams',
   'GET /v1/checkout/sessions': 'Checkout.SessionListParams',
   'GET /v1/checkout/sessions/{id}': 'Checkout.SessionRetrieveParams',
+  'POST /v1/checkout/sessions/{id}': 'Checkout.SessionUpdateParams',
   'POST /v1/checkout/sessions/{id}/expire': 'Checkout.SessionExpireParams',
   'GET /v1/invoices': 'InvoiceListParams',
   'GET /v1/invoices/{id}': 'InvoiceRetrieveParams',

@@ -108,6 +108,11 @@ pub(super) const ROUTES: &[Route] = &[
         checkout::retrieve,
     ),
     scoped(
+        "POST /v1/checkout/sessions/{id}",
+        "checkout_sessions",
+        checkout::update,
+    ),
+    scoped(
         "POST /v1/checkout/sessions/{id}/expire",
         "checkout_sessions",
         checkout::expire,

@@ -296,6 +296,9 @@ fn what_stripe_was_asked(requests: &[Recorded], account: &str, sessions: &[Strin
         let is_known = read.path == of_account
             || read.path.starts_with("/v2/core/accounts")
             || read.path.starts_with("/v1/payment_intents/pi_")
+            // Whether the app has made sessions of the booking itself.
+            || (read.path == "/v1/checkout/sessions"
+                && read.stripe_account.as_deref() == Some(account))
             || sessions.iter().any(of_session);
         assert!(is_known && read.method == "GET", "{read:?}");
     }

@@ -56,11 +56,24 @@ impl Share {
         (millionths <= 1_000_000).then_some(Self(millionths))
     }
 
-    /// This share of an amount in minor units, half a unit rounded up.
-    pub fn of(self, amount: i64) -> i64 {
-        let share = (i128::from(amount) * i128::from(self.0) + 500_000) / 1_000_000;
+    /// This share of an amount in minor units, half a unit rounded up: half of the smallest
+    /// amount that can be charged in the currency.
+    pub fn of(self, amount: i64, currency: &str) -> i64 {
+        let step = i128::from(smallest(currency));
+        let millionths = i128::from(amount) * i128::from(self.0);
+        let steps = (millionths + step * 500_000) / (step * 1_000_000);
         // A share of at most the whole fits.
-        i64::try_from(share).unwrap_or(amount).min(amount)
+        i64::try_from(steps * step).unwrap_or(amount).min(amount)
+    }
+}
+
+/// The smallest amount of a currency, in minor units: all amounts are multiples of it.
+fn smallest(currency: &str) -> i64 {
+    match exponent(currency) {
+        // Cards cannot be charged the third decimal.
+        3 => 10,
+        _ if WITHOUT_DECIMALS.contains(&currency) => 100,
+        _ => 1,
     }
 }
 
@@ -95,13 +108,11 @@ pub fn amount(text: &str, currency: &str) -> Result<i64, String> {
             "is less than {least} {currency}, the least that Stripe charges"
         ));
     }
-    if WITHOUT_DECIMALS.contains(&currency) && amount % 100 != 0 {
-        return Err(format!("has decimals, which {currency} has not"));
+    match smallest(currency) {
+        step if amount % step == 0 => Ok(amount),
+        100 => Err(format!("has decimals, which {currency} has not")),
+        _ => Err("has a last decimal that is not zero, which cards cannot be charged".into()),
     }
-    if exponent(currency) == 3 && amount % 10 != 0 {
-        return Err("has a last decimal that is not zero, which cards cannot be charged".into());
-    }
-    Ok(amount)
 }
 
 #[cfg(test)]
@@ -110,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_share_is_rounded_half_up_and_never_more_than_the_whole() {
-        let share = |percent, amount| Share::percent(percent).unwrap().of(amount);
+        let share = |percent, amount| Share::percent(percent).unwrap().of(amount, "eur");
         assert_eq!(Share::TENTH, Share::percent("10").unwrap());
         for (percent, amount, expected) in [
             ("10", 4599, 460),
@@ -125,6 +136,25 @@ mod tests {
         ] {
             assert_eq!(share(percent, amount), expected, "{percent} of {amount}");
         }
+        for (amount, currency, expected) in [
+            // 10 % is 50.50, 49.50 and 49.40 of a currency without decimals.
+            (50_500, "isk", 5_100),
+            (49_500, "ugx", 5_000),
+            (49_400, "ugx", 4_900),
+            (400, "isk", 0),
+            (500, "isk", 100),
+            // HUF and TWD have decimals, and dinars a third one that has to be zero.
+            (17_550, "huf", 1_755),
+            (3_005, "twd", 301),
+            (1_050, "kwd", 110),
+            (1_040, "kwd", 100),
+            (505, "jpy", 51),
+        ] {
+            let share = Share::TENTH.of(amount, currency);
+            assert_eq!(share, expected, "{amount} {currency}");
+        }
+        let whole = Share::percent("100").unwrap();
+        assert_eq!(whole.of(50_500, "ugx"), 50_500);
         for wrong in ["", "-1", "100.1", "101", "1.00001", "ten", "1e1", ".5"] {
             assert_eq!(Share::percent(wrong), None, "{wrong}");
         }
@@ -137,6 +167,10 @@ mod tests {
         assert_eq!(amount("50", "jpy"), Ok(50));
         assert_eq!(amount("500", "isk"), Ok(50_000));
         assert_eq!(amount("1.230", "kwd"), Ok(1230));
+        assert_eq!(amount("175", "huf"), Ok(17_500));
+        assert_eq!(amount("175.50", "huf"), Ok(17_550));
+        assert_eq!(amount("30.05", "twd"), Ok(3_005));
+        assert_eq!(amount("2000", "ugx"), Ok(200_000));
         for (text, currency, said) in [
             ("0.49", "eur", "less than 0.5 eur"),
             ("49", "jpy", "less than 50 jpy"),
@@ -144,6 +178,9 @@ mod tests {
             ("10000000000", "usd", "more than 9999999999.99"),
             ("99999999999999999999", "usd", "more than 9999999999.99"),
             ("500.50", "isk", "decimals"),
+            ("2000.50", "ugx", "decimals"),
+            ("174.99", "huf", "less than 175 huf"),
+            ("30.005", "twd", "2 decimals"),
             ("1.234", "kwd", "last decimal"),
             ("45.999", "eur", "2 decimals"),
             ("x", "eur", "no amount"),

@@ -93,6 +93,7 @@ impl Client {
             account: None,
             prefix: PREFIX,
             since,
+            status: None,
         };
         let found = self.find(&list, |account| account["metadata"][key] == value);
         Ok(found.await?.map(AccountId::from))

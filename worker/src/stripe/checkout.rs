@@ -69,14 +69,24 @@ impl Client {
         value: &str,
         since: i64,
     ) -> Result<Option<String>, ApiError> {
-        let list = List {
-            endpoint: "/v1/checkout/sessions",
-            path: "/checkout/sessions",
-            account: Some(account),
-            prefix: PREFIX,
-            since,
-        };
-        self.find(&list, |session| session["metadata"][key] == value)
+        self.find(&sessions(account, since, None), |session| {
+            session["metadata"][key] == value
+        })
+        .await
+    }
+
+    /// The newest open session that was made at or after `since`, in Unix seconds, and that
+    /// `is_it`.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn open_session(
+        &self,
+        account: &AccountId,
+        since: i64,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> Result<Option<String>, ApiError> {
+        self.find(&sessions(account, since, Some("open")), is_it)
             .await
     }
 
@@ -98,5 +108,16 @@ impl Client {
         let answer = self.send(&call.of_account(account)).await?;
         let status = answer["status"].as_str().map(str::to_owned);
         status.ok_or(ApiError::Unreadable("it has no status"))
+    }
+}
+
+fn sessions<'a>(account: &'a AccountId, since: i64, status: Option<&'static str>) -> List<'a> {
+    List {
+        endpoint: "/v1/checkout/sessions",
+        path: "/checkout/sessions",
+        account: Some(account),
+        prefix: PREFIX,
+        since,
+        status,
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct List<'a> {
     pub(super) prefix: &'static str,
     /// Of objects made at or after this time, in Unix seconds.
     pub(super) since: i64,
+    /// Of objects with this status alone.
+    pub(super) status: Option<&'static str>,
 }
 
 impl Client {
@@ -47,6 +49,9 @@ impl Client {
         let mut after: Option<String> = None;
         for _ in 0..MAX_PAGES {
             let mut query = json!({ "created": { "gte": list.since }, "limit": 100 });
+            if let Some(status) = list.status {
+                query["status"] = status.into();
+            }
             if let Some(after) = &after {
                 query["starting_after"] = after.as_str().into();
             }

@@ -247,3 +247,27 @@ pub async fn key_of(mut conn: &Connection, object: &str) -> Result<Option<String
     let row: Option<Row> = row.get_result(&mut conn).await.optional()?;
     Ok(row.map(|row| row.key))
 }
+
+/// Notes that what is made under another key is not wanted any more. Whoever began to make it
+/// before finds the number changed.
+///
+/// It is a row of its own, so that it can be noted where nothing was made yet, and whatever is
+/// being made meanwhile.
+pub async fn cancel(mut conn: &Connection, key: &str) -> Result<()> {
+    diesel::sql_query(
+        "INSERT INTO stripe.command \
+            (key, state, idempotency_key, payload_hash, api, error, finished_at) \
+         VALUES ($1, 'failed', '', '', 'v1', 'canceled', now()) \
+         ON CONFLICT (key) DO UPDATE SET attempt = command.attempt + 1, \
+            attempted_at = now(), finished_at = now()",
+    )
+    .bind::<Text, _>(key)
+    .execute(&mut conn)
+    .await?;
+    Ok(())
+}
+
+/// How often that was noted under this key.
+pub async fn canceled(conn: &Connection, key: &str) -> Result<i32> {
+    Ok(find(conn, key).await?.map_or(0, |record| record.attempt))
+}

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     OptionalExtension, QueryableByName,
-    sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz},
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 use domain::invoice::FinalizationError;
@@ -110,6 +110,19 @@ pub async fn find(mut conn: &Connection, id: &str) -> Result<Option<KnownInvoice
         .get_result(&mut conn)
         .await
         .optional()?)
+}
+
+/// The invoices with these ids, by id.
+pub(crate) async fn of_ids(mut conn: &Connection, ids: &[&str]) -> Result<Vec<KnownInvoice>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query =
+        format!("SELECT {COLUMNS} FROM stripe.invoice i WHERE i.id = ANY($1) ORDER BY i.id");
+    Ok(diesel::sql_query(query)
+        .bind::<Array<Text>, _>(ids)
+        .load(&mut conn)
+        .await?)
 }
 
 /// The invoice that an event is about, or that its charge or credit note is of.

@@ -3,12 +3,12 @@
 
 use harness::{
     stripe::{Event, Invoice},
-    stripe_api::Payment,
+    stripe_api::{Fault, Gate, Kind, Payment},
 };
 use serde_json::{Value, json};
 use worker::commands::command::Name;
 
-use crate::support::shop::{Shop, session};
+use crate::support::shop::{Shop, checkout, host, rename, session};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_pays_for_a_booking() {
@@ -40,11 +40,7 @@ async fn a_guest_pays_for_a_booking() {
     let error = shop.checkout(7).await.unwrap_err();
     assert_eq!(error.code, "booking_paid");
     assert_eq!(error.about.unwrap()["invoice"], *invoice);
-    let cancel = shop
-        .desk
-        .run(Name::BookingCancel, json!({ "bookingId": 7 }))
-        .await;
-    assert_eq!(cancel.unwrap_err().code, "booking_paid");
+    assert_eq!(shop.cancel(7).await.unwrap_err().code, "booking_paid");
 
     let list = shop
         .desk
@@ -58,11 +54,7 @@ async fn a_guest_pays_for_a_booking() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canceled_booking_cannot_be_paid_and_can_be_sold_again() {
     let shop = Shop::new().await;
-    let cancel = async || {
-        shop.desk
-            .run(Name::BookingCancel, json!({ "bookingId": 7 }))
-            .await
-    };
+    let cancel = async || shop.cancel(7).await;
     assert_eq!(
         cancel().await.unwrap(),
         json!({ "canceled": true, "sessionId": null })
@@ -95,11 +87,8 @@ async fn a_delayed_payment_is_waited_for() {
     shop.desk.api.pay(&first, Payment::Delayed).unwrap();
     let error = shop.checkout(7).await.unwrap_err();
     assert_eq!((error.code, error.retryable), ("processing", true));
-    let cancel = shop
-        .desk
-        .run(Name::BookingCancel, json!({ "bookingId": 7 }))
-        .await;
-    assert_eq!(cancel.unwrap_err().code, "processing");
+    let error = shop.cancel(7).await.unwrap_err();
+    assert_eq!((error.code, error.retryable), ("processing", true));
     let words = shop.invoice(7).await["words"][0].clone();
     assert!(words.as_str().unwrap().contains("takes days"), "{words}");
     shop.desk.api.settle(&first, false).unwrap();
@@ -147,6 +136,61 @@ async fn a_forged_claim_is_refused_even_if_it_came_first() {
             shop.desk.lab.rows(dead).await,
             ["evt_forged booking_claimed_by_other_account"]
         );
+    }
+}
+
+/// A host can write the metadata of the session that a command made on its account: as soon as
+/// it is made, or before it is looked at once it is paid. That gives it no other booking,
+/// whoever asks first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_gains_nothing_by_the_metadata_of_its_session() {
+    for (theirs_first, at_once, name) in [
+        (true, true, "8"),
+        (true, false, "8"),
+        (false, true, "8"),
+        (false, false, "8"),
+        (false, true, "x"),
+        (false, false, "x"),
+    ] {
+        let shop = Shop::new().await;
+        let forger = host(&shop.desk, "43").await;
+        let mut of_forger = checkout(7);
+        of_forger["hostId"] = "43".into();
+        let mut sold = None;
+        let gate = Gate::new();
+        if at_once {
+            let held = Kind::HeldBefore(gate.clone());
+            let look = Fault::get("/v1/checkout/sessions/", held);
+            shop.desk.api.fault(look);
+        }
+        let forging = async {
+            if at_once {
+                gate.reached().await;
+                let made = &shop.open(7)[0];
+                rename(&shop.desk.api, &forger, made, name).await;
+                gate.release_all();
+            }
+        };
+        let (forged, ()) = tokio::join!(shop.ask(of_forger.clone()), forging);
+        let forged = session(&forged.unwrap());
+        if theirs_first {
+            sold = Some(session(&shop.checkout(8).await.unwrap()));
+        }
+        rename(&shop.desk.api, &forger, &forged, name).await;
+        shop.desk.api.pay(&forged, Payment::Card).unwrap();
+        // The session is looked at, and what Stripe says of it is told.
+        let error = shop.ask(of_forger).await.unwrap_err();
+        assert_eq!(error.code, "booking_paid");
+        shop.desk.take_events().await;
+        let sold = match sold {
+            Some(sold) => sold,
+            None => session(&shop.checkout(8).await.unwrap()),
+        };
+        shop.desk.api.pay(&sold, Payment::Card).unwrap();
+        shop.desk.take_events().await;
+        let invoice = shop.invoice(8).await["invoice"].take();
+        assert_eq!(invoice["stripeAccountId"], *shop.account, "{name}");
+        assert_eq!(shop.rows().await, ["7 PAID 45.99 eur", "8 PAID 45.99 eur"]);
     }
 }
 
@@ -215,4 +259,22 @@ async fn a_hosts_invoices_come_in_pages() {
     seen.sort();
     seen.dedup();
     assert_eq!((all, seen.len()), (120, 120));
+
+    // A page behind an invoice that is not the host's would look like the last one.
+    let others = Invoice {
+        id: "in_others".into(),
+        booking: None,
+        ..Invoice::default()
+    };
+    let others = Event::new("evt_others", "invoice.paid", others.value());
+    shop.desk
+        .lab
+        .take_one(&others.of_account("acct_1Other"))
+        .await;
+    for after in ["in_999", "in_others", "7"] {
+        let data = json!({ "hostId": "42", "after": after });
+        let error = shop.desk.run(Name::HostInvoices, data).await.unwrap_err();
+        assert_eq!(error.code, "invalid_command");
+        assert_eq!(error.field.as_deref(), Some("after"));
+    }
 }

@@ -1,13 +1,20 @@
 //! A booking has one open Checkout Session, made as Stripe wants it made, whatever goes wrong.
 
 use futures_util::future::join_all;
-use harness::stripe_api::{Fault, Gate, Kind, Payment, RateLimit};
+use harness::stripe_api::{Fault, Gate, Kind, Payment, RateLimit, Recorded};
 use serde_json::{Value, json};
 
 use crate::support::{
     desk::take_mark,
-    shop::{Shop, app_session, checkout, host, session},
+    shop::{Shop, checkout, host, session},
 };
+
+/// The first request that makes a session.
+fn asked_to_make(shop: &Shop) -> Recorded {
+    let requests = shop.desk.requests("/v1/checkout/sessions").into_iter();
+    let mut posted = requests.filter(|one| one.method == "POST");
+    posted.next().unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stripe_is_asked_of_a_session_is_this_and_nothing_else() {
@@ -17,7 +24,7 @@ async fn what_stripe_is_asked_of_a_session_is_this_and_nothing_else() {
     data["expiresInMinutes"] = 60.into();
     data["locale"] = "es".into();
     shop.ask(data).await.unwrap();
-    let made = &shop.desk.requests("/v1/checkout/sessions")[0];
+    let made = asked_to_make(&shop);
     assert_eq!(made.stripe_account.as_deref(), Some(shop.account.as_str()));
     assert_eq!(made.stripe_version.as_deref(), Some("2026-10-28.endive"));
     let mut params = made.params.clone();
@@ -54,9 +61,7 @@ async fn what_stripe_is_asked_of_a_session_is_this_and_nothing_else() {
     shop.desk.api.set_head_office(&shop.account, Some("ES"));
     shop.desk.api.forget_requests();
     shop.ask(data).await.unwrap();
-    let mut params = shop.desk.requests("/v1/checkout/sessions")[0]
-        .params
-        .clone();
+    let mut params = asked_to_make(&shop).params;
     assert_ne!(take_mark(&mut params), mark);
     let metadata = json!({ "dialoomBookingId": "8" });
     let own = json!({ "type": "self" });
@@ -74,31 +79,36 @@ async fn what_stripe_is_asked_of_a_session_is_this_and_nothing_else() {
     assert_eq!(params, expected);
 }
 
-/// After a failure the session is looked for; one that the app made of the same booking is
-/// not it.
+/// Where a deployment wants it, guests may pay in their own currency.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_of_the_apps_own_is_not_taken_for_the_one_that_a_command_made() {
+async fn adaptive_pricing_is_on_where_a_setting_turns_it_on() {
+    let shop = Shop::with(|settings| settings.adaptive_pricing = true).await;
+    shop.checkout(7).await.unwrap();
+    let asked = asked_to_make(&shop).params["adaptive_pricing"].take();
+    assert_eq!(asked, json!({ "enabled": true }));
+}
+
+/// Half an hour is counted by Stripe from when it makes the session, so a little more is asked
+/// for; a day is what Stripe takes where it is told nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_open_for_as_long_as_stripe_allows() {
     let shop = Shop::new().await;
-    for (booking, took_effect) in [(7, false), (8, true)] {
-        let failing = Kind::Status500 { took_effect };
-        app_session(&shop.desk.api, &shop.account, booking).await;
-        let apps = shop.open(booking);
-        assert_eq!(apps.len(), 1);
-        let path = "/v1/checkout/sessions";
-        shop.desk.api.fault(Fault::post(path, failing));
-        let answer = loop {
-            match shop.checkout(booking).await {
-                Ok(answer) => break session(&answer),
-                Err(error) => assert!(error.retryable, "{error:?}"),
-            }
-        };
-        assert!(!apps.contains(&answer));
-        let mut open = apps;
-        open.push(answer);
-        open.sort_unstable();
-        let mut found = shop.open(booking);
-        found.sort_unstable();
-        assert_eq!(found, open, "{took_effect}");
+    for (booking, minutes, expected) in [
+        (1, 30, Some(32)),
+        (2, 32, Some(32)),
+        (3, 33, Some(33)),
+        (4, 1439, Some(1439)),
+        (5, 1440, None),
+    ] {
+        shop.desk.api.forget_requests();
+        let mut data = checkout(booking);
+        data["expiresInMinutes"] = minutes.into();
+        let answer = shop.ask(data).await.unwrap();
+        let now = harness::stripe::now();
+        let asked = asked_to_make(&shop).params["expires_at"].as_i64();
+        let asked = asked.map(|at| (at - now + 30) / 60);
+        assert_eq!(asked, expected, "{minutes}");
+        assert!(answer["expiresAt"].is_string());
     }
 }
 
@@ -323,4 +333,45 @@ async fn a_booking_of_another_host_is_refused_by_the_owner_query() {
         "booking_of_other_host"
     );
     shop.checkout(8).await.unwrap();
+}
+
+/// A checkout looks, and finds nothing; the booking is canceled; then the checkout makes its
+/// session. Nobody can pay by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkout_that_began_before_a_cancel_ends_as_canceled() {
+    let shop = Shop::new().await;
+    for (booking, path, get) in [
+        // Before it notes what it makes, and after.
+        (7, "/v1/checkout/sessions", true),
+        (8, "/v1/checkout/sessions", false),
+        (9, "/v1/checkout/sessions/", true),
+    ] {
+        let gate = Gate::new();
+        let held = Kind::HeldBefore(gate.clone());
+        shop.desk.api.fault(match get {
+            true => Fault::get(path, held),
+            false => Fault::post(path, held),
+        });
+        let checkout = shop.checkout(booking);
+        let cancel = async {
+            gate.reached().await;
+            loop {
+                let answer = shop.cancel(booking).await;
+                gate.release_all();
+                match answer {
+                    Ok(answer) => break answer,
+                    // Stripe is making the session.
+                    Err(error) => assert_eq!(error.code, "in_progress"),
+                }
+            }
+        };
+        let (error, canceled) = tokio::join!(checkout, cancel);
+        assert_eq!(canceled["canceled"], true);
+        let error = error.unwrap_err();
+        assert_eq!((error.code, error.retryable), ("canceled", false));
+        assert!(shop.open(booking).is_empty());
+        // To sell it again is the app's to say.
+        let sold = session(&shop.checkout(booking).await.unwrap());
+        assert_eq!(shop.open(booking), [sold]);
+    }
 }

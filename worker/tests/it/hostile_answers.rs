@@ -1,7 +1,10 @@
 //! Answers that Stripe should not give: none of them may make a second account or session, or a
 //! wrong row.
 
-use harness::stripe::Event;
+use harness::{
+    stripe::Event,
+    stripe_api::{Fault, Gate, Kind},
+};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -123,9 +126,22 @@ async fn a_session_is_not_taken_for_missing_by_a_list_that_cannot_be_read() {
         r#"{"data":[],"has_more":true}"#,
     ] {
         let mut shop = Shop::new().await;
+        // One command died while Stripe made its session.
+        let gate = Gate::new();
+        let held = Kind::HeldAfter(gate.clone());
+        let fault = Fault::post("/v1/checkout/sessions", held);
+        shop.desk.api.fault(fault);
+        tokio::select! {
+            answer = shop.checkout(7) => panic!("{answer:?}"),
+            () = gate.reached() => {}
+        }
+        gate.release_all();
         shop.desk.service.client = Some(always_answering(body).await);
-        let error = shop.checkout(7).await.unwrap_err();
-        assert!(error.retryable, "{body}: {error:?}");
+        // One that the app made itself would be among them.
+        for booking in [7, 8] {
+            let error = shop.checkout(booking).await.unwrap_err();
+            assert!(error.retryable, "{body}: {error:?}");
+        }
         assert_eq!(
             shop.desk.records().await,
             [

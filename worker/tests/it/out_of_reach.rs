@@ -1,8 +1,6 @@
 //! A booking whose checkout Stripe does not show any more, or that nobody paid, is sold once.
 
 use harness::stripe_api::{Options, Payment, RestrictedKey};
-use serde_json::{Value, json};
-use worker::commands::{command::Name, error::CommandError};
 
 use crate::support::{
     desk::{Desk, client},
@@ -18,22 +16,12 @@ async fn comes_back(shop: &Shop) -> String {
     second
 }
 
-async fn cancel(shop: &Shop, booking: i32) -> Result<Value, CommandError> {
-    let data = json!({ "bookingId": booking });
-    shop.desk.run(Name::BookingCancel, data).await
-}
-
 /// So many hours ago the session was made.
 async fn made_before(shop: &Shop, hours: i32) {
     let earlier = "UPDATE stripe.command SET attempted_at = attempted_at - make_interval(hours => $1), \
         finished_at = finished_at - make_interval(hours => $1) WHERE key LIKE 'booking.%'";
     let client = &shop.desk.lab.client;
     client.execute(earlier, &[&hours]).await.unwrap();
-}
-
-async fn dead_letters(shop: &Shop) -> Vec<String> {
-    let dead = "SELECT reason FROM stripe.dead_letter";
-    shop.desk.lab.rows(dead).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +35,7 @@ async fn a_booking_that_was_paid_on_an_account_that_left_is_not_sold_again() {
     comes_back(&shop).await;
     for (booking, code) in [(7, "booking_paid"), (8, "processing")] {
         assert_eq!(shop.checkout(booking).await.unwrap_err().code, code);
-        assert_eq!(cancel(&shop, booking).await.unwrap_err().code, code);
+        assert_eq!(shop.cancel(booking).await.unwrap_err().code, code);
     }
     assert!(shop.sessions("open").is_empty());
     // A month later the money has not come.
@@ -68,7 +56,7 @@ async fn an_open_checkout_on_an_account_that_left_is_waited_for() {
     shop.desk.take_events().await;
     let second = comes_back(&shop).await;
     for booking in bookings.clone() {
-        for error in [shop.checkout(booking).await, cancel(&shop, booking).await] {
+        for error in [shop.checkout(booking).await, shop.cancel(booking).await] {
             let error = error.unwrap_err();
             assert_eq!((error.code, error.retryable), ("earlier_checkout", true));
         }
@@ -88,7 +76,7 @@ async fn an_open_checkout_on_an_account_that_left_is_waited_for() {
         .map(|one| format!("{one} PAID 45.99 eur"))
         .collect();
     assert_eq!(shop.rows().await, sold);
-    assert_eq!(dead_letters(&shop).await, Vec::<String>::new());
+    assert_eq!(shop.dead_letters().await, Vec::<String>::new());
     let account = &shop.invoice(1).await["invoice"]["stripeAccountId"];
     assert_eq!(*account, *second);
 }
@@ -109,7 +97,7 @@ async fn a_key_that_may_not_see_a_checkout_does_not_end_it() {
     let right = shop.desk.service.client.replace(restricted);
     for hours in [0, 1000] {
         made_before(&shop, hours).await;
-        for error in [shop.checkout(7).await, cancel(&shop, 7).await] {
+        for error in [shop.checkout(7).await, shop.cancel(7).await] {
             assert_eq!(error.unwrap_err().code, "stripe_permission");
         }
     }
@@ -147,7 +135,7 @@ async fn a_booking_whose_payment_failed_can_be_sold_by_another_host() {
         .map(|one| format!("{one} PAID 45.99 eur"))
         .collect();
     assert_eq!(shop.rows().await, sold);
-    assert_eq!(dead_letters(&shop).await, Vec::<String>::new());
+    assert_eq!(shop.dead_letters().await, Vec::<String>::new());
 }
 
 /// No event told that the host has left: two days later the session is over all the same.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::support::Lab;
+use domain::{ids::AccountId, ownership::Owner};
 use harness::tokio_postgres::Client;
 use harness::{
     stripe::{Account, Charge, CheckoutSession, CreditNote, Event, Invoice},
@@ -266,23 +267,84 @@ async fn a_full_unit_reads_no_whole_table_before_there_are_statistics() {
     } = lab;
     drop(executor);
     let client = database.connect().await.unwrap();
-    wait::until(
-        "the counts handed over",
-        Duration::from_secs(20),
-        async || {
-            let read = "SELECT coalesce(sum(idx_scan), 0)::bigint FROM pg_stat_user_tables \
-                WHERE relname = 'checkout_session'";
-            match client.query_one(read, &[]).await.unwrap().get::<_, i64>(0) {
-                0 => Seen::NotYet("none yet".to_owned()),
-                _ => Seen::Reached(()),
-            }
-        },
-    )
-    .await
-    .unwrap();
+    until_read(&client, "checkout_session").await;
     assert_eq!(scans(&client).await, "", "whole tables were read");
 }
 
 async fn scans(client: &Client) -> String {
     client.query_one(SCANS, &[]).await.unwrap().get(0)
+}
+
+/// Claims of others on one booking, as many as a host likes to make.
+const CROWD: &str = r#"
+    INSERT INTO stripe.booking_claim
+        SELECT 7, 'acct_1Forger', CASE WHEN i % 2 = 0 THEN 'invoice' ELSE 'session' END,
+            CASE WHEN i % 2 = 0 THEN 'in_old' ELSE 'cs_old' END || i, to_timestamp(i), 'evt_old' || i
+        FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.booking_claim
+        SELECT 7, 'acct_1Host', 'session', 'cs_host' || i, now(), 'evt_host' || i FROM generate_series(1, 60) i;
+    INSERT INTO stripe.checkout_session (id, account, invoice_id, event_created, event_id)
+        SELECT 'cs_host' || i, 'acct_1Host', 'in_host' || i, now(), 'evt_host' || i FROM generate_series(1, 60) i;
+    INSERT INTO stripe.invoice (id, account, booking_id, status, event_created, event_id)
+        SELECT 'in_host' || i, 'acct_1Host', 7, 'draft', now(), 'evt_host' || i FROM generate_series(1, 60) i;
+"#;
+
+/// What is known of a booking is read by indexes, and no more of it than counts, whoever names
+/// the booking how often.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_names_a_booking_is_read_by_indexes_and_bounded() {
+    for analyze in ["", "ANALYZE; "] {
+        let lab = Lab::with_bookings(&[]).await;
+        lab.client.batch_execute(NO_STATISTICS).await.unwrap();
+        lab.client.batch_execute(ROWS).await.unwrap();
+        lab.client.batch_execute(CROWD).await.unwrap();
+        let reset = format!("{analyze}SELECT pg_stat_reset()");
+        lab.client.batch_execute(&reset).await.unwrap();
+        {
+            let conn = lab.executor.pool.get().await.unwrap();
+            let host = AccountId::from("acct_1Host");
+            let configured = Owner::Account(host.clone());
+            for (owner, accounts) in [(Some(&configured), vec![]), (None, vec![host])] {
+                let known = store::booking_query::of_booking(&conn, 7, owner, &accounts);
+                let known = known.await.unwrap();
+                // Those of the host that count, and one more.
+                let its = known.sessions.iter();
+                let its = its.filter(|session| session.account == "acct_1Host");
+                assert_eq!(its.count(), 51);
+                assert!(known.sessions.len() <= 102, "{}", known.sessions.len());
+                assert!(known.invoices.len() <= 102, "{}", known.invoices.len());
+                assert!(known.invoices.iter().any(|one| one.account == "acct_1Host"));
+            }
+            let page = store::booking_query::of_account(&conn, "acct_a", Some("in_old7"), 50);
+            page.await.unwrap();
+        }
+        let Lab {
+            database, executor, ..
+        } = lab;
+        drop(executor);
+        let client = database.connect().await.unwrap();
+        until_read(&client, "booking_claim").await;
+        assert_eq!(scans(&client).await, "", "whole tables were read");
+    }
+}
+
+/// Waits until the connections that have ended handed over what they read of the table.
+async fn until_read(client: &Client, table: &str) {
+    let read = "SELECT coalesce(sum(idx_scan), 0)::bigint FROM pg_stat_user_tables \
+        WHERE relname = $1";
+    wait::until(
+        "the counts handed over",
+        Duration::from_secs(20),
+        async || match client
+            .query_one(read, &[&table])
+            .await
+            .unwrap()
+            .get::<_, i64>(0)
+        {
+            0 => Seen::NotYet("none yet".to_owned()),
+            _ => Seen::Reached(()),
+        },
+    )
+    .await
+    .unwrap();
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     errors::ApiError,
     pages,
+    payments::metadata_of,
     routes::Work,
     state::{State, list as list_of},
 };
@@ -58,6 +59,28 @@ pub(super) fn list(work: &mut Work<'_>) -> Result<Value, ApiError> {
     });
     let wanted = wanted.cloned().collect();
     pages::v1(work, wanted)
+}
+
+/// `POST /v1/checkout/sessions/{id}`: its metadata, which the host can write as well.
+pub(super) fn update(work: &mut Work<'_>) -> Result<Value, ApiError> {
+    let session = work.state.get(&work.scope, SESSION, &work.id).cloned();
+    let mut session = session.ok_or_else(|| no_such(&work.id))?;
+    let mut given = work.params.clone();
+    if let Some(params) = given.as_object_mut() {
+        params.remove("metadata");
+        params.remove("expand");
+    }
+    if let Some(other) = given.as_object().and_then(|params| params.keys().next()) {
+        let message = format!("The stand-in does not change a session's {other}.");
+        return Err(ApiError::invalid(message).param(other));
+    }
+    if let Value::Object(metadata) = metadata_of(&work.params) {
+        for (name, value) in metadata {
+            session["metadata"][name] = value;
+        }
+    }
+    work.state.put(&work.scope, SESSION, session.clone());
+    Ok(session)
 }
 
 /// `POST /v1/checkout/sessions/{id}/expire`.

@@ -2,17 +2,18 @@
 
 use domain::{
     host_words,
-    ids::BookingId,
+    ids::{AccountId, BookingId},
+    ownership::Owner,
     price::{self, Share},
+    rows::HostRow,
     rules::ATTEMPT_KEY,
 };
 use serde_json::{Number, Value, json};
 use sha2::{Digest, Sha256};
-use store::invoice_query::KnownInvoice;
+use store::{account, command};
 
 use super::{
     current::{Current, other_host},
-    invoice::pays_for,
     key, read_booking, request,
     session::SessionMaker,
 };
@@ -24,6 +25,7 @@ use crate::{
         input::{self, Fields},
         service::CommandService,
     },
+    jobs::read_accounts,
     stripe::{call::ApiFamily, client::Client},
 };
 
@@ -34,6 +36,8 @@ const MAX_DESCRIPTION: usize = 250;
 /// Other sessions that a command meets before it gives up: each caller with another price
 /// ends the one before.
 const MOST_SESSIONS: u32 = 4;
+/// The most accounts of one host whose payments are looked for.
+const MOST_ACCOUNTS: i64 = 10;
 
 /// What the command says.
 #[derive(Clone, Debug)]
@@ -138,6 +142,7 @@ impl CommandService {
             ("successUrl", &checkout.success_url),
             ("cancelUrl", &checkout.cancel_url),
         ])?;
+        let canceled = self.cancels(checkout.booking).await?;
         let host = self.existing(&checkout.host).await?;
         self.check_booking(checkout, &host).await?;
         let terms = request::Terms::of(checkout, &self.settings);
@@ -147,16 +152,24 @@ impl CommandService {
             let over = match current {
                 None => None,
                 Some(Current::Open { session, record }) if record.payload_hash == hash => {
+                    if self.cancels(checkout.booking).await? != canceled {
+                        self.expire(client, checkout.booking, &session, &record)
+                            .await?;
+                        return Err(canceled_meanwhile());
+                    }
                     return answer(&session);
                 }
                 Some(Current::Open { session, record }) => {
-                    self.expire(client, &session, &record).await?;
+                    self.expire(client, checkout.booking, &session, &record)
+                        .await?;
                     continue;
                 }
                 Some(Current::Processing) => return Err(processing()),
-                Some(Current::Paid) => return Err(self.paid(checkout.booking).await?),
+                Some(Current::Paid) => return Err(self.paid(checkout.booking, None).await?),
                 Some(Current::Over { attempt }) => Some(attempt),
             };
+            self.end_sessions_of_app(client, &host.id, checkout.booking, None)
+                .await?;
             let mut request = terms.parameters(checkout, &self.decoder.rules.booking_key);
             request["metadata"][ATTEMPT_KEY] = attempts::new_mark().into();
             let key = key(checkout.booking);
@@ -186,36 +199,78 @@ impl CommandService {
             let words = host_words::sentences(&row).join(" ");
             return Err(CommandError::new("host_cannot_sell", words).at("hostId"));
         }
-        let owner = self.owner(checkout.booking).await?;
-        if owner.is_some_and(|owner| owner != host.id) {
+        let owner = self.configured_owner(checkout.booking).await?;
+        if let Some(Owner::Account(owner)) = &owner
+            && *owner != host.id
+        {
             return Err(other_host());
         }
-        let known = self.known_of(checkout.booking).await?;
-        // Another account's invoice may only say that it is of this booking.
-        let is_paid = |invoice: &KnownInvoice| {
-            pays_for(invoice, checkout.booking) && invoice.account == host.id.as_str()
+        let accounts = self.accounts_of(&checkout.host, host).await?;
+        let known = self
+            .known_of(checkout.booking, owner.as_ref(), &accounts)
+            .await?;
+        let own = {
+            let conn = self.connection().await?;
+            command::find(&conn, &key(checkout.booking)).await?
         };
-        if known.invoices.iter().any(is_paid) {
-            return Err(self.paid(checkout.booking).await?);
-        }
-        Ok(())
+        let own = own.and_then(|record| record.object_id);
+        // Another account's invoice may only say that it is of this booking.
+        self.refuse_paid(checkout.booking, &known, &accounts, own.as_deref())
+            .await
     }
 
-    /// The refusal of a booking that is paid, with its invoice.
-    pub(super) async fn paid(&self, booking: BookingId) -> Result<CommandError, CommandError> {
+    /// The host's account and the earlier ones of the same host. A Standard host can write
+    /// whose its account is, and so say that any booking was paid.
+    async fn accounts_of(&self, name: &str, host: &Known) -> Result<Vec<AccountId>, CommandError> {
+        let mut accounts = vec![host.id.clone()];
+        let conn = self.connection().await?;
+        for id in account::of_host(&conn, name, MOST_ACCOUNTS).await? {
+            if id == host.id {
+                continue;
+            }
+            let row = HostRow::new(&id, &read_accounts::load(&conn, &id).await?);
+            if row.account_type.is_some_and(|kind| kind != "standard") {
+                accounts.push(id);
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// The refusal of a booking that is paid, with its invoice: the one that pays for it, or
+    /// that of the booking.
+    pub(super) async fn paid(
+        &self,
+        booking: BookingId,
+        invoice: Option<Value>,
+    ) -> Result<CommandError, CommandError> {
         let error = CommandError::new("booking_paid", "the booking is paid").at("bookingId");
-        let answer = self.booking_invoice(booking).await?;
-        Ok(match &answer["invoice"] {
+        let invoice = match invoice {
+            Some(invoice) => invoice,
+            None => self.booking_invoice(booking).await?["invoice"].take(),
+        };
+        Ok(match invoice {
             Value::Null => error,
-            invoice => error.with("invoice", invoice.clone()),
+            invoice => error.with("invoice", invoice),
         })
     }
 }
 
-fn processing() -> CommandError {
+/// The refusal of a booking whose payment is under way.
+pub(super) fn processing() -> CommandError {
     CommandError::passing(
         "processing",
-        "the guest has paid by a method that takes days; whether the money comes is not known yet",
+        "the guest has paid by a method that takes days; whether the money comes is not known \
+         yet. A payment that comes can be refunded then",
+    )
+    .at("bookingId")
+}
+
+/// The refusal of a checkout that `booking.cancel` overtook. It is the main app's to say
+/// whether the booking is to be sold all the same.
+fn canceled_meanwhile() -> CommandError {
+    CommandError::new(
+        "canceled",
+        "the booking was canceled while the checkout was being made; nobody can pay by it",
     )
     .at("bookingId")
 }

@@ -11,7 +11,7 @@ use store::{
 
 use super::{
     key,
-    session::{self, SessionMaker},
+    session::{self, Money, SessionMaker},
 };
 use crate::{
     commands::{attempts::OUTLIVED, error::CommandError, service::CommandService, wire},
@@ -25,7 +25,7 @@ use crate::{
 /// A session is open for a day at most, since it was made.
 const SESSION_LASTS: TimeDelta = TimeDelta::hours(24);
 /// After so long a payment by a method that takes days has come or failed.
-const PAYMENT_LASTS: TimeDelta = TimeDelta::days(30);
+pub(super) const PAYMENT_LASTS: TimeDelta = TimeDelta::days(30);
 
 /// The session that a booking has now.
 pub(in crate::commands) enum Current {
@@ -77,11 +77,11 @@ impl CommandService {
             }
             Err(error) => return Err(error.into()),
         };
-        let taken = self.tell(&session, &record).await?;
+        let taken = self.tell(booking, &session, &record).await?;
         let status = session["status"].as_str().unwrap_or_default();
         if status == "open" && matches!(taken, Decision::Dead(_)) {
             // Whose the booking is was decided meanwhile: nobody is to pay this account.
-            self.expire(client, &session, &record).await?;
+            self.expire(client, booking, &session, &record).await?;
             return Err(other_host());
         }
         let is_paid = session["payment_status"] != "unpaid";
@@ -92,7 +92,7 @@ impl CommandService {
                 record: Box::new(record),
             },
             "complete" if is_paid => Current::Paid,
-            "complete" => self.unpaid(client, &record, &session).await?,
+            "complete" => self.unpaid(client, booking, &record, &session).await?,
             "expired" => Current::Over { attempt },
             _ => return Err(CommandError::stripe_unavailable()),
         })
@@ -140,14 +140,12 @@ impl CommandService {
                 true => Status::PaymentFailed,
                 false => Status::Expired,
             };
-            let key = &self.decoder.rules.booking_key;
             let ended = json!({
                 "id": id,
                 "status": status.as_str(),
                 "payment_status": "unpaid",
-                "metadata": { key: booking.to_string() },
             });
-            let _ = self.tell(&ended, record).await?;
+            let _ = self.tell(booking, &ended, record).await?;
             return Ok(Current::Over { attempt });
         }
         if known.is_disconnected() {
@@ -169,27 +167,23 @@ impl CommandService {
     async fn unpaid(
         &self,
         client: &Client,
+        booking: BookingId,
         record: &Record,
         session: &Value,
     ) -> Result<Current, CommandError> {
-        let intent = match &session["payment_intent"] {
-            Value::String(id) => id.as_str(),
-            expanded => expanded["id"].as_str().unwrap_or_default(),
-        };
-        let account = session::account(record);
-        let status = client.payment_status(&account, intent).await?;
-        Ok(match status.as_str() {
-            "succeeded" => Current::Paid,
-            "requires_payment_method" | "canceled" => {
+        let money = session::money(client, &session::account(record), session).await?;
+        Ok(match money {
+            Money::Came => Current::Paid,
+            Money::DidNotCome => {
                 // It claims its booking no more, also where Stripe's event of it does not come.
                 let mut failed = session.clone();
                 failed["status"] = Status::PaymentFailed.as_str().into();
-                let _ = self.tell(&failed, record).await?;
+                let _ = self.tell(booking, &failed, record).await?;
                 Current::Over {
                     attempt: record.attempt,
                 }
             }
-            _ => Current::Processing,
+            Money::OnItsWay => Current::Processing,
         })
     }
 
@@ -197,13 +191,14 @@ impl CommandService {
     pub(super) async fn expire(
         &self,
         client: &Client,
+        booking: BookingId,
         session: &Value,
         record: &Record,
     ) -> Result<(), CommandError> {
         let account = session::account(record);
         let id = session["id"].as_str().unwrap_or_default();
         match client.expire_session(&account, id).await {
-            Ok(session) => self.tell(&session, record).await.map(drop),
+            Ok(session) => self.tell(booking, &session, record).await.map(drop),
             Err(ApiError::Refused(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -11,11 +11,15 @@ use domain::{
 use serde_json::{Value, json};
 use store::{
     booking_query::{self, KnownOfBooking, KnownSession, Progress},
+    command,
     invoice_query::KnownInvoice,
     main_app::booking,
 };
 
+use super::{key, session};
 use crate::commands::{error::CommandError, service::CommandService, wire::time};
+
+const NOT_BEGUN: &str = "Nobody has begun to pay for the booking.";
 
 impl CommandService {
     /// Answers the invoice that `"Invoice"` has, or will have once the booking's row is there,
@@ -24,37 +28,61 @@ impl CommandService {
         &self,
         booking: BookingId,
     ) -> Result<Value, CommandError> {
-        let known = self.known_of(booking).await?;
+        let owner = self.configured_owner(booking).await?;
+        let mut known = self.known_of(booking, owner.as_ref(), &[]).await?;
+        if let Some(last) = self.last_session(booking).await? {
+            if owner.is_none() && !known.is_claimed {
+                known.owner = Some(AccountId::from(last.account.as_str()));
+            }
+            known.sessions.push(last);
+        }
         let current = current(&known, booking);
         Ok(json!({
             "bookingId": booking.0,
             "invoice": current.map(shown),
-            "words": words(&known, current),
+            "words": words(&known, booking, current),
         }))
     }
 
-    /// What is known of the booking.
+    /// What is known of the booking, whose it is by the deployment's query, and what these
+    /// accounts say of it.
     pub(super) async fn known_of(
         &self,
         booking: BookingId,
+        owner: Option<&Owner>,
+        accounts: &[AccountId],
     ) -> Result<KnownOfBooking, CommandError> {
         let conn = self.connection().await?;
-        Ok(booking_query::of_booking(&conn, booking.0).await?)
+        Ok(booking_query::of_booking(&conn, booking.0, owner, accounts).await?)
     }
 
-    /// Whose the booking is by the deployment's query; `None` where there is none, or it does
-    /// not know the booking yet.
-    pub(super) async fn owner(
+    /// The session that a command made last. It claims its booking no more where it has
+    /// expired or its payment failed, so that it is not found by its claim.
+    async fn last_session(&self, booking: BookingId) -> Result<Option<KnownSession>, CommandError> {
+        let conn = self.connection().await?;
+        let record = command::find(&conn, &key(booking)).await?;
+        let Some((record, id)) = record.and_then(|record| {
+            let id = record.object_id.clone()?;
+            Some((record, id))
+        }) else {
+            return Ok(None);
+        };
+        let account = session::account(&record);
+        Ok(booking_query::session(&conn, account.as_str(), &id).await?)
+    }
+
+    /// Whose the booking is by the deployment's query; `None` where there is none.
+    pub(super) async fn configured_owner(
         &self,
         booking: BookingId,
-    ) -> Result<Option<AccountId>, CommandError> {
-        let query = self.owner_query.as_deref();
+    ) -> Result<Option<Owner>, CommandError> {
+        let Some(query) = self.owner_query.as_deref() else {
+            return Ok(None);
+        };
         let conn = self.connection().await?;
-        let owners = booking::owners(&conn, query, &[booking.0]).await?;
-        Ok(owners.into_values().find_map(|owner| match owner {
-            Owner::Account(account) => Some(account),
-            Owner::Unknown => None,
-        }))
+        let owner = booking::owners(&conn, Some(query), &[booking.0]).await?;
+        let owner = owner.into_values().next();
+        Ok(Some(owner.unwrap_or(Owner::Unknown)))
     }
 }
 
@@ -79,10 +107,10 @@ fn is_of(invoice: &KnownInvoice, booking: BookingId) -> bool {
     invoice.booking_id == Some(booking.0) && is_joined
 }
 
-/// Whether a guest has paid for the booking by the invoice.
-pub(super) fn pays_for(invoice: &KnownInvoice, booking: BookingId) -> bool {
+/// Whether a guest has paid the invoice.
+pub(super) fn is_paid(invoice: &KnownInvoice) -> bool {
     let is_to_pay = invoice.total.is_none_or(|total| total > 0);
-    is_of(invoice, booking) && status(invoice) == Some(Status::Paid) && is_to_pay
+    status(invoice) == Some(Status::Paid) && is_to_pay
 }
 
 fn status(invoice: &KnownInvoice) -> Option<Status> {
@@ -115,9 +143,13 @@ pub(super) fn shown(invoice: &KnownInvoice) -> Value {
 }
 
 /// How things are with the booking's invoice.
-fn words(known: &KnownOfBooking, current: Option<&KnownInvoice>) -> Vec<String> {
+fn words(
+    known: &KnownOfBooking,
+    booking: BookingId,
+    current: Option<&KnownInvoice>,
+) -> Vec<String> {
     let Some(invoice) = current else {
-        return vec![why_none(known)];
+        return vec![why_none(known, booking)];
     };
     let mut said = vec![match (status(invoice), invoice.created) {
         (Some(Status::Draft), Some(at)) => format!(
@@ -151,8 +183,24 @@ fn words(known: &KnownOfBooking, current: Option<&KnownInvoice>) -> Vec<String> 
     said
 }
 
-fn why_none(known: &KnownOfBooking) -> String {
-    if let Some(waiting) = known.invoices.iter().find_map(waiting) {
+/// Why the booking has no invoice. Only what its owner's objects say counts: anybody's may name
+/// the booking.
+fn why_none(known: &KnownOfBooking, booking: BookingId) -> String {
+    let Some(owner) = &known.owner else {
+        let said = match known.is_claimed {
+            true => {
+                "What names the booking waits: BOOKING_OWNER_QUERY does not know whose the \
+                 booking is."
+            }
+            false => NOT_BEGUN,
+        };
+        return said.to_owned();
+    };
+    let invoices = known.invoices.iter();
+    let its: Vec<&KnownInvoice> = invoices
+        .filter(|invoice| invoice.account == owner.as_str())
+        .collect();
+    if let Some(waiting) = its.iter().find_map(|invoice| waiting(invoice)) {
         let why = match waiting {
             WaitingFor::Owner => "BOOKING_OWNER_QUERY does not know whose the booking is",
             WaitingFor::Claim => "the booking is another account's",
@@ -163,18 +211,36 @@ fn why_none(known: &KnownOfBooking) -> String {
         };
         return format!("An invoice that names the booking waits: {why}.");
     }
-    let furthest = known.sessions.iter().map(KnownSession::progress).max();
+    let voided: Vec<&str> = its
+        .iter()
+        .filter(|invoice| is_of(invoice, booking) && is_void(invoice))
+        .map(|invoice| invoice.id.as_str())
+        .collect();
+    let is_voided = |session: &&KnownSession| {
+        let invoice = session.invoice_id.as_deref();
+        invoice.is_some_and(|invoice| voided.contains(&invoice))
+    };
+    let sessions = known.sessions.iter();
+    let furthest = sessions
+        .filter(|session| session.account == owner.as_str() && !is_voided(session))
+        .map(KnownSession::progress)
+        .max();
     let said = match furthest {
-        None => "Nobody has begun to pay for the booking.",
         Some(Progress::Paid) => "The guest has paid, and no event of the invoice has come yet.",
         Some(Progress::Processing) => {
             "The guest has paid by a method that takes days, and the money is not there."
         }
         Some(Progress::Open) => "The guest has not paid yet: the checkout is open.",
+        _ if !voided.is_empty() => "The booking's invoice is void, and there is no other one.",
         Some(Progress::PaymentFailed) => {
             "The guest has not paid: a payment by a method that takes days has failed."
         }
         Some(Progress::Expired) => "The guest has not paid: the checkout has expired.",
+        None => NOT_BEGUN,
     };
     said.to_owned()
+}
+
+fn is_void(invoice: &KnownInvoice) -> bool {
+    matches!(status(invoice), Some(Status::Void | Status::Deleted))
 }

@@ -1,7 +1,10 @@
 //! `host.invoices`: the invoices of a host, in pages.
 
 use serde_json::{Value, json};
-use store::booking_query;
+use store::{
+    booking_query,
+    invoice_query::{self, KnownInvoice},
+};
 
 use super::invoice::shown;
 use crate::commands::{error::CommandError, service::CommandService};
@@ -19,6 +22,17 @@ impl CommandService {
         let host = self.existing(host).await?;
         let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
         let conn = self.connection().await?;
+        if let Some(after) = after {
+            let found = invoice_query::find(&conn, after).await?;
+            let is_listed = |invoice: &KnownInvoice| {
+                invoice.account == host.id.as_str() && invoice.created.is_some()
+            };
+            if !found.as_ref().is_some_and(is_listed) {
+                // A page behind nothing would be empty, and look like the last one.
+                let message = "after is no invoice of this host's";
+                return Err(CommandError::new("invalid_command", message).at("after"));
+            }
+        }
         // One more tells whether there are more.
         let mut found =
             booking_query::of_account(&conn, host.id.as_str(), after, limit + 1).await?;

@@ -5,6 +5,7 @@ pub mod checkout;
 pub(super) mod current;
 mod invoice;
 mod listing;
+mod made_by_app;
 mod request;
 pub(super) mod session;
 mod told;
@@ -30,4 +31,9 @@ fn booking_id(value: Value) -> Result<BookingId, String> {
 /// The key under which a booking's session is made.
 pub(super) fn key(booking: BookingId) -> String {
     format!("booking.checkout:{booking}")
+}
+
+/// The key under which it is noted that a booking was canceled.
+fn cancel_key(booking: BookingId) -> String {
+    format!("booking.cancel:{booking}")
 }

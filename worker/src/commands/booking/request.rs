@@ -9,8 +9,9 @@ use crate::config::commands::CommandSettings;
 /// The longest time that Stripe keeps a session open, in minutes, which it does where it is
 /// told nothing.
 const DAY: i64 = 1440;
-/// Stripe counts the shortest time from when it has the request, in seconds.
-const ON_ITS_WAY: i64 = 120;
+/// The shortest time, in seconds, which Stripe counts from when it makes the session. A request
+/// may be on its way for a minute, and clocks differ.
+const SHORTEST: i64 = 30 * 60 + 120;
 
 /// What the guest and the platform agree on. A session with other terms is another one.
 #[derive(Clone, Debug)]
@@ -30,7 +31,10 @@ impl Terms {
             currency: checkout.currency.clone(),
             description: checkout.description.clone(),
             // Of the amount before tax: the tax is not the platform's to share.
-            fee: checkout.fee.unwrap_or(settings.fee).of(checkout.amount),
+            fee: checkout
+                .fee
+                .unwrap_or(settings.fee)
+                .of(checkout.amount, &checkout.currency),
             automatic_tax: checkout.automatic_tax.unwrap_or(settings.automatic_tax),
             adaptive_pricing: settings.adaptive_pricing,
         }
@@ -58,7 +62,7 @@ impl Terms {
             "cancel_url": checkout.cancel_url,
             "customer_email": checkout.email,
             "locale": checkout.locale,
-            "expires_at": checkout.expires_in.map(expires_at),
+            "expires_at": checkout.expires_in.and_then(expires_at),
             "line_items": [{
                 "quantity": 1,
                 "price_data": {
@@ -89,9 +93,9 @@ impl Terms {
     }
 }
 
-/// When a session ends that is to be open for so many minutes, in Unix seconds.
-fn expires_at(minutes: i64) -> i64 {
-    let seconds = minutes * 60;
-    let (least, most) = (30 * 60 + ON_ITS_WAY, DAY * 60 - ON_ITS_WAY);
-    shared::clock::now_unix() + seconds.clamp(least, most)
+/// When a session ends that is to be open for so many minutes, in Unix seconds. A day is
+/// Stripe's to count: a time that is a second too far away is refused.
+fn expires_at(minutes: i64) -> Option<i64> {
+    let seconds = (minutes * 60).max(SHORTEST);
+    (minutes < DAY).then(|| shared::clock::now_unix() + seconds)
 }

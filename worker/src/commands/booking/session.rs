@@ -65,6 +65,35 @@ impl Maker for SessionMaker<'_> {
     }
 }
 
+/// What came of the money of a session that the guest went through without paying at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Money {
+    /// It is there.
+    Came,
+    /// It did not come.
+    DidNotCome,
+    /// That takes days.
+    OnItsWay,
+}
+
+/// Asks Stripe what came of the money of such a session.
+pub(super) async fn money(
+    client: &Client,
+    account: &AccountId,
+    session: &Value,
+) -> Result<Money, ApiError> {
+    let intent = match &session["payment_intent"] {
+        Value::String(id) => id.as_str(),
+        expanded => expanded["id"].as_str().unwrap_or_default(),
+    };
+    let status = client.payment_status(account, intent).await?;
+    Ok(match status.as_str() {
+        "succeeded" => Money::Came,
+        "requires_payment_method" | "canceled" => Money::DidNotCome,
+        _ => Money::OnItsWay,
+    })
+}
+
 /// A time of Stripe's, as answers have it.
 pub(super) fn time(seconds: &Value) -> Option<String> {
     let at = DateTime::from_timestamp(seconds.as_i64()?, 0)?;

@@ -5,8 +5,11 @@
 //! forged one is refused even if it came earlier, while anything that an event says of the
 //! session is newer. A later attempt comes before an earlier one, behind which it began because
 //! nobody can pay by that any more.
+//!
+//! The booking is that of the record. A host can write the session's metadata, and would have
+//! any booking by them.
 
-use domain::outcome::Decision;
+use domain::{ids::BookingId, outcome::Decision};
 use event::{EventType, Mode};
 use serde_json::{Value, json};
 use store::command::Record;
@@ -22,14 +25,16 @@ fn created(attempt: i32) -> i64 {
 }
 
 impl CommandService {
-    /// Has the pipeline take in how a session is that the attempt made.
+    /// Has the pipeline take in how the session is that an attempt made for the booking.
     pub(super) async fn tell(
         &self,
+        booking: BookingId,
         session: &Value,
         record: &Record,
     ) -> Result<Decision, CommandError> {
         let rules = &self.decoder.rules;
-        let body = told(session, record, &rules.booking_key, rules.mode).to_string();
+        let metadata = json!({ &rules.booking_key: booking.to_string() });
+        let body = told(session, record, &metadata, rules.mode).to_string();
         let delivery = self.decoder.unqueued(body.as_bytes());
         let taken = self.telling.tell(delivery).await;
         taken.map_err(|_| CommandError::internal())
@@ -37,7 +42,7 @@ impl CommandService {
 }
 
 /// The event. It holds nothing of the guest's.
-fn told(session: &Value, record: &Record, booking_key: &str, mode: Mode) -> Value {
+fn told(session: &Value, record: &Record, metadata: &Value, mode: Mode) -> Value {
     let id = session["id"].as_str().unwrap_or_default();
     let status = session["status"].as_str().unwrap_or_default();
     let payment_status = session["payment_status"].as_str().unwrap_or_default();
@@ -59,7 +64,7 @@ fn told(session: &Value, record: &Record, booking_key: &str, mode: Mode) -> Valu
             "payment_status": payment_status,
             "invoice": link("invoice"),
             "payment_intent": link("payment_intent"),
-            "metadata": { booking_key: session["metadata"][booking_key] },
+            "metadata": metadata,
         } },
     })
 }

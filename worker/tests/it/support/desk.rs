@@ -33,7 +33,11 @@ impl Desk {
 
     /// With a stand-in and settings of one's own.
     pub async fn with(options: Options, set: impl FnOnce(&mut CommandSettings)) -> Self {
-        let lab = Lab::new().await;
+        Self::on(Lab::new().await, options, set).await
+    }
+
+    /// On a database that is there already.
+    pub async fn on(lab: Lab, options: Options, set: impl FnOnce(&mut CommandSettings)) -> Self {
         let api = StandIn::start(options).await.unwrap();
         let mut settings = settings();
         set(&mut settings);

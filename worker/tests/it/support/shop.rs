@@ -25,7 +25,10 @@ impl Shop {
     }
 
     pub async fn with(set: impl FnOnce(&mut CommandSettings)) -> Self {
-        let desk = Desk::with(Options::default(), set).await;
+        Self::of(Desk::with(Options::default(), set).await).await
+    }
+
+    pub async fn of(desk: Desk) -> Self {
         let account = host(&desk, "42").await;
         desk.api.forget_requests();
         Self { desk, account }
@@ -37,6 +40,27 @@ impl Shop {
 
     pub async fn ask(&self, data: Value) -> Result<Value, CommandError> {
         self.desk.run(Name::BookingCheckout, data).await
+    }
+
+    pub async fn cancel(&self, booking: i32) -> Result<Value, CommandError> {
+        let data = json!({ "bookingId": booking });
+        self.desk.run(Name::BookingCancel, data).await
+    }
+
+    /// How things are with the booking's invoice, in words.
+    pub async fn words(&self, booking: i32) -> String {
+        let words = self.invoice(booking).await["words"].take();
+        let words = words.as_array().unwrap().iter();
+        words
+            .map(|one| one.as_str().unwrap())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// The dead letters, shortly.
+    pub async fn dead_letters(&self) -> Vec<String> {
+        let dead = "SELECT concat_ws(' ', id, reason) FROM stripe.dead_letter ORDER BY 1";
+        self.desk.lab.rows(dead).await
     }
 
     pub async fn invoice(&self, booking: i32) -> Value {
@@ -99,17 +123,29 @@ pub async fn app_session(api: &StandIn, account: &str, booking: i32) -> String {
          &line_items[0][price_data][product_data][name]=Call&invoice_creation[enabled]=true\
          &metadata[dialoomBookingId]={booking}"
     );
+    let session = post(api, account, "v1/checkout/sessions", sale).await;
+    let id = session["id"].as_str();
+    id.unwrap_or_else(|| panic!("{session}")).to_owned()
+}
+
+/// The host writes which booking its session is of.
+pub async fn rename(api: &StandIn, account: &str, session: &str, booking: &str) {
+    let path = format!("v1/checkout/sessions/{session}");
+    let metadata = format!("metadata[dialoomBookingId]={booking}");
+    let renamed = post(api, account, &path, metadata).await;
+    assert_eq!(renamed["metadata"]["dialoomBookingId"], booking);
+}
+
+async fn post(api: &StandIn, account: &str, path: &str, form: String) -> Value {
     let headers = [
         ("content-type", "application/x-www-form-urlencoded"),
         ("stripe-version", "2026-10-28.endive"),
         ("authorization", "Bearer sk_test_standin"),
         ("stripe-account", account),
     ];
-    let url = format!("{}v1/checkout/sessions", api.base_url());
-    let answer = http::send(Method::POST, &url, &headers, sale)
+    let url = format!("{}{path}", api.base_url());
+    let answer = http::send(Method::POST, &url, &headers, form)
         .await
         .unwrap();
-    let session: Value = serde_json::from_slice(&answer.body).unwrap();
-    let id = session["id"].as_str();
-    id.unwrap_or_else(|| panic!("{session}")).to_owned()
+    serde_json::from_slice(&answer.body).unwrap()
 }

@@ -1,0 +1,154 @@
+//! `booking.invoice` says in words how things are, by what the booking's owner has.
+
+use harness::{
+    stripe::{CheckoutSession, Event, Invoice},
+    stripe_api::{Options, Payment},
+};
+use serde_json::json;
+
+use crate::support::{
+    Lab,
+    desk::Desk,
+    shop::{Shop, session},
+};
+
+/// Another account's events, which name the booking.
+async fn forge(shop: &Shop, booking: &str) {
+    for (number, status, kind) in [
+        (1, "draft", "invoice.created"),
+        (2, "void", "invoice.voided"),
+        (3, "paid", "invoice.paid"),
+    ] {
+        let invoice = Invoice {
+            id: format!("in_forged{number}"),
+            status: status.into(),
+            booking: Some(booking.into()),
+            ..Invoice::default()
+        };
+        let event = Event::new(&format!("evt_in{number}"), kind, invoice.value());
+        shop.desk
+            .lab
+            .take_one(&event.of_account("acct_1Forger"))
+            .await;
+    }
+    for (number, payment_status) in [(1, "paid"), (2, "unpaid")] {
+        let paid = CheckoutSession {
+            id: format!("cs_forged{number}"),
+            payment_status: payment_status.into(),
+            booking: Some(booking.into()),
+            invoice: None,
+            ..CheckoutSession::default()
+        };
+        let kind = "checkout.session.completed";
+        let event = Event::new(&format!("evt_cs{number}"), kind, paid.value());
+        shop.desk
+            .lab
+            .take_one(&event.of_account("acct_1Forger"))
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_account_says_of_the_booking_decides_no_word() {
+    for forged_first in [true, false] {
+        let shop = Shop::new().await;
+        if forged_first {
+            forge(&shop, "7").await;
+        }
+        let sold = session(&shop.checkout(7).await.unwrap());
+        if !forged_first {
+            forge(&shop, "7").await;
+        }
+        let open = "The guest has not paid yet: the checkout is open.";
+        assert_eq!(shop.words(7).await, open);
+        shop.desk.api.pay(&sold, Payment::Card).unwrap();
+        shop.desk.take_events().await;
+        assert_eq!(shop.words(7).await, "The invoice is paid.");
+    }
+}
+
+/// However many others name the booking, its own invoice is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_claims_hide_nothing() {
+    let shop = Shop::new().await;
+    let mut events = Vec::new();
+    for number in 0..300 {
+        let invoice = Invoice {
+            id: format!("in_0{number}"),
+            status: "draft".into(),
+            booking: Some("7".into()),
+            ..Invoice::default()
+        };
+        let event = Event::new(&format!("evt_{number}"), "invoice.created", invoice.value());
+        // Older than anything of the host's.
+        events.push(event.of_account("acct_1Forger").at(1_400_000_000));
+    }
+    shop.desk.lab.take(&events).await;
+    let sold = session(&shop.checkout(7).await.unwrap());
+    shop.desk.api.pay(&sold, Payment::Card).unwrap();
+    shop.desk.take_events().await;
+    let answer = shop.invoice(7).await;
+    assert_eq!(answer["invoice"]["stripeAccountId"], *shop.account);
+    assert_eq!(answer["words"], json!(["The invoice is paid."]));
+    assert_eq!(shop.checkout(7).await.unwrap_err().code, "booking_paid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_void_invoice_is_said_to_be_void() {
+    let shop = Shop::new().await;
+    let take = async |kind: &str, status: &str| {
+        let invoice = Invoice {
+            id: "in_7".into(),
+            status: status.into(),
+            booking: Some("7".into()),
+            ..Invoice::default()
+        };
+        let event = Event::new(&format!("evt_{kind}"), kind, invoice.value());
+        let event = event.of_account(&shop.account);
+        shop.desk.lab.take_one(&event).await;
+    };
+    take("invoice.finalized", "open").await;
+    let said = "The invoice is issued and not paid.";
+    assert_eq!(shop.words(7).await, said);
+    take("invoice.voided", "void").await;
+    let said = "The booking's invoice is void, and there is no other one.";
+    assert_eq!(shop.words(7).await, said);
+    // It is sold once more.
+    shop.checkout(7).await.unwrap();
+    let said = "The guest has not paid yet: the checkout is open.";
+    assert_eq!(shop.words(7).await, said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_waits_for_the_bookings_row() {
+    let lab = Lab::with_bookings(&[]).await;
+    let shop = Shop::of(Desk::on(lab, Options::default(), |_| {}).await).await;
+    assert_eq!(
+        shop.words(7).await,
+        "Nobody has begun to pay for the booking."
+    );
+    let sold = session(&shop.checkout(7).await.unwrap());
+    shop.desk.api.pay(&sold, Payment::Card).unwrap();
+    shop.desk.take_events().await;
+    assert!(shop.rows().await.is_empty());
+    let answer = shop.invoice(7).await;
+    assert_eq!(answer["invoice"]["status"], "PAID");
+    let waits = "It waits for the booking's row in the main app's table.";
+    assert_eq!(answer["words"], json!(["The invoice is paid.", waits]));
+}
+
+/// The deployment's query does not know the booking yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_booking_whose_owner_is_not_known_says_so() {
+    let mut shop = Shop::new().await;
+    let query = "SELECT 'acct_1Other'::text WHERE $1 = 8";
+    shop.desk.service.owner_query = Some(query.into());
+    shop.desk.lab.executor.owner_query = Some(query.into());
+    let nobody = "Nobody has begun to pay for the booking.";
+    assert_eq!(shop.words(7).await, nobody);
+    forge(&shop, "7").await;
+    let words = shop.words(7).await;
+    assert!(words.contains("BOOKING_OWNER_QUERY"), "{words}");
+    forge(&shop, "8").await;
+    assert_eq!(shop.words(8).await, nobody);
+}
