@@ -4,7 +4,7 @@ use domain::{ids::BookingId, text_enum};
 use serde_json::Value;
 
 use super::{
-    booking::{checkout::Checkout, read_booking},
+    booking::{fields::Checkout, read_booking},
     error::CommandError,
     host::{components, onboard::Onboard},
     input::{self, Fields},

@@ -8,7 +8,8 @@
 //! | [`command`] | the commands, read strictly from what was sent |
 //! | [`json`] | reads JSON in which no field is named twice |
 //! | [`input`] | reads fields one by one, and names all that are wrong |
-//! | [`service`] | does a command |
+//! | `dispatch` | gives each command to its handler |
+//! | [`service`] | what commands are done with |
 //! | `attempts` | has Stripe make something once |
 //! | [`telling`] | has what Stripe answered taken in |
 //! | `together` | does together what many ask for meanwhile |
@@ -24,6 +25,7 @@ mod attempts;
 pub mod booking;
 pub mod command;
 pub mod consumer;
+mod dispatch;
 pub mod error;
 pub mod finish;
 pub mod host;

@@ -1,14 +1,9 @@
-//! Does commands.
+//! What commands are done with.
 
-use serde_json::Value;
 use store::{Connection, Pool};
 use tokio::time::Instant;
 
-use super::{
-    command::{Command, Name},
-    error::CommandError,
-    telling::Telling,
-};
+use super::{error::CommandError, telling::Telling};
 use crate::{
     config::commands::CommandSettings, pipeline::delivery::Decoder, stripe::client::Client,
 };
@@ -31,27 +26,6 @@ pub struct CommandService {
 }
 
 impl CommandService {
-    /// Reads a command and does it.
-    ///
-    /// # Errors
-    /// [`CommandError`].
-    pub async fn run(&self, name: Name, data: Value) -> Result<Value, CommandError> {
-        let client = self.client()?;
-        match Command::read(name, data)? {
-            Command::HostOnboard(onboard) => self.onboard(client, &onboard).await,
-            Command::HostSession { host, components } => {
-                self.session(client, &host, &components).await
-            }
-            Command::HostDashboard { host } => self.dashboard(client, &host).await,
-            Command::HostStatus { host } => self.status(&host).await,
-            Command::HostInvoicing { host } => self.invoicing(client, &host).await,
-            Command::HostInvoices { host, after } => self.invoices(&host, after.as_deref()).await,
-            Command::BookingCheckout(checkout) => self.checkout(client, &checkout).await,
-            Command::BookingCancel { booking } => self.cancel(client, booking).await,
-            Command::BookingInvoice { booking } => self.booking_invoice(booking).await,
-        }
-    }
-
     /// The same for a command that somebody waits for until `deadline`: nothing is begun at
     /// Stripe after it.
     #[must_use]

@@ -1,8 +1,9 @@
 //! The commands about bookings.
 
 mod cancel;
-pub mod checkout;
+mod checkout;
 pub(super) mod current;
+pub mod fields;
 mod invoice;
 mod listing;
 mod made_by_app;

@@ -3,7 +3,7 @@
 use domain::ids::AccountId;
 use serde_json::{Value, json};
 
-use super::checkout::Checkout;
+use super::fields::Checkout;
 use crate::config::commands::CommandSettings;
 
 /// The longest time that Stripe keeps a session open, in minutes, which it does where it is
