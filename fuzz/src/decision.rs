@@ -115,7 +115,7 @@ fn check_texts(event: &Event) {
             AccountChange::Authorized(application) | AccountChange::Deauthorized(application) => {
                 serde_json::to_value(application)
             }
-            AccountChange::Changed => Ok(Value::Null),
+            AccountChange::Changed | AccountChange::Closed => Ok(Value::Null),
         },
         EventData::Charge(data) => {
             let charge = &data.charge;

@@ -38,7 +38,7 @@ fuzz_target!(|input: &[u8]| {
                     assert_eq!(Some(&data.id), event.header.account.as_ref());
                 }
                 // A thin event has no object.
-                AccountChange::Changed => {}
+                AccountChange::Changed | AccountChange::Closed => {}
             }
         }
         deliveries.push(delivery);
@@ -56,7 +56,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Whether each sign of connection was followed by a deauthorisation that can be of the
+/// Whether the account was closed, or each sign of connection was followed by a deauthorisation that can be of the
 /// same application.
 fn is_cut(deliveries: &[Delivery], id: &str) -> bool {
     let events = deliveries.iter().map(decision::event);
@@ -73,7 +73,7 @@ fn is_cut(deliveries: &[Delivery], id: &str) -> bool {
     let cuts: Vec<_> = cuts.collect();
     let is_followed = |(created, change): &(i64, &AccountChange)| {
         let application = match change {
-            AccountChange::Deauthorized(_) => return true,
+            AccountChange::Deauthorized(_) | AccountChange::Closed => return true,
             AccountChange::Authorized(application) => application.as_ref(),
             AccountChange::Updated(_) | AccountChange::Changed => None,
         };
@@ -81,7 +81,10 @@ fn is_cut(deliveries: &[Delivery], id: &str) -> bool {
             *cut >= *created && (application.is_none() || by.is_none() || application == *by)
         })
     };
-    !cuts.is_empty() && signs.iter().all(is_followed)
+    let is_closed = signs
+        .iter()
+        .any(|(_, change)| matches!(change, AccountChange::Closed));
+    is_closed || (!cuts.is_empty() && signs.iter().all(is_followed))
 }
 
 fn check(snapshot: &AccountSnapshot, object: &Value) {
