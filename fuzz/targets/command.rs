@@ -193,7 +193,8 @@ fn taken(command: &Command) {
             }
             checkout.email.iter().for_each(text);
             assert!((1..MOST_AMOUNT).contains(&checkout.amount));
-            let fee = checkout.fee.map(|fee| fee.of(checkout.amount));
+            let (amount, currency) = (checkout.amount, &checkout.currency);
+            let fee = checkout.fee.map(|fee| fee.of(amount, currency));
             assert!(fee.is_none_or(|fee| (0..=checkout.amount).contains(&fee)));
             assert!(checkout.booking.0 > 0);
         }
