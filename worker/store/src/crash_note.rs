@@ -17,7 +17,7 @@ use crate::{
 /// The tables that a batch reads and writes. A note is made only while nobody keeps the
 /// worker from any of them: a worker that is killed while it waits for a lock has not
 /// noted the try.
-pub const TABLES: [&str; 17] = [
+pub const TABLES: [&str; 18] = [
     "account",
     "account_transition",
     "booking_claim",
@@ -29,6 +29,7 @@ pub const TABLES: [&str; 17] = [
     "event",
     "event_archive",
     "invoice",
+    "late_outcome",
     "outbox",
     "outbox_refund",
     "outbox_version",

@@ -145,7 +145,7 @@ async fn a_session_is_not_taken_for_missing_by_a_list_that_cannot_be_read() {
         assert_eq!(
             shop.desk.records().await,
             [
-                "booking.checkout:7 1 in_progress f",
+                "booking.checkout:7 1 in_progress taken_over f",
                 "host.onboard:42 1 done t"
             ],
             "{body}"
