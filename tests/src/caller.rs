@@ -5,13 +5,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures_util::StreamExt;
 use lapin::{
-    BasicProperties, Channel, Connection, Consumer,
+    BasicProperties, Channel, Confirmation, Connection, Consumer,
     options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions},
     types::{FieldTable, ShortString},
 };
 use serde_json::Value;
 
-use crate::{servers::rabbitmq, test_servers::TestBroker};
+use crate::{
+    servers::rabbitmq,
+    test_servers::TestBroker,
+    wait::{self, Seen},
+};
 
 /// Where the broker gives a caller its answers without a queue.
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -69,20 +73,39 @@ impl Caller {
         })
     }
 
-    /// Sends bytes to the exchange of commands.
+    /// Sends bytes to the exchange of commands, again while no queue is bound to it: a worker
+    /// that starts makes its queue before it binds it.
     ///
     /// # Errors
     /// The broker does not take them.
     pub async fn send(&self, key: &str, body: &[u8], properties: BasicProperties) -> Result<()> {
-        let published = self.channel.basic_publish(
-            self.exchange.as_str().into(),
-            key.into(),
-            BasicPublishOptions::default(),
-            body,
-            properties,
-        );
-        published.await?.await?;
-        Ok(())
+        wait::until(
+            "a queue of commands that is bound",
+            BOUND,
+            async || match self.publish(key, body, properties.clone()).await {
+                Ok(Confirmation::Ack(Some(_))) => Seen::NotYet("no queue takes it".to_owned()),
+                Ok(_) => Seen::Reached(()),
+                Err(error) => Seen::Never(error.to_string()),
+            },
+        )
+        .await
+    }
+
+    async fn publish(
+        &self,
+        key: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> lapin::Result<Confirmation> {
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let exchange = self.exchange.as_str().into();
+        let published = self
+            .channel
+            .basic_publish(exchange, key.into(), options, body, properties);
+        published.await?.await
     }
 
     /// The next answer, with its correlation id.
