@@ -37,6 +37,7 @@ mod hostile_hosts;
 mod invoice_words;
 mod invoices;
 mod late_claims;
+mod late_outcomes;
 mod locked_rows;
 mod log_lines;
 mod made_by_app;
