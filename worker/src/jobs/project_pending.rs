@@ -12,7 +12,11 @@ use domain::{
     ownership::Owner,
     source::Recheck,
 };
-use store::{Error, main_app::read, pending_projection, savepoint, waiting};
+use store::{
+    Error,
+    main_app::{Blocked, read},
+    pending_projection, savepoint, waiting,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -80,6 +84,13 @@ impl ProjectPending {
         while started.elapsed() < RUN && !stop.is_cancelled() {
             let targets = {
                 let conn = self.executor.pool.get().await?;
+                // Nearly always nothing is pending.
+                if pending_projection::due(&conn, Blocked::default(), 1)
+                    .await?
+                    .is_empty()
+                {
+                    break;
+                }
                 let has_bookings = self.executor.look_for_bookings(&conn).await?;
                 // Each row of a table that is locked would wait for the lock.
                 let locked = read::locked_tables(&conn, has_bookings).await?;

@@ -179,19 +179,20 @@ pub async fn project(
     now: DateTime<Utc>,
 ) -> Result<Projected> {
     let app = &changes.app;
-    let (hosts, not_tried): (&[HostRow], &[HostRow]) = match &left_alone.hosts {
-        Some(_) => (&[], &app.hosts),
-        None => (&app.hosts, &[]),
+    let hosts: &[HostRow] = match left_alone.hosts {
+        Some(_) => &[],
+        None => &app.hosts,
     };
     let written = write::write(tx, app, hosts, now).await?;
     let mut blocked = written.blocked;
     let mut pending = written.failed;
-    let not_tried = not_tried.iter().zip(left_alone.hosts.iter().cycle());
-    pending.extend(not_tried.map(|(host, obstacle)| Failed {
-        target: Target::Host(host.account.clone()),
-        object: Some(host.account.to_string()),
-        obstacle: obstacle.clone(),
-    }));
+    if let Some(obstacle) = &left_alone.hosts {
+        pending.extend(app.hosts.iter().map(|host| Failed {
+            target: Target::Host(host.account.clone()),
+            object: Some(host.account.to_string()),
+            obstacle: obstacle.clone(),
+        }));
+    }
     for (booking, invoice, obstacle) in &app.unreadable {
         // One that is refused, such as by the deployment's query, is in nobody else's way.
         blocked.bookings |= matches!(
