@@ -30,16 +30,18 @@ pub struct Holders {
 /// Whose each booking is: as the deployment's own query says, else the account of the
 /// earliest claim.
 pub(crate) fn owners(bookings: &Objects<BookingId, Booking>, in_hand: &InHand) -> Owners {
-    let mut owners = Owners::new();
-    for (id, booking) in bookings.iter() {
-        let in_hand = in_hand.get(id).into_iter().flatten();
-        let first = || in_hand.chain(&booking.first_elsewhere).min();
-        let of_first = || first().map(|claim| Owner::Account(claim.by.account.clone()));
-        if let Some(owner) = booking.configured_owner().cloned().or_else(of_first) {
-            owners.insert(*id, owner);
-        }
-    }
-    owners
+    let owned = bookings
+        .iter()
+        .filter_map(|(id, booking)| Some((*id, owner(*id, booking, in_hand)?)));
+    owned.collect()
+}
+
+/// Whose the booking is.
+pub(crate) fn owner(id: BookingId, booking: &Booking, in_hand: &InHand) -> Option<Owner> {
+    let in_hand = in_hand.get(&id).into_iter().flatten();
+    let first = || in_hand.chain(&booking.first_elsewhere).min();
+    let of_first = || first().map(|claim| Owner::Account(claim.by.account.clone()));
+    booking.configured_owner().cloned().or_else(of_first)
 }
 
 impl Holders {

@@ -17,6 +17,18 @@ pub struct Objects<K, S> {
 struct Tracked<S> {
     state: S,
     change: Change,
+    /// Whether what it refers to is not wanted yet, as far as is known.
+    is_new: bool,
+}
+
+impl<S> Tracked<S> {
+    fn new(state: S) -> Self {
+        Self {
+            state,
+            change: Change::Unchanged,
+            is_new: true,
+        }
+    }
 }
 
 impl<K, S> Default for Objects<K, S> {
@@ -46,16 +58,15 @@ impl<K: Ord + Clone, S: Default> Objects<K, S> {
 
     /// Takes in what a source had of the keys asked for; the rest is new.
     pub(crate) fn insert(&mut self, asked: Vec<K>, mut stored: BTreeMap<K, S>) {
-        let change = Change::Unchanged;
         for key in asked {
             let state = stored.remove(&key).unwrap_or_default();
             self.missing.remove(&key);
-            self.loaded.insert(key, Tracked { state, change });
+            self.loaded.insert(key, Tracked::new(state));
         }
         // What came unasked may be loaded, and changed, already.
         for (key, state) in stored {
             self.missing.remove(&key);
-            self.loaded.entry(key).or_insert(Tracked { state, change });
+            self.loaded.entry(key).or_insert(Tracked::new(state));
         }
     }
 
@@ -73,6 +84,7 @@ impl<K: Ord + Clone, S: Default> Objects<K, S> {
     pub(crate) fn complete(&mut self, key: &K, complete: impl FnOnce(&mut S)) {
         if let Some(tracked) = self.loaded.get_mut(key) {
             complete(&mut tracked.state);
+            tracked.is_new = true;
         }
     }
 
@@ -86,7 +98,27 @@ impl<K: Ord + Clone, S: Default> Objects<K, S> {
         };
         let change = merge(&mut tracked.state);
         tracked.change = tracked.change.or(change);
+        tracked.is_new = true;
         change
+    }
+
+    /// The objects that were loaded, completed or merged since [`Objects::set_new`] said that
+    /// none is new.
+    pub(crate) fn iter_new(&self) -> impl Iterator<Item = (&K, &S)> {
+        let new = self.loaded.iter().filter(|(_, one)| one.is_new);
+        new.map(|(key, one)| (key, &one.state))
+    }
+
+    /// Whether it is one of [`Objects::iter_new`].
+    pub(crate) fn is_new(&self, key: &K) -> bool {
+        self.loaded.get(key).is_some_and(|one| one.is_new)
+    }
+
+    /// Makes all objects new, or none.
+    pub(crate) fn set_new(&mut self, is_new: bool) {
+        for one in self.loaded.values_mut() {
+            one.is_new = is_new;
+        }
     }
 
     /// The state of an object; `None` where it was not loaded.

@@ -11,7 +11,10 @@
 mod distance;
 mod loading;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::{
     account::Account,
@@ -54,11 +57,22 @@ pub struct WorkingSet {
     pub(crate) refunds_elsewhere: Objects<RefundKey, Amounts>,
     claimants: Claimants,
     distances: Distances,
+    followed: Followed,
     /// Whose each booking was before the first event was merged.
     owners_before: Option<Owners>,
     pending: BTreeMap<Target, Pending>,
     recheck: Recheck,
     has_owner_query: bool,
+}
+
+/// What was found when what is loaded was last followed to what it refers to. Each load brings
+/// little that is new, so it is kept between them.
+#[derive(Debug, Default)]
+struct Followed {
+    /// Whether `in_hand` is as the objects in hand are now.
+    is_current: bool,
+    in_hand: InHand,
+    owners: Owners,
 }
 
 impl WorkingSet {
@@ -136,6 +150,7 @@ impl WorkingSet {
         if self.owners_before.is_none() {
             self.owners_before = Some(self.owners());
         }
+        self.followed.is_current = false;
         let change = match (&event.data, event.claim()) {
             (EventData::Invoice(data), Some((_, claim))) => {
                 let part = data.invoice.clone();
@@ -196,6 +211,13 @@ impl WorkingSet {
     }
 
     /// The active claims of the objects in hand, by booking.
+    fn in_hand(&self) -> Cow<'_, InHand> {
+        match self.followed.is_current {
+            true => Cow::Borrowed(&self.followed.in_hand),
+            false => Cow::Owned(self.active_in_hand()),
+        }
+    }
+
     fn active_in_hand(&self) -> InHand {
         let mut active = InHand::new();
         for (object, claims) in self.claims.iter() {
@@ -228,12 +250,12 @@ impl WorkingSet {
 
     /// Whose each booking is.
     pub fn owners(&self) -> Owners {
-        holders::owners(&self.bookings, &self.active_in_hand())
+        holders::owners(&self.bookings, &self.in_hand())
     }
 
     /// Who has each booking.
     pub fn holders(&self) -> Holders {
-        Holders::of(&self.bookings, &self.claimants, &self.active_in_hand())
+        Holders::of(&self.bookings, &self.claimants, &self.in_hand())
     }
 
     /// Whose each booking was before the first event was merged; `None` where none was.

@@ -58,7 +58,8 @@ bulk! {
         id: String => Text,
     }
     "SELECT p.kind, p.id, p.next_try_at <= now() AS is_due FROM stripe.pending_projection p JOIN",
-    "AS n (kind, id) USING (kind, id)"
+    // Nearly always there is none, and then no row is looked for.
+    "AS n (kind, id) USING (kind, id) WHERE EXISTS (SELECT FROM stripe.pending_projection)"
 }
 
 /// Which of these rows are pending.

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::WorkingSet;
+use super::{Followed, WorkingSet};
 use crate::{
     by_claim::Naming,
     charge::Charge,
     event::{Event, EventData},
+    holders,
     ids::{AccountId, BookingId, ObjectId},
     main_app::Target,
     merge::value,
@@ -167,6 +168,8 @@ impl WorkingSet {
                 .insert(missing.checkout_sessions, checkout_sessions);
             self.accounts.insert(missing.accounts, accounts);
             self.bookings.insert(missing.bookings, bookings);
+            // An object in hand is loaded together with its claims.
+            self.followed.is_current &= missing.claims.is_empty();
             self.claims.insert(missing.claims, claims);
             self.claimants.insert(missing.claimants, claimants);
             self.pending.extend(pending);
@@ -180,22 +183,77 @@ impl WorkingSet {
 
     /// Wants what that refers to which is loaded, as far as it can change or is needed to say what
     /// changes: see [`distance`](super::distance).
+    ///
+    /// Only what is new is looked at. What was there before refers to the same as then, unless a
+    /// claim in hand or a distance is another one now: all is looked at then.
     fn want_referenced(&mut self) {
+        if !self.followed.is_current {
+            self.followed.in_hand = self.active_in_hand();
+            self.followed.is_current = true;
+            self.set_all_new(true);
+        }
         loop {
             self.distances.is_any_nearer = false;
             self.want_named();
-            self.want_given_back();
+            if self.is_any_object_new() {
+                self.want_given_back();
+            }
             self.want_of_owners();
-            if !self.distances.is_any_nearer {
+            let is_any_nearer = self.distances.is_any_nearer;
+            self.set_all_new(is_any_nearer);
+            if !is_any_nearer {
+                #[cfg(debug_assertions)]
+                self.assert_nothing_overlooked();
                 return;
             }
         }
     }
 
+    /// Looks at all as though it were new, and finds nothing else to want.
+    #[cfg(debug_assertions)]
+    fn assert_nothing_overlooked(&mut self) {
+        let wanted = |set: &Self| {
+            (
+                set.invoices.missing(),
+                set.checkout_sessions.missing(),
+                set.bookings.missing(),
+                set.claimants.missing(),
+                set.payment_intents.missing(),
+                set.refunds_elsewhere.missing(),
+            )
+        };
+        let before = wanted(self);
+        assert_eq!(self.followed.in_hand, self.active_in_hand());
+        assert_eq!(self.followed.owners, self.owners());
+        self.set_all_new(true);
+        self.want_named();
+        self.want_given_back();
+        self.want_of_owners();
+        self.set_all_new(false);
+        assert!(!self.distances.is_any_nearer && before == wanted(self));
+    }
+
+    fn set_all_new(&mut self, is_new: bool) {
+        self.invoices.set_new(is_new);
+        self.checkout_sessions.set_new(is_new);
+        self.bookings.set_new(is_new);
+        self.claimants.set_new(is_new);
+        self.charges.set_new(is_new);
+        self.credit_notes.set_new(is_new);
+    }
+
+    /// Whether an object is new that something can be given back of, or that says so.
+    fn is_any_object_new(&self) -> bool {
+        self.invoices.iter_new().next().is_some()
+            || self.checkout_sessions.iter_new().next().is_some()
+            || self.charges.iter_new().next().is_some()
+            || self.credit_notes.iter_new().next().is_some()
+    }
+
     /// Wants the bookings that objects name, and the invoices that sessions name.
     fn want_named(&mut self) {
         let far = &mut self.distances;
-        for (id, invoice) in self.invoices.iter() {
+        for (id, invoice) in self.invoices.iter_new() {
             let distance = far.invoices.of(id);
             for booking in invoice
                 .by_claim
@@ -206,7 +264,7 @@ impl WorkingSet {
                 far.is_any_nearer |= far.bookings.want(&mut self.bookings, &booking, distance);
             }
         }
-        for (id, session) in self.checkout_sessions.iter() {
+        for (id, session) in self.checkout_sessions.iter_new() {
             let linked = session.by_claim.parts();
             let linked = linked.filter_map(|(_, part)| value(&part.invoice));
             let distance = match self.checkout_sessions.is_wanted(id) {
@@ -230,9 +288,20 @@ impl WorkingSet {
 
     /// Wants the objects of the owners of bookings that can change.
     fn want_of_owners(&mut self) {
-        let owners = self.owners();
+        let Followed {
+            in_hand, owners, ..
+        } = &mut self.followed;
         let far = &mut self.distances;
-        for (id, booking) in self.bookings.iter() {
+        for (id, booking) in self.bookings.iter_new() {
+            let owner = holders::owner(*id, booking, in_hand);
+            let account = match &owner {
+                Some(Owner::Account(account)) => Some(account.clone()),
+                Some(_) | None => None,
+            };
+            match owner {
+                Some(owner) => drop(owners.insert(*id, owner)),
+                None => drop(owners.remove(id)),
+            }
             if far.bookings.is_unchanged(id) {
                 continue;
             }
@@ -247,12 +316,15 @@ impl WorkingSet {
             }
             // Objects of other accounts are not shown, whatever they hold. An owner that
             // changes was loaded as the owner before.
-            if let Some(Owner::Account(account)) = owners.get(id) {
-                self.claimants.want(&(*id, account.clone()));
+            if let Some(account) = account {
+                self.claimants.want(&(*id, account));
             }
         }
-        for ((id, account), claimants) in self.claimants.iter() {
-            if !matches!(owners.get(id), Some(Owner::Account(owner)) if owner == account) {
+        for (key, claimants) in self.claimants.iter() {
+            let (id, account) = key;
+            let is_new = self.claimants.is_new(key) || self.bookings.is_new(id);
+            if !is_new || !matches!(owners.get(id), Some(Owner::Account(owner)) if owner == account)
+            {
                 continue;
             }
             let distance = far.bookings.of(id) + 1;
