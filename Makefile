@@ -35,7 +35,9 @@ servers: ## Installs PostgreSQL, RabbitMQ and a C compiler where they are missin
 build: servers ## Builds all programs
 	@cargo build --locked --workspace --bins $(CARGO_FLAGS)
 
-demo: build ## Tells a small story with signed events, and shows the tables it ends in
+# A NestJS app tells the second part of the story.
+demo: WITH := node
+demo: build ## Tells a small story with signed events and a NestJS app, and shows the tables it ends in
 	@$(STACK) demo
 
 up: build ## Starts everything in the background; addresses are in .dev/env

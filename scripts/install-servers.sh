@@ -3,7 +3,7 @@
 # a C compiler and linker, PostgreSQL (13 or newer) and RabbitMQ.
 #
 #   scripts/install-servers.sh         that
-#   scripts/install-servers.sh node    Node.js and npm too, which tests need
+#   scripts/install-servers.sh node    Node.js and npm too, which tests and the demo need
 #
 # Nothing is installed that is there already, nor a server whose address is
 # given (DATABASE_URL, AMQP_URL). No server is started here, and a server that
@@ -62,8 +62,8 @@ missing() {
             gcc) say "  - a C compiler and linker named cc (Debian: gcc libc6-dev)" ;;
             postgresql) say "  - PostgreSQL $POSTGRES_OLDEST or newer (Debian: postgresql), or set DATABASE_URL to a server of yours" ;;
             rabbitmq-server) say "  - RabbitMQ 3.10 or newer (Debian: rabbitmq-server), or set AMQP_URL to a server of yours" ;;
-            nodejs) say "  - Node.js, for tests (Debian: nodejs)" ;;
-            npm) say "  - npm, for tests (Debian: npm)" ;;
+            nodejs) say "  - Node.js, for tests and the demo (Debian: nodejs)" ;;
+            npm) say "  - npm, for tests and the demo (Debian: npm)" ;;
         esac
     done
     exit 1

@@ -13,6 +13,7 @@
 //! | [`private`] | folders that go with their process, and all that runs in them |
 //! | [`certificates`] | a private authority, for servers that speak TLS |
 //! | [`nest`] | a NestJS app of the document's code, with npm's packages |
+//! | [`broker_rights`] | the broker's users of the documents |
 //! | [`hosts`] | hosts whose accounts are there without a command |
 //! | [`caller`] | a client that sends commands over the broker |
 //! | [`news`] | a client that hears the news for the main app |
@@ -32,6 +33,7 @@
     reason = "test support stands where `main` stands: it reads the environment and the clock, and fails loudly"
 )]
 
+pub mod broker_rights;
 pub mod caller;
 pub mod certificates;
 pub mod checkout;

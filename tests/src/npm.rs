@@ -1,4 +1,4 @@
-//! Packages of npm for tests, and a Node.js that is new enough to run them.
+//! Packages of npm for tests and the demo, and a Node.js that is new enough to run them.
 //!
 //! They lie in the folder `npm` beside what Cargo builds, and are installed once. Where the
 //! machine's Node.js is older than the packages need (Debian 12 has version 18), a newer one is
@@ -143,12 +143,46 @@ fn npm(folder: &Path, node: &Path, arguments: &[&str]) -> Result<()> {
         .output()
         .context("npm is missing: install Node.js and npm (Debian: nodejs npm)")?;
     if !run.status.success() {
-        let said = String::from_utf8_lossy(&run.stderr);
         bail!(
-            "npm {} failed in {}:\n{said}",
-            arguments.join(" "),
-            folder.display()
+            "npm could not install packages into {}: {}. They are fetched once, from the \
+             registry that `npm config get registry` names",
+            folder.display(),
+            reason(&String::from_utf8_lossy(&run.stderr))
         );
     }
     Ok(())
+}
+
+/// The sentence in what npm says of an error; a code stands before it, and a trace behind.
+fn reason(said: &str) -> String {
+    const LABELS: [&str; 4] = ["code ", "syscall ", "errno ", "path "];
+    let lines = said.lines().map(|line| {
+        let of_npm = ["npm error ", "npm ERR! "].iter();
+        let mut of_npm = of_npm.filter_map(|label| line.strip_prefix(label));
+        of_npm.next().unwrap_or(line).trim()
+    });
+    let mut sentences = lines.filter(|line| {
+        let is_label = LABELS.iter().any(|label| line.starts_with(label));
+        !line.is_empty() && !is_label
+    });
+    sentences.next().unwrap_or("it does not say why").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_the_first_sentence_of_npm() {
+        let said = "npm error code ECONNREFUSED\nnpm error syscall connect\nnpm error errno -111\n\
+            npm error FetchError: request to http://127.0.0.1:9/a failed, reason: no\n\
+            npm error     at ClientRequest.<anonymous> (index.js:130:14)\n";
+        let sentence = "FetchError: request to http://127.0.0.1:9/a failed, reason: no";
+        assert_eq!(reason(said), sentence);
+        assert_eq!(
+            reason("env: 'node': No such file"),
+            "env: 'node': No such file"
+        );
+        assert_eq!(reason("npm ERR! code E404\n"), "it does not say why");
+    }
 }

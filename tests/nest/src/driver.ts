@@ -1,6 +1,6 @@
-// The app of docs/MAIN_APP.md, as a test drives it. A line of JSON in calls a service, and a line
-// out answers. With NEWS=yes the app also hears news, and a line out tells what it heard and
-// whether its work was done. It ends with its input.
+// The app of docs/MAIN_APP.md, as tests and the demo drive it. A line of JSON in calls a service,
+// and a line out answers. With NEWS=yes the app also hears news, and a line out tells what it heard
+// and whether its work was done. It ends with its input.
 import 'reflect-metadata';
 import { createInterface } from 'node:readline';
 import { Module, type INestApplicationContext } from '@nestjs/common';

@@ -24,6 +24,7 @@ mod leaks;
 mod nest;
 mod nest_app;
 mod nest_booking;
+mod nest_demo;
 mod nest_news;
 mod read_only;
 mod rights;

@@ -8,7 +8,7 @@ mod too_few;
 use std::process::Output;
 
 use harness::{
-    http,
+    broker_rights, http,
     private::PrivateFolder,
     servers::{RabbitMq, RabbitMqOptions, rabbitmq},
     services::{self, Service, ServiceOptions},
@@ -32,22 +32,9 @@ const PASSWORD: &str = "password-of-both";
 const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
 const MAIN_APP: &str = include_str!("../../../docs/MAIN_APP.md");
 
-/// The commands below a heading of a document, up to the next one, with this test's prefix and
-/// passwords.
+/// The commands below a heading of a document, with this test's prefix and passwords.
 fn commands(document: &str, heading: &str) -> Vec<Vec<String>> {
-    let (_, section) = document.split_once(&format!("\n{heading}\n")).unwrap();
-    let section = section.split("\n#").next().unwrap();
-    let lines = section.lines().filter_map(|line| {
-        let line = line.strip_prefix("    rabbitmqctl ")?;
-        let mut line = line.to_owned();
-        for name in ["stripe", "dialoom", "app"] {
-            let name = format!(r"{name}\.");
-            line = line.replace(&name, &format!(r"eu\.{name}"));
-        }
-        let line = line.replace("'...'", PASSWORD).replace('\'', "");
-        Some(line.split(' ').map(str::to_owned).collect())
-    });
-    lines.collect()
+    broker_rights::commands(document, heading, PREFIX, PASSWORD)
 }
 
 async fn run(node: &RabbitMq, commands: &[Vec<String>]) {

@@ -12,10 +12,10 @@ use store::{
 };
 
 use super::{
-    confirm::confirm,
+    confirm::ChangeArgs,
     context::{Context, OutputFormat},
     error::CliError,
-    listing::{self, Listing},
+    listing::{self, Listing, PageArgs},
     output::{stamp, time},
     time_arg,
 };
@@ -57,14 +57,11 @@ pub(super) struct List {
     /// Only in this state: waiting, published or unheard
     #[arg(long, value_name = "STATE", value_parser = state)]
     state: Option<State>,
-    /// Print at most so many
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
-    limit: u64,
     /// Begin behind this row: the id of the last one of the page before
     #[arg(long, value_name = "ID")]
     after: Option<i64>,
     #[command(flatten)]
-    form: OutputFormat,
+    page: PageArgs,
 }
 
 #[derive(Debug, Args)]
@@ -72,12 +69,8 @@ pub(super) struct Republish {
     /// From then on: 2h (ago; s, m, h, d or w), a day (UTC), or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
     since: DateTime<Utc>,
-    /// Print how much would be published, and change nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
     #[command(flatten)]
     form: OutputFormat,
 }
@@ -91,7 +84,7 @@ impl Changes {
         match self {
             Self::List(list) => {
                 let conn = context.connect().await?;
-                listing::list(context, &conn, list, list.after, list.limit, list.form).await
+                listing::list(context, &conn, list, list.after, list.page).await
             }
             Self::Republish(republish) => republish.run(context).await,
         }
@@ -102,11 +95,11 @@ impl Republish {
     async fn run(&self, context: &Context<'_>) -> Result<(), CliError> {
         let conn = context.connect().await?;
         let kept = outbox::kept_since(&conn, self.since).await?;
-        if self.dry_run || kept.count == 0 {
+        if self.change.dry_run || kept.count == 0 {
             return self.print(kept.count, "would be published again");
         }
         let question = format!("Publish {} rows of news again", kept.count);
-        confirm(&question, self.yes, &context.stop).await?;
+        self.change.confirm(&question, &context.stop).await?;
         // The lock belongs to a session.
         pooler::check(&context.database).await?;
         // A publisher in the middle of a batch would mark later rows behind our back.
@@ -122,7 +115,7 @@ impl Republish {
     fn print(&self, count: i64, what: &str) -> Result<(), CliError> {
         let mut output = self.form.output();
         if output.json {
-            output.object(&json!({ "rows": count, "dry_run": self.dry_run }))?;
+            output.object(&json!({ "rows": count, "dry_run": self.change.dry_run }))?;
         } else {
             output.line(&format!("{count} rows of news {what}."))?;
         }

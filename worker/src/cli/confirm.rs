@@ -5,20 +5,39 @@ use std::{
     thread,
 };
 
+use clap::Args;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::error::CliError;
 
-/// Asks on a terminal; elsewhere only `--yes` will do.
-pub(super) async fn confirm(
-    question: &str,
+/// Options of every command that changes something.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct ChangeArgs {
+    /// Print what would be done, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
     yes: bool,
-    stop: &CancellationToken,
-) -> Result<(), CliError> {
-    if yes {
-        return Ok(());
+}
+
+impl ChangeArgs {
+    /// Asks, unless `--yes` was given.
+    pub(super) async fn confirm(
+        self,
+        question: &str,
+        stop: &CancellationToken,
+    ) -> Result<(), CliError> {
+        match self.yes {
+            true => Ok(()),
+            false => ask(question, stop).await,
+        }
     }
+}
+
+/// Asks on a terminal; elsewhere only `--yes` will do.
+async fn ask(question: &str, stop: &CancellationToken) -> Result<(), CliError> {
     if !io::stdin().is_terminal() {
         return Err(CliError::Usage(format!(
             "{question}: nobody is there to ask; add --yes, or --dry-run to see what would be done"

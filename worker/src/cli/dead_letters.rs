@@ -9,7 +9,7 @@ use store::{dead_letter::State, dead_letter_query, paging::Order};
 
 use self::{list::Letters, select::Select};
 use super::{
-    confirm::confirm,
+    confirm::ChangeArgs,
     context::{Context, OutputFormat},
     error::CliError,
     listing,
@@ -69,15 +69,11 @@ pub(super) struct Replay {
 pub(super) struct Discard {
     #[command(flatten)]
     select: Select,
-    /// Print what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
     /// Give up at most so many
     #[arg(long, value_name = "COUNT")]
     limit: Option<u64>,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
     /// Who does it, for the record [default: $USER]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
@@ -100,14 +96,14 @@ impl Replay {
     async fn run(&self, context: &Context<'_>) -> Result<(), CliError> {
         let filter = self.select.filter(State::Dead)?;
         let mut conn = context.connect().await?;
-        if !self.args.dry_run {
+        if !self.args.change.dry_run {
             recover(&mut conn).await?;
         }
         self.select.check_ids(&conn).await?;
         let count = self
             .args
             .limited(dead_letter_query::count(&conn, &filter).await?);
-        if self.args.dry_run {
+        if self.args.change.dry_run {
             let (letters, form) = (oldest_first(filter), self.args.form);
             listing::print(context, &conn, &letters, None, count, form).await?;
             return self
@@ -118,7 +114,7 @@ impl Replay {
             return self.args.print_unchanged("dead letters to replay", 0);
         }
         let question = format!("Replay {count} dead letters");
-        confirm(&question, self.args.yes, &context.stop).await?;
+        self.args.change.confirm(&question, &context.stop).await?;
         let selection = Selection::DeadLetters(filter);
         replay::run(context, conn, &self.args, selection, count).await
     }
@@ -138,7 +134,7 @@ impl Discard {
         let matching = u64::try_from(matching).unwrap_or(0);
         let count = self.limit.map_or(matching, |limit| limit.min(matching));
         let mut output = self.form.output();
-        if self.dry_run {
+        if self.change.dry_run {
             let letters = oldest_first(filter);
             listing::print(context, &conn, &letters, None, count, self.form).await?;
             eprintln!("{count} dead letters would be discarded. Nothing was changed.");
@@ -146,7 +142,7 @@ impl Discard {
         }
         if count > 0 {
             let question = format!("Discard {count} dead letters");
-            confirm(&question, self.yes, &context.stop).await?;
+            self.change.confirm(&question, &context.stop).await?;
         }
         let by = context.by(self.by.as_ref())?;
         let (mut discard, mut discarded) = (discard::Discard::new(filter, by, count), 0);

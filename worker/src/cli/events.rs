@@ -14,7 +14,6 @@ use store::{
 
 use self::list::Ledger;
 use super::{
-    confirm::confirm,
     context::Context,
     error::CliError,
     listing,
@@ -144,7 +143,7 @@ impl Replay {
             let why = "none of these events can be replayed; see worker events show";
             return Err(CliError::NotFound(why.into()));
         }
-        if self.args.dry_run {
+        if self.args.change.dry_run {
             let order = Order::OldestFirst;
             let ledger = Ledger { filter, order };
             listing::print(context, &conn, &ledger, None, count, self.args.form).await?;
@@ -157,7 +156,7 @@ impl Replay {
             return self.args.print_unchanged("events to replay", 0);
         }
         let question = format!("Have {count} events decided again");
-        confirm(&question, self.args.yes, &context.stop).await?;
+        self.args.change.confirm(&question, &context.stop).await?;
         replay::run(context, conn, &self.args, Selection::Events(filter), count).await
     }
 

@@ -12,7 +12,7 @@ use store::{
 };
 
 use super::{
-    confirm::confirm,
+    confirm::ChangeArgs,
     context::{Context, OutputFormat},
     error::CliError,
     output::safe,
@@ -42,12 +42,8 @@ pub(super) struct Forget {
     /// The connected account
     #[arg(long, value_name = "ACCOUNT")]
     account: String,
-    /// Print how much would be erased, and erase nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
     #[command(flatten)]
     form: OutputFormat,
 }
@@ -60,13 +56,13 @@ impl Forget {
             return Err(CliError::Usage(format!("{given} is no connected account")));
         }
         let mut conn = context.connect().await?;
-        if !self.dry_run {
+        if !self.change.dry_run {
             let question = format!("Erase what is kept of {}", safe(&self.account));
-            confirm(&question, self.yes, &context.stop).await?;
+            self.change.confirm(&question, &context.stop).await?;
         }
         // The bytes first: the ledger tells whose they are, as long as it names the account.
         let bodies = self.erase_bodies(context, &mut conn).await?;
-        let erased = match self.dry_run {
+        let erased = match self.change.dry_run {
             true => erasure::count(&conn, &self.account).await?,
             false => {
                 let account = &self.account;
@@ -110,7 +106,7 @@ impl Forget {
         };
         let is_erased = |id: &str, body: &[u8]| ids.contains(id) || self.is_of_account(body);
         let (left, erased) = page.without(is_erased).map_err(CliError::Output)?;
-        if erased == 0 || self.dry_run {
+        if erased == 0 || self.change.dry_run {
             return Ok(erased);
         }
         let left: Option<&ArchivePage> = left.as_ref();
@@ -134,7 +130,7 @@ impl Forget {
         } = erased;
         if output.json {
             let object = json!({
-                "dry_run": self.dry_run,
+                "dry_run": self.change.dry_run,
                 "account": self.account,
                 "bodies": bodies,
                 "dead_letters": dead_letters,
@@ -144,7 +140,11 @@ impl Forget {
             });
             return Ok(output.object(&object)?);
         }
-        let verb = if self.dry_run { "would be" } else { "were" };
+        let verb = if self.change.dry_run {
+            "would be"
+        } else {
+            "were"
+        };
         output.line(&format!(
             "{bodies} bodies of events, {dead_letters} dead letters, {rows} rows of the schema \
              stripe and {hosts} of \"HostOnboarding\" {verb} erased."

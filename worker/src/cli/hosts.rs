@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    context::{Context, OutputFormat},
+    context::Context,
     error::CliError,
-    listing::{self, Listing},
+    listing::{self, Listing, PageArgs},
     output::{or_empty, stamp, time},
 };
 use store::{
@@ -43,14 +43,11 @@ pub(super) struct List {
     #[arg(long, value_name = "STATUS", ignore_case = true, value_parser = ["UNKNOWN", "INCOMPLETE", "IN_REVIEW",
         "ENABLED", "RESTRICTED_SOON", "RESTRICTED", "PAUSED", "REJECTED", "DISCONNECTED"])]
     status: Option<String>,
-    /// Print at most so many
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
-    limit: u64,
     /// Begin behind this account: the last one of the page before
     #[arg(long, value_name = "ACCOUNT", default_value = "")]
     after: String,
     #[command(flatten)]
-    form: OutputFormat,
+    page: PageArgs,
 }
 
 impl Hosts {
@@ -67,7 +64,7 @@ impl List {
         let conn = context.connect().await?;
         let status = self.status.as_ref().map(|status| status.to_uppercase());
         let (hosts, after) = (Filter { status }, Some(self.after.clone()));
-        listing::list(context, &conn, &hosts, after, self.limit, self.form).await
+        listing::list(context, &conn, &hosts, after, self.page).await
     }
 }
 
@@ -109,49 +106,41 @@ impl Listing<8> for Filter {
     }
 
     fn cells(&self, host: &Host) -> [String; 8] {
-        cells(host)
+        let due = if !host.past_due.is_empty() {
+            format!("overdue: {}", host.past_due.join(" "))
+        } else if !host.currently_due.is_empty() {
+            host.currently_due.join(" ")
+        } else if !host.future_due.is_empty() {
+            format!("later: {}", host.future_due.join(" "))
+        } else {
+            String::new()
+        };
+        [
+            host.account.clone(),
+            or_empty(host.host_id.as_ref()),
+            host.status.clone(),
+            if host.can_sell { "yes" } else { "no" }.into(),
+            or_empty(host.disabled_reason.as_ref()),
+            due,
+            host.deadline
+                .map(|at| time(at.and_utc()))
+                .unwrap_or_default(),
+            time(host.last_event_at.and_utc()),
+        ]
     }
 
     fn object(&self, host: &Host) -> serde_json::Value {
-        object(host)
+        json!({
+            "account": host.account,
+            "host_id": host.host_id,
+            "status": host.status,
+            "can_sell": host.can_sell,
+            "disabled_reason": host.disabled_reason,
+            "past_due": host.past_due,
+            "currently_due": host.currently_due,
+            "future_due": host.future_due,
+            "deadline": host.deadline.map(|at| stamp(at.and_utc())),
+            "last_event_at": stamp(host.last_event_at.and_utc()),
+        })
     }
-}
-
-fn cells(host: &Host) -> [String; 8] {
-    let due = if !host.past_due.is_empty() {
-        format!("overdue: {}", host.past_due.join(" "))
-    } else if !host.currently_due.is_empty() {
-        host.currently_due.join(" ")
-    } else if !host.future_due.is_empty() {
-        format!("later: {}", host.future_due.join(" "))
-    } else {
-        String::new()
-    };
-    [
-        host.account.clone(),
-        or_empty(host.host_id.as_ref()),
-        host.status.clone(),
-        if host.can_sell { "yes" } else { "no" }.into(),
-        or_empty(host.disabled_reason.as_ref()),
-        due,
-        host.deadline
-            .map(|at| time(at.and_utc()))
-            .unwrap_or_default(),
-        time(host.last_event_at.and_utc()),
-    ]
-}
-
-fn object(host: &Host) -> serde_json::Value {
-    json!({
-        "account": host.account,
-        "host_id": host.host_id,
-        "status": host.status,
-        "can_sell": host.can_sell,
-        "disabled_reason": host.disabled_reason,
-        "past_due": host.past_due,
-        "currently_due": host.currently_due,
-        "future_due": host.future_due,
-        "deadline": host.deadline.map(|at| stamp(at.and_utc())),
-        "last_event_at": stamp(host.last_event_at.and_utc()),
-    })
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use clap::Args;
 use serde_json::Value;
 use store::{Connection, Result as StoreResult};
 
@@ -13,6 +14,16 @@ use super::{
 
 /// The most rows held at once.
 const PAGE: u64 = 500;
+
+/// Options of every list.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct PageArgs {
+    /// Print at most so many
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    limit: u64,
+    #[command(flatten)]
+    form: OutputFormat,
+}
 
 /// A list that is read in pages.
 pub(super) trait Listing<const N: usize>: Sync {
@@ -40,16 +51,15 @@ pub(super) trait Listing<const N: usize>: Sync {
     fn object(&self, row: &Self::Row) -> Value;
 }
 
-/// Prints at most `limit` rows behind `after`, and says whether more may follow.
+/// Prints a page of rows behind `after`, and says whether more may follow.
 pub(super) async fn list<const N: usize, L: Listing<N>>(
     context: &Context<'_>,
     conn: &Connection,
     listing: &L,
     after: Option<L::Cursor>,
-    limit: u64,
-    format: OutputFormat,
+    PageArgs { limit, form }: PageArgs,
 ) -> Result<(), CliError> {
-    match print(context, conn, listing, after, limit, format).await? {
+    match print(context, conn, listing, after, limit, form).await? {
         Some((printed, last)) if printed == limit => {
             eprintln!("More may follow: --after {}", safe(&listing.id(&last)));
         }

@@ -8,9 +8,9 @@ use store::{
 };
 
 use super::{
-    context::{Context, OutputFormat},
+    context::Context,
     error::CliError,
-    listing::{self, Listing},
+    listing::{self, Listing, PageArgs},
     output::{stamp, time},
 };
 
@@ -50,14 +50,11 @@ pub(super) struct List {
     /// Only with this reason
     #[arg(long, value_name = "CODE")]
     reason: Option<String>,
-    /// Print at most so many
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
-    limit: u64,
     /// Begin behind this row: kind and id of the last one of the page before, as kind/id
     #[arg(long, value_name = "KIND/ID", default_value = "/")]
     after: String,
     #[command(flatten)]
-    form: OutputFormat,
+    page: PageArgs,
 }
 
 impl Projections {
@@ -66,7 +63,7 @@ impl Projections {
         let conn = context.connect().await?;
         let (kind, id) = list.after.split_once('/').unwrap_or((&list.after, ""));
         let after = Some((kind.to_owned(), id.to_owned()));
-        listing::list(context, &conn, list, after, list.limit, list.form).await
+        listing::list(context, &conn, list, after, list.page).await
     }
 }
 

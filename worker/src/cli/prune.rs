@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    confirm::confirm,
+    confirm::ChangeArgs,
     context::{Context, OutputFormat},
     error::CliError,
 };
@@ -16,12 +16,8 @@ use store::retention::{self, Kind};
 
 #[derive(Debug, Args)]
 pub(super) struct Prune {
-    /// Print how much would be removed, and remove nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
     #[command(flatten)]
     form: OutputFormat,
 }
@@ -30,18 +26,14 @@ impl Prune {
     pub(super) async fn run(&self, context: &Context<'_>) -> Result<(), CliError> {
         let retention = Retention::from_env(context.env)?;
         let mut output = self.form.output();
-        if !self.dry_run {
-            confirm(
-                "Remove rows that are older than they have to be kept",
-                self.yes,
-                &context.stop,
-            )
-            .await?;
+        if !self.change.dry_run {
+            let question = "Remove rows that are older than they have to be kept";
+            self.change.confirm(question, &context.stop).await?;
         }
         let pool = context.database.pool();
         for kind in Kind::ALL {
             let days = days(retention, kind);
-            let count = if self.dry_run {
+            let count = if self.change.dry_run {
                 let conn = pool.get().await.map_err(store::Error::from)?;
                 retention::count(&conn, kind, days).await?
             } else {
@@ -49,7 +41,7 @@ impl Prune {
                 i64::try_from(removed).unwrap_or(i64::MAX)
             };
             if output.json {
-                let key = if self.dry_run {
+                let key = if self.change.dry_run {
                     "would_remove"
                 } else {
                     "removed"
@@ -57,7 +49,7 @@ impl Prune {
                 output
                     .object(&json!({ "what": kind.name(), "older_than_days": days, key: count }))?;
             } else {
-                let verb = if self.dry_run {
+                let verb = if self.change.dry_run {
                     "would be removed"
                 } else {
                     "removed"

@@ -11,7 +11,7 @@ use store::{
 };
 
 use super::{
-    confirm::confirm,
+    confirm::ChangeArgs,
     context::{Context, OutputFormat},
     error::CliError,
     output::{Output, safe},
@@ -66,12 +66,8 @@ pub(super) struct Rebuild {
     /// Everything
     #[arg(long, group = "what")]
     all: bool,
-    /// Print what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
     #[command(flatten)]
     form: OutputFormat,
 }
@@ -104,8 +100,8 @@ impl Rebuild {
         let config = Config::from_env(context.env)?;
         let conn = context.connect().await?;
         service::deployment::check_same(&conn, &config).await??;
-        if !self.dry_run {
-            confirm(&self.question(), self.yes, &context.stop).await?;
+        if !self.change.dry_run {
+            self.change.confirm(&self.question(), &context.stop).await?;
         }
         let pool = context.database.pool();
         let archive = config.retention.archive();
@@ -123,7 +119,7 @@ impl Rebuild {
         };
         let total = self.all_pages(context, &conn, &rebuilder).await?;
         self.print(&mut self.form.output(), &total)?;
-        match total.kept == 0 || self.all || self.dry_run {
+        match total.kept == 0 || self.all || self.change.dry_run {
             true => Ok(()),
             false => Err(CliError::NotAllWell),
         }
@@ -200,7 +196,7 @@ impl Rebuild {
         bookings: &[BookingId],
         total: &mut Total,
     ) -> Result<(), CliError> {
-        let done = match self.dry_run {
+        let done = match self.change.dry_run {
             true => rebuilder.plan(subjects).await?,
             false => rebuilder.run(subjects, bookings).await?,
         };
@@ -218,7 +214,7 @@ impl Rebuild {
         } = total;
         if output.json {
             let object = json!({
-                "dry_run": self.dry_run,
+                "dry_run": self.change.dry_run,
                 "rebuilt": rebuilt,
                 "events": events,
                 "kept": kept,
@@ -227,7 +223,7 @@ impl Rebuild {
             });
             return Ok(output.object(&object)?);
         }
-        let would = if self.dry_run { "would be " } else { "" };
+        let would = if self.change.dry_run { "would be " } else { "" };
         output.line(&format!(
             "{rebuilt} objects {would}computed anew from {events} events."
         ))?;

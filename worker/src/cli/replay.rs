@@ -12,6 +12,7 @@ use shared::{amqp::AmqpUrl, topology::Names};
 use tokio::time::Instant;
 
 use super::{
+    confirm::ChangeArgs,
     context::{Context, OutputFormat},
     error::CliError,
     output::Output,
@@ -38,9 +39,8 @@ const SUCCESSFUL: [&str; 4] = ["applied", "stale", "ignored", "duplicate"];
 /// How to send.
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
-    /// Print what would be sent, and change nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) change: ChangeArgs,
     /// Send at most so many
     #[arg(long, value_name = "COUNT")]
     limit: Option<u64>,
@@ -48,9 +48,6 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_RATE,
         value_parser = clap::value_parser!(u64).range(1..))]
     rate: u64,
-    /// Do not ask
-    #[arg(long)]
-    pub(super) yes: bool,
     /// Wait for the outcomes, and print those that are not well
     #[arg(long)]
     follow: bool,

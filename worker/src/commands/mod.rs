@@ -12,7 +12,7 @@
 //! | [`service`] | what commands are done with |
 //! | `attempts` | has Stripe make something once |
 //! | [`telling`] | has what Stripe answered taken in |
-//! | `together` | does together what many ask for meanwhile |
+//! | `batcher` | does together what many ask for meanwhile |
 //! | [`finish`] | goes on with what interrupted commands began |
 //! | [`host`] | the commands about hosts |
 //! | [`booking`] | the commands about bookings |
@@ -22,6 +22,7 @@
 //! database of their own, and hold no lock while Stripe is asked.
 
 mod attempts;
+mod batcher;
 pub mod booking;
 pub mod command;
 pub mod consumer;
@@ -34,5 +35,4 @@ pub mod json;
 mod replies;
 pub mod service;
 pub mod telling;
-mod together;
 pub mod wire;

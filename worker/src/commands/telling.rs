@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{error::CommandError, together::Together};
+use super::{batcher::Batcher, error::CommandError};
 use crate::{
     jobs::read_accounts::{self, ReadAccount},
     pipeline::{
@@ -30,10 +30,10 @@ const ALONE: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Telling {
     executor: BatchExecutor,
-    deliveries: Together<Delivery, Decision>,
+    deliveries: Batcher<Delivery, Decision>,
     pool: Pool,
     outbox: Outbox,
-    accounts: Together<ReadAccount, ()>,
+    accounts: Batcher<ReadAccount, ()>,
     alone: Arc<Semaphore>,
 }
 
@@ -47,7 +47,7 @@ impl Telling {
     pub fn start(executor: BatchExecutor, pool: Pool, outbox: Outbox) -> Self {
         Self {
             executor: executor.clone(),
-            deliveries: Together::start(move |deliveries: Vec<Delivery>| {
+            deliveries: Batcher::start(move |deliveries: Vec<Delivery>| {
                 let executor = executor.clone();
                 async move {
                     let tried = executor.try_batch(&deliveries).await?;
@@ -56,7 +56,7 @@ impl Telling {
             }),
             pool: pool.clone(),
             outbox,
-            accounts: Together::start(move |read: Vec<ReadAccount>| {
+            accounts: Batcher::start(move |read: Vec<ReadAccount>| {
                 let pool = pool.clone();
                 async move {
                     let kept = read_accounts::keep(&pool, &read, outbox).await;

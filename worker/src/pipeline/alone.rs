@@ -21,24 +21,13 @@ use crate::{
     dead_letters::death,
     pipeline::{
         delivery::{Decoder, Delivery},
-        executor::{BatchExecutor, refused_by_database},
+        executor::{BatchExecutor, Tried, refused_by_database},
     },
 };
 
 /// After so many tries that ended with the process or a panic an event is given up. One
 /// death may be an operator's doing, as may two; five at the same event are not.
 pub const MAX_TRIES: i32 = 5;
-
-/// What one try came to.
-#[derive(Debug)]
-pub(super) enum Tried {
-    /// It is decided and committed.
-    Decided(Decision),
-    /// The handler panicked: the note stays.
-    Crashed,
-    /// The database was in the way.
-    NotNow(Error),
-}
 
 /// A delivery that is handled alone.
 #[derive(Debug)]
@@ -75,28 +64,25 @@ impl<'a> Alone<'a> {
         self.tries > MAX_TRIES
     }
 
-    /// Tries it once, or gives it up.
-    pub(super) async fn attempt(&mut self) -> Tried {
+    /// Tries it once, or gives it up. The note of a try that panicked stays.
+    pub(super) async fn attempt(&mut self) -> Tried<Decision> {
         // The note of an event that is given up stands until it is a dead letter.
         if !(self.is_survived && self.is_given_up()) {
             match self.begin().await {
                 Ok(tries) => self.tries = tries,
-                Err(error) => return Tried::NotNow(error),
+                Err(error) => return Some(Err(error)),
             }
         }
         self.is_survived = false;
-        match self.handle().await {
-            None => Tried::Crashed,
-            Some(Ok(decision)) => Tried::Decided(decision),
-            Some(Err(error)) => {
-                self.is_survived = true;
-                if !self.is_given_up() {
-                    // Where this fails as well, the next try begins with it.
-                    let _away = self.executor.take_back(&[&self.id]).await;
-                }
-                Tried::NotNow(error)
+        let tried = self.handle().await;
+        if let Some(Err(_)) = tried {
+            self.is_survived = true;
+            if !self.is_given_up() {
+                // Where this fails as well, the next try begins with it.
+                let _away = self.executor.take_back(&[&self.id]).await;
             }
         }
+        tried
     }
 
     /// Notes that a try begins, once nobody else is in its way.
@@ -112,8 +98,8 @@ impl<'a> Alone<'a> {
         .await
     }
 
-    /// Decodes and applies it; `None` where either panics.
-    async fn handle(&self) -> Option<Result<Decision, Error>> {
+    /// Decodes and applies it.
+    async fn handle(&self) -> Tried<Decision> {
         let decoded = match self.tries {
             ..=MAX_TRIES => self.decoder.decode(&self.message.data)?,
             tries => Err(given_up(self.message, tries)),

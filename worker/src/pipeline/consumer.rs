@@ -22,11 +22,11 @@ use crate::{
     metrics::Metrics,
     pipeline::{
         acks::{self, Answer},
-        alone::{self, Alone, Tried},
+        alone::{self, Alone},
         batch::{Batch, BatchReader},
         delivery::{Crashed, Decoder, Delivery},
         executor::{BatchExecutor, Disposition, Stopped},
-        together,
+        suspects,
     },
 };
 
@@ -123,7 +123,7 @@ impl Consumer {
         // A database that is away is waited for where they are handled alone.
         let notes: Vec<String> = messages.iter().map(alone::note_id).collect();
         let notes: Vec<&str> = notes.iter().map(String::as_str).collect();
-        let noted = together::are_there(&self.executor, &notes).await;
+        let noted = suspects::are_there(&self.executor, &notes).await;
         let noted = noted.unwrap_or_else(|_| vec![true; messages.len()]);
         let mut start = 0;
         for run in noted.chunk_by(|one, next| one == next) {
@@ -154,16 +154,16 @@ impl Consumer {
         notes: &[&str],
     ) -> Result<bool, SessionError> {
         let started = Instant::now();
-        match together::attempt(&self.executor, &self.decoder, messages, notes).await {
-            together::Tried::Decided(deliveries, decisions) => {
+        match suspects::attempt(&self.executor, &self.decoder, messages, notes).await {
+            Some(Ok((deliveries, decisions))) => {
                 self.health.answered(deliveries.len());
                 self.metrics.batch(deliveries.len(), started.elapsed());
                 let acks: Vec<_> = decisions.into_iter().map(Disposition::Ack).collect();
                 self.answer(unacked, &[], &deliveries, &acks).await?;
                 return Ok(true);
             }
-            together::Tried::Crashed => self.crashed(None),
-            together::Tried::NotNow(error) => {
+            None => self.crashed(None),
+            Some(Err(error)) => {
                 let events = messages.len();
                 info!(events, reason = %store::in_log(&error), "events that came back did not commit together");
             }
@@ -186,7 +186,7 @@ impl Consumer {
         loop {
             let started = Instant::now();
             match alone.attempt().await {
-                Tried::Decided(decision) => {
+                Some(Ok(decision)) => {
                     self.health.answered(1);
                     self.metrics.batch(1, started.elapsed());
                     self.count(&decision, event);
@@ -194,17 +194,17 @@ impl Consumer {
                         .send(unacked, &acks::answers(&[], &[message.delivery_tag]))
                         .await;
                 }
-                Tried::Crashed => {
+                None => {
                     self.crashed(event);
                     // Its tries are few.
                     if !alone.is_given_up() {
                         continue;
                     }
                 }
-                Tried::NotNow(error) if error.is_unavailable() => {
+                Some(Err(error)) if error.is_unavailable() => {
                     warn!(reason = %store::in_log(&error), "the database is away; events wait in the queue");
                 }
-                Tried::NotNow(error) => {
+                Some(Err(error)) => {
                     warn!(event, reason = %store::in_log(&error), "an event cannot be committed now; trying again");
                 }
             }

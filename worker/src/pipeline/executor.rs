@@ -82,8 +82,9 @@ enum MainAppTables {
     LeftAlone,
 }
 
-/// What one try came to; `None` where the handler panicked.
-type Tried = Option<Result<BatchResult, Error>>;
+/// What one try came to: `None` where a handler panicked, an error where the database was in the
+/// way or refused something.
+pub(super) type Tried<T> = Option<Result<T, Error>>;
 
 impl BatchExecutor {
     /// An executor on this database, which tells the main app nothing.
@@ -226,7 +227,7 @@ impl BatchExecutor {
         deliveries: &[Delivery],
         tables: MainAppTables,
         stop: &CancellationToken,
-    ) -> Result<Tried, Stopped> {
+    ) -> Result<Tried<BatchResult>, Stopped> {
         let mut backoff = Backoff::default();
         loop {
             let error = match self.try_once(deliveries, tables).await {
@@ -238,7 +239,7 @@ impl BatchExecutor {
         }
     }
 
-    async fn try_once(&self, deliveries: &[Delivery], tables: MainAppTables) -> Tried {
+    async fn try_once(&self, deliveries: &[Delivery], tables: MainAppTables) -> Tried<BatchResult> {
         let work = Work {
             deliveries,
             recheck: &Recheck::default(),
@@ -254,13 +255,12 @@ impl BatchExecutor {
         self.attempt(work, left_alone, &[]).await
     }
 
-    /// Tries deliveries once whose try is noted; the notes go with the commit. `None` where the
-    /// handler panics.
+    /// Tries deliveries once whose try is noted; the notes go with the commit.
     pub(super) async fn try_noted(
         &self,
         deliveries: &[Delivery],
         notes: &[&str],
-    ) -> Option<Result<Vec<Decision>, Error>> {
+    ) -> Tried<Vec<Decision>> {
         let work = Work {
             deliveries,
             recheck: &Recheck::default(),
@@ -281,7 +281,12 @@ impl BatchExecutor {
     }
 
     /// Commits the work, or says that a handler panicked.
-    async fn attempt(&self, work: Work<'_>, left_alone: LeftAlone, notes: &[&str]) -> Tried {
+    async fn attempt(
+        &self,
+        work: Work<'_>,
+        left_alone: LeftAlone,
+        notes: &[&str],
+    ) -> Tried<BatchResult> {
         let done = AssertUnwindSafe(self.commit(work, left_alone, notes)).catch_unwind();
         done.await.ok()
     }

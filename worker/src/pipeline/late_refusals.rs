@@ -59,8 +59,7 @@ async fn reclassify(
         !noted.owners.contains(&one.booking) || changes.rechecked.owners.contains(&one.booking)
     });
     let ReclassifiedEvents { changed, more } = event::reclassify(tx, &now_written).await?;
-    late_outcome::remove(tx, &changes.rechecked).await?;
-    late_outcome::note(tx, &more).await?;
+    late_outcome::replace(tx, &changes.rechecked, &more).await?;
     let (refused, accepted): (Vec<_>, Vec<_>) =
         changed.into_iter().partition(ChangedEvent::is_dead);
     let resolved = accepted.iter().map(|event| (event.id.as_str(), None));

@@ -3,7 +3,8 @@
 //! 1. [`consumer`] holds the session with the broker.
 //! 2. [`batch`] decodes deliveries as they come ([`delivery`]) and hands out what is
 //!    there as one batch. A delivery that came back to the queue several times is neither
-//!    decoded before its turn nor part of a batch: [`alone`] handles it.
+//!    decoded before its turn nor part of a batch: [`suspects`] tries it with others that
+//!    did, and [`alone`] handles it where that fails.
 //! 3. [`executor`] sees that each delivery of a batch gets a decision: it waits while the
 //!    database is away, and narrows a batch that fails down to one delivery. [`main_app`]
 //!    says whether a batch may use the main app's tables.
@@ -29,4 +30,4 @@ pub mod process;
 pub mod rebuild;
 mod replay_outcomes;
 pub mod storage;
-mod together;
+mod suspects;

@@ -5,7 +5,12 @@
 //! them come to. So a transaction writes [some](crate::event::MAX_RECLASSIFIED) of them, and a job
 //! the rest.
 
-use diesel::{QueryableByName, sql_types::Text};
+use std::collections::BTreeMap;
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Bool, Text},
+};
 use diesel_async::RunQueryDsl;
 use domain::{ids::BookingId, source::Recheck};
 
@@ -14,13 +19,18 @@ use crate::{Connection, Result, WriteTx, booking_claim, statement::bulk};
 const BOOKING: &str = "booking";
 
 bulk! {
-    Note {
+    Replace {
         kind: &'static str => Text,
         id: String => Text,
+        is_left: bool => Bool,
     }
-    "INSERT INTO stripe.late_outcome (kind, id) SELECT * FROM",
+    "WITH given AS (SELECT * FROM",
     // Whoever was looked at last comes last.
-    "ON CONFLICT (kind, id) DO UPDATE SET noted_at = excluded.noted_at"
+    "AS g (kind, id, is_left)), \
+        removed AS (DELETE FROM stripe.late_outcome l USING given g \
+            WHERE l.kind = g.kind AND l.id = g.id AND NOT g.is_left) \
+        INSERT INTO stripe.late_outcome (kind, id) SELECT kind, id FROM given WHERE is_left \
+        ON CONFLICT (kind, id) DO UPDATE SET noted_at = excluded.noted_at"
 }
 
 bulk! {
@@ -34,7 +44,7 @@ bulk! {
 
 /// Those of them that are noted: their job writes what changed of them.
 pub async fn noted(mut conn: &Connection, of: &Recheck) -> Result<Recheck> {
-    let (kind, id) = rows(of);
+    let (kind, id): (Vec<_>, Vec<_>) = rows(of).unzip();
     if id.is_empty() {
         return Ok(Recheck::default());
     }
@@ -51,52 +61,33 @@ pub async fn noted(mut conn: &Connection, of: &Recheck) -> Result<Recheck> {
     Ok(noted)
 }
 
-bulk! {
-    Remove {
-        kind: &'static str => Text,
-        id: String => Text,
-    }
-    "DELETE FROM stripe.late_outcome l USING",
-    "AS n (kind, id) WHERE l.kind = n.kind AND l.id = n.id"
-}
-
 /// What is noted as a kind and an id.
-fn rows(of: &Recheck) -> (Vec<&'static str>, Vec<String>) {
+fn rows(of: &Recheck) -> impl Iterator<Item = (&'static str, String)> {
     let objects = of.objects.iter();
     let objects = objects.map(|object| (booking_claim::kind(object), object.as_str().to_owned()));
     let bookings = of.owners.iter().map(|id| (BOOKING, id.to_string()));
-    objects.chain(bookings).unzip()
+    objects.chain(bookings)
 }
 
-/// Notes that there is more to write of these.
-pub async fn note(tx: &WriteTx<'_>, of: &Recheck) -> Result<()> {
-    let (kind, id) = rows(of);
-    if id.is_empty() {
+/// Removes the notes of what is written, and notes what is left to write.
+pub async fn replace(tx: &WriteTx<'_>, written: &Recheck, left: &Recheck) -> Result<()> {
+    let (written, left) = (rows(written), rows(left));
+    // One statement touches no row twice.
+    let rows: BTreeMap<_, _> = written
+        .map(|row| (row, false))
+        .chain(left.map(|row| (row, true)))
+        .collect();
+    if rows.is_empty() {
         return Ok(());
     }
-    let mut conn: &Connection = tx;
-    let note = Note {
-        kind,
-        id,
-        ..Note::default()
-    };
-    note.execute(&mut conn).await?;
-    Ok(())
-}
-
-/// Removes the notes of what is written.
-pub async fn remove(tx: &WriteTx<'_>, of: &Recheck) -> Result<()> {
-    let (kind, id) = rows(of);
-    if id.is_empty() {
-        return Ok(());
+    let mut replace = Replace::default();
+    for ((kind, id), is_left) in rows {
+        replace.kind.push(kind);
+        replace.id.push(id);
+        replace.is_left.push(is_left);
     }
     let mut conn: &Connection = tx;
-    let remove = Remove {
-        kind,
-        id,
-        ..Remove::default()
-    };
-    remove.execute(&mut conn).await?;
+    replace.execute(&mut conn).await?;
     Ok(())
 }
 

@@ -96,10 +96,11 @@ async fn answers_go_only_to_callers() {
     .await;
     // The two were done side by side.
     wait::until("the first host", BOUND, async || {
-        let hosts = desk.hosts().await;
-        match hosts.iter().any(|host| host.starts_with("1 ")) {
+        let records = desk.records().await;
+        let is_done = |record: &String| record.starts_with("host.onboard:1 1 done");
+        match records.iter().any(is_done) {
             true => Seen::Reached(()),
-            false => Seen::NotYet(format!("{hosts:?}")),
+            false => Seen::NotYet(format!("{records:?}")),
         }
     })
     .await

@@ -1,5 +1,5 @@
 //! The commands about hosts, against a stand-in for Stripe; how their accounts are made is in
-//! `host_accounts.rs`.
+//! `host_accounts.rs`, and what becomes of accounts that only name a host in `adopt.rs`.
 
 use harness::{
     stripe::Event,
@@ -7,9 +7,7 @@ use harness::{
 };
 use serde_json::{Value, json};
 use worker::{
-    commands::command::Name,
-    config::commands::{AccountsApi, HostMetadata},
-    jobs::read_accounts::ReadAccounts,
+    commands::command::Name, config::commands::AccountsApi, jobs::read_accounts::ReadAccounts,
     metrics::Metrics,
 };
 
@@ -87,74 +85,6 @@ async fn a_key_that_may_not_is_told_apart_from_a_wrong_one() {
             assert_eq!((error.code, error.retryable), (code, false), "{api:?}");
         }
     }
-}
-
-/// The holder of an account can write any host's id into its metadata. What commands made, or
-/// an operator noted, is the host's, and nothing else.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_only_names_a_host_is_not_used() {
-    let mut desk = Desk::new().await;
-    let tell = async |desk: &Desk, event: &str, id: &str| {
-        let account = harness::stripe::Account::fresh(id, "99");
-        let event = Event::new(event, "account.updated", account);
-        desk.lab.take_one(&event.of_account(id)).await;
-    };
-    tell(&desk, "evt_1", "acct_named").await;
-    let host = json!({ "hostId": "99" });
-    let with_components = json!({ "hostId": "99", "components": ["payments"] });
-    let commands = [
-        (Name::HostStatus, host.clone()),
-        (Name::HostDashboard, host.clone()),
-        (Name::HostInvoicing, host.clone()),
-        (Name::HostInvoices, host.clone()),
-        (Name::HostSession, with_components),
-        (Name::HostOnboard, onboard("99")),
-    ];
-    for (name, data) in &commands {
-        let error = desk.run(*name, data.clone()).await.unwrap_err();
-        let code = (error.code, error.retryable);
-        assert_eq!(code, ("host_account_unconfirmed", false), "{name:?}");
-        assert!(error.message.contains("worker hosts adopt"));
-        assert_eq!(error.about.unwrap()["accounts"], json!(["acct_named"]));
-    }
-    assert!(desk.api.requests().is_empty());
-    assert!(desk.records().await.is_empty());
-
-    // The operator says which it is, whoever else names the host.
-    tell(&desk, "evt_2", "acct_other").await;
-    desk.adopt("99", "acct_named").await;
-    let status = desk.run(Name::HostStatus, host.clone()).await.unwrap();
-    assert_eq!(status["stripeAccountId"], "acct_named");
-
-    // Where no account was made before there were commands, none that names a host holds it up.
-    let lab = &desk.lab.client;
-    lab.batch_execute("DELETE FROM stripe.command")
-        .await
-        .unwrap();
-    desk.service.settings.host_metadata = HostMetadata::Ignore;
-    let error = desk.run(Name::HostStatus, host.clone()).await.unwrap_err();
-    assert_eq!(error.code, "host_unknown");
-    let made = account(&desk.onboard("99").await.unwrap());
-    assert_eq!(desk.api.accounts()[0]["id"], *made);
-    // What a command made stays the host's.
-    desk.service.settings.host_metadata = HostMetadata::Confirm;
-    let status = desk.run(Name::HostStatus, host).await.unwrap();
-    assert_eq!(status["stripeAccountId"], *made);
-}
-
-/// An attempt that made nothing shows that the host had no account: an account that names the
-/// host since then holds up nothing.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_a_command_knows_is_not_held_up_by_an_account_that_names_it() {
-    let desk = Desk::new().await;
-    let mut refused = onboard("99");
-    refused["country"] = "ZZ".into();
-    let error = desk.run(Name::HostOnboard, refused).await.unwrap_err();
-    assert_eq!(error.code, "stripe_refused");
-    let named = desk.api.enabled_account("ES", &json!({ "hostId": "99" }));
-    desk.take_events().await;
-    let made = account(&desk.onboard("99").await.unwrap());
-    assert_ne!(made, named);
 }
 
 /// Stripe opens no closed account again, and tells nothing of it. So it is disconnected, in

@@ -206,10 +206,11 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
             owners: [domain::ids::BookingId(7)].into(),
             ..Default::default()
         };
-        store::late_outcome::note(tx, &of).await?;
+        let nothing = domain::source::Recheck::default();
+        store::late_outcome::replace(tx, &nothing, &of).await?;
         assert_eq!(store::late_outcome::next(tx).await?, Some(of.clone()));
         assert_eq!(store::late_outcome::noted(tx, &of).await?, of);
-        store::late_outcome::remove(tx, &of).await
+        store::late_outcome::replace(tx, &of, &nothing).await
     });
     note.await.unwrap();
     drop(conn);

@@ -55,8 +55,8 @@ enum Command {
         #[arg(long, default_value_t = 12111)]
         port: u16,
     },
-    /// Tells a small story with real servers, services and signed events, shows
-    /// the tables it ends in, and stops everything again.
+    /// Tells a small story with real servers, services, signed events and a NestJS
+    /// app, shows the tables it ends in, and stops everything again.
     Demo,
 }
 

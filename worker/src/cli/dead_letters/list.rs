@@ -12,9 +12,9 @@ use store::{
 
 use super::select::Filters;
 use crate::cli::{
-    context::{Context, OutputFormat},
+    context::Context,
     error::CliError,
-    listing::{self, Listing},
+    listing::{self, Listing, PageArgs},
     output::{or_empty, safe, stamp, time},
 };
 
@@ -22,14 +22,11 @@ use crate::cli::{
 pub(in crate::cli) struct List {
     #[command(flatten)]
     filters: Filters,
-    /// Print at most so many
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
-    limit: u64,
     /// Begin behind this dead letter: the last one of the page before
     #[arg(long, value_name = "ID")]
     after: Option<String>,
     #[command(flatten)]
-    form: OutputFormat,
+    page: PageArgs,
 }
 
 impl List {
@@ -51,7 +48,7 @@ impl List {
             filter: self.filters.filter(Vec::new(), State::Dead),
             order: Order::NewestFirst,
         };
-        listing::list(context, &conn, &letters, after, self.limit, self.form).await
+        listing::list(context, &conn, &letters, after, self.page).await
     }
 }
 
@@ -93,36 +90,28 @@ impl Listing<8> for Letters {
     }
 
     fn cells(&self, letter: &Summary) -> [String; 8] {
-        cells(letter)
+        [
+            letter.id.clone(),
+            or_empty(letter.event_type.as_ref()),
+            or_empty(letter.account.as_ref()),
+            letter.reason.clone(),
+            time(letter.first_at),
+            time(letter.last_at),
+            letter.attempts.to_string(),
+            letter.state.clone(),
+        ]
     }
 
     fn object(&self, letter: &Summary) -> serde_json::Value {
-        object(letter)
+        json!({
+            "id": letter.id,
+            "type": letter.event_type,
+            "account": letter.account,
+            "reason": letter.reason,
+            "first_at": stamp(letter.first_at),
+            "last_at": stamp(letter.last_at),
+            "attempts": letter.attempts,
+            "state": letter.state,
+        })
     }
-}
-
-fn object(letter: &Summary) -> serde_json::Value {
-    json!({
-        "id": letter.id,
-        "type": letter.event_type,
-        "account": letter.account,
-        "reason": letter.reason,
-        "first_at": stamp(letter.first_at),
-        "last_at": stamp(letter.last_at),
-        "attempts": letter.attempts,
-        "state": letter.state,
-    })
-}
-
-fn cells(letter: &Summary) -> [String; 8] {
-    [
-        letter.id.clone(),
-        or_empty(letter.event_type.as_ref()),
-        or_empty(letter.account.as_ref()),
-        letter.reason.clone(),
-        time(letter.first_at),
-        time(letter.last_at),
-        letter.attempts.to_string(),
-        letter.state.clone(),
-    ]
 }

@@ -9,9 +9,9 @@ use store::{
 
 use super::{Filters, show};
 use crate::cli::{
-    context::{Context, OutputFormat},
+    context::Context,
     error::CliError,
-    listing::{self, Listing},
+    listing::{self, Listing, PageArgs},
     output::{or_empty, safe, time},
 };
 
@@ -19,14 +19,11 @@ use crate::cli::{
 pub(in crate::cli) struct List {
     #[command(flatten)]
     filters: Filters,
-    /// Print at most so many
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
-    limit: u64,
     /// Begin behind this event: the last one of the page before
     #[arg(long, value_name = "EVENT_ID")]
     after: Option<String>,
     #[command(flatten)]
-    form: OutputFormat,
+    page: PageArgs,
 }
 
 impl List {
@@ -44,7 +41,7 @@ impl List {
             filter: self.filters.filter(),
             order: Order::NewestFirst,
         };
-        listing::list(context, &conn, &ledger, after, self.limit, self.form).await
+        listing::list(context, &conn, &ledger, after, self.page).await
     }
 }
 
@@ -79,23 +76,19 @@ impl Listing<8> for Ledger {
     }
 
     fn cells(&self, event: &Row) -> [String; 8] {
-        cells(event)
+        [
+            event.id.clone(),
+            event.event_type.clone(),
+            or_empty(event.account.as_ref()),
+            event.outcome.clone(),
+            or_empty(event.reason.as_ref()),
+            time(event.processed_at),
+            event.attempts.to_string(),
+            event.source.clone(),
+        ]
     }
 
     fn object(&self, event: &Row) -> serde_json::Value {
         show::object(event)
     }
-}
-
-fn cells(event: &Row) -> [String; 8] {
-    [
-        event.id.clone(),
-        event.event_type.clone(),
-        or_empty(event.account.as_ref()),
-        event.outcome.clone(),
-        or_empty(event.reason.as_ref()),
-        time(event.processed_at),
-        event.attempts.to_string(),
-        event.source.clone(),
-    ]
 }

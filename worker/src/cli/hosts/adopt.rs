@@ -11,7 +11,7 @@ use store::{
 
 use crate::{
     cli::{
-        confirm::confirm,
+        confirm::ChangeArgs,
         context::{Context, OutputFormat},
         error::CliError,
         output::{Output, safe},
@@ -41,12 +41,8 @@ pub(in crate::cli) struct Adopt {
     /// the host
     #[arg(long)]
     all: bool,
-    /// Print what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
     #[command(flatten)]
     form: OutputFormat,
 }
@@ -70,7 +66,7 @@ impl Adopt {
     ) -> Result<(), CliError> {
         let after = check(conn, host, account).await?;
         let mut output = self.form.output();
-        if self.dry_run {
+        if self.change.dry_run {
             return print(&mut output, host, account, false);
         }
         let question = format!(
@@ -78,7 +74,7 @@ impl Adopt {
             safe(account),
             safe(host)
         );
-        confirm(&question, self.yes, &context.stop).await?;
+        self.change.confirm(&question, &context.stop).await?;
         if !command::adopt(conn, &known::key(host), account, after).await? {
             let changed = "a command changed what is noted of the host; look again";
             return Err(CliError::NotFound(changed.into()));
@@ -89,9 +85,9 @@ impl Adopt {
     /// Adopts what nobody can mistake, a page of hosts at a time.
     async fn all(&self, context: &Context<'_>, conn: &Connection) -> Result<(), CliError> {
         let mut output = self.form.output();
-        if !self.dry_run {
+        if !self.change.dry_run {
             let question = "Note each connected account that alone names a host as that host's";
-            confirm(question, self.yes, &context.stop).await?;
+            self.change.confirm(question, &context.stop).await?;
         }
         let (mut after, mut adopted, mut left) = (String::new(), 0, 0);
         loop {
@@ -109,7 +105,7 @@ impl Adopt {
                 match &*connected {
                     [] => {}
                     [account] => {
-                        let is_done = !self.dry_run
+                        let is_done = !self.change.dry_run
                             && command::adopt(conn, &known::key(&host), account, None).await?;
                         print(&mut output, &host, account, is_done)?;
                         adopted += 1;
@@ -122,7 +118,11 @@ impl Adopt {
                 }
             }
         }
-        let verb = if self.dry_run { "would be" } else { "were" };
+        let verb = if self.change.dry_run {
+            "would be"
+        } else {
+            "were"
+        };
         eprintln!("{adopted} accounts {verb} adopted; {left} hosts are named by several.");
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::words;
 use crate::cli::{
     context::{Context, OutputFormat},
     error::CliError,
-    listing::{self, Listing},
+    listing::{self, Listing, PageArgs},
     output::{or_empty, safe, stamp, time},
 };
 
@@ -35,14 +35,11 @@ pub(in crate::cli) struct List {
     /// Only those that Stripe could not finalise
     #[arg(long)]
     not_final: bool,
-    /// Print at most so many
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
-    limit: u64,
     /// Begin behind this invoice: the last one of the page before
     #[arg(long, value_name = "ID", default_value = "")]
     after: String,
     #[command(flatten)]
-    form: OutputFormat,
+    page: PageArgs,
 }
 
 impl Show {
@@ -87,7 +84,7 @@ impl List {
     pub(super) async fn run(&self, context: &Context<'_>) -> Result<(), CliError> {
         let conn = context.connect().await?;
         let after = Some(self.after.clone());
-        listing::list(context, &conn, self, after, self.limit, self.form).await
+        listing::list(context, &conn, self, after, self.page).await
     }
 }
 

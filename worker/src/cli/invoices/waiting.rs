@@ -4,9 +4,9 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::{
-    context::{Context, OutputFormat},
+    context::Context,
     error::CliError,
-    listing::{self, Listing},
+    listing::{self, Listing, PageArgs},
     output::{or_empty, stamp, time},
 };
 use store::{Connection, invoice_query::KnownInvoice, operator_query};
@@ -19,21 +19,18 @@ pub(in crate::cli) struct Waiting {
     /// Only of this connected account
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
-    /// Print at most so many
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
-    limit: u64,
     /// Begin behind this invoice: the last one of the page before
     #[arg(long, value_name = "ID", default_value = "")]
     after: String,
     #[command(flatten)]
-    form: OutputFormat,
+    page: PageArgs,
 }
 
 impl Waiting {
     pub(super) async fn run(&self, context: &Context<'_>) -> Result<(), CliError> {
         let conn = context.connect().await?;
         let after = Some(self.after.clone());
-        listing::list(context, &conn, self, after, self.limit, self.form).await
+        listing::list(context, &conn, self, after, self.page).await
     }
 }
 
@@ -70,37 +67,29 @@ impl Listing<7> for Waiting {
     }
 
     fn cells(&self, invoice: &KnownInvoice) -> [String; 7] {
-        cells(invoice)
+        let booking = invoice.booking_id;
+        [
+            invoice.id.clone(),
+            invoice.account.clone(),
+            invoice.status.clone(),
+            or_empty(invoice.waiting.as_ref()),
+            booking
+                .map(|booking| booking.to_string())
+                .unwrap_or_default(),
+            invoice.event_id.clone(),
+            time(invoice.updated_at),
+        ]
     }
 
     fn object(&self, invoice: &KnownInvoice) -> serde_json::Value {
-        object(invoice)
+        json!({
+            "invoice": invoice.id,
+            "account": invoice.account,
+            "status": invoice.status,
+            "waiting": invoice.waiting,
+            "booking": invoice.booking_id,
+            "event_id": invoice.event_id,
+            "updated_at": stamp(invoice.updated_at),
+        })
     }
-}
-
-fn cells(invoice: &KnownInvoice) -> [String; 7] {
-    let booking = invoice.booking_id;
-    [
-        invoice.id.clone(),
-        invoice.account.clone(),
-        invoice.status.clone(),
-        or_empty(invoice.waiting.as_ref()),
-        booking
-            .map(|booking| booking.to_string())
-            .unwrap_or_default(),
-        invoice.event_id.clone(),
-        time(invoice.updated_at),
-    ]
-}
-
-fn object(invoice: &KnownInvoice) -> serde_json::Value {
-    json!({
-        "invoice": invoice.id,
-        "account": invoice.account,
-        "status": invoice.status,
-        "waiting": invoice.waiting,
-        "booking": invoice.booking_id,
-        "event_id": invoice.event_id,
-        "updated_at": stamp(invoice.updated_at),
-    })
 }

@@ -1,10 +1,13 @@
-//! The second part: the main app asks for it by message.
+//! The second part: a NestJS app asks for it by message, and hears of it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use harness::{
-    caller::Caller,
+    nest::Heard,
     stripe_api::{Order, Payment, StandIn},
     test_servers::TestBroker,
     wait::{self, Seen},
@@ -12,170 +15,184 @@ use harness::{
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use super::report;
+use super::{
+    app::{self, App},
+    report,
+};
 
-const INTRODUCTION: &str = "
-Now the main app asks for it by message, and a stand-in for Stripe answers. Eva becomes a
-host, and a guest books her call. A payment from the guest's bank takes days and fails; then
-the guest pays by card, and gets a part back. Stripe's webhooks come shuffled and twice, and
-the main app hears what changed.";
+/// Told before it begins.
+pub(super) const INTRODUCTION: &str = "
+Now a NestJS app asks: the code of docs/MAIN_APP.md, whose ClientProxy sends commands over
+RabbitMQ and whose @EventPattern handlers hear what changes. A stand-in for Stripe answers.
+Eva becomes a host, and a guest books her call. A payment from the guest's bank takes days
+and fails; then the guest pays by card, and gets a part back.";
 
 /// The booking of the guest.
 const BOOKING: i32 = 4;
 const BOUND: Duration = Duration::from_secs(60);
 const ROW: &str = r#"
-    SELECT concat_ws(' ', "bookingId", "status", trim_scale("amount"), "currency") FROM "Invoice"
-    WHERE "bookingId" = 4"#;
-const TOLD: &str = "SELECT count(*)::text FROM stripe.outbox
-    WHERE kind = 'booking.invoice.refunded' AND state = 'published'";
+    SELECT concat_ws(' ', "bookingId", "status", trim_scale("amount"), "currency",
+        "pdfUrl" LIKE 'https://%') FROM "Invoice" WHERE "bookingId" = 4"#;
 const HOST: &str = r#"SELECT "status"::text FROM "HostOnboarding" WHERE "hostId" = 'eva'"#;
+const REFUND_TOLD: &str = "SELECT count(*)::text FROM stripe.outbox
+    WHERE kind = 'booking.invoice.refunded' AND state = 'published'";
+const WAITING: &str = "SELECT count(*)::text FROM stripe.outbox WHERE state = 'waiting'";
+/// The news of the booking and of the host.
+const TOLD: &str = "SELECT id::text FROM stripe.outbox WHERE key IN ('4', $1)";
 
-/// Tells it; fails when it does not end as it should.
-pub(super) async fn tell(
-    api: &StandIn,
-    broker: &TestBroker,
-    client: &Client,
-    ingest: &str,
-    secret: &str,
-) -> Result<()> {
-    println!("{INTRODUCTION}\n");
-    let mut app = Caller::new(broker).await?;
-    let news = broker.hear("booking.invoice.*").await?;
-    let onboard = json!({
-        "hostId": "eva", "email": "eva@example.org", "country": "ES",
-        "refreshUrl": "https://app.example.com/again", "returnUrl": "https://app.example.com/done",
-    });
-    let answer = ask(&mut app, "host.onboard", &onboard).await?;
-    let account = text(&answer, "stripeAccountId")?;
-    api.finish_onboarding(&account);
-    api.deliver(ingest, secret, Order::ShuffledTwice(1)).await?;
-    until(client, HOST, "ENABLED").await?;
-    ask(&mut app, "host.status", &json!({ "hostId": "eva" })).await?;
+/// What the second part is told with.
+pub(super) struct Part<'a> {
+    pub(super) api: &'a StandIn,
+    pub(super) broker: &'a TestBroker,
+    pub(super) client: &'a Client,
+    /// The address of `ingest`.
+    pub(super) ingest: &'a str,
+    pub(super) secret: &'a str,
+    pub(super) app: App,
+    /// How often Stripe has delivered.
+    pub(super) deliveries: u64,
+}
 
-    client
-        .execute(r#"INSERT INTO "Booking" ("id") VALUES ($1)"#, &[&BOOKING])
-        .await?;
-    let session = book(&mut app).await?;
-    api.pay(&session, Payment::Delayed)?;
-    api.deliver(ingest, secret, Order::ShuffledTwice(2)).await?;
-    refused(&mut app, "booking.checkout", &checkout(), "processing").await?;
-    api.settle(&session, false)?;
-    api.deliver(ingest, secret, Order::ShuffledTwice(3)).await?;
-    let failed = session;
-    let session = book(&mut app).await?;
-    ensure!(session != failed, "the failed session is answered again");
-    api.pay(&session, Payment::Card)?;
-    api.deliver(ingest, secret, Order::ShuffledTwice(4)).await?;
-    until(client, ROW, "4 PAID 30 eur").await?;
-    refused(&mut app, "booking.checkout", &checkout(), "booking_paid").await?;
+impl Part<'_> {
+    /// Tells it; fails when it does not end as it should.
+    pub(super) async fn tell(mut self) -> Result<()> {
+        let account = self.eva_becomes_a_host().await?;
+        let insert = r#"INSERT INTO "Booking" ("id") VALUES ($1)"#;
+        self.client.execute(insert, &[&BOOKING]).await?;
+        let failed = self.a_payment_takes_days_and_fails().await?;
+        let session = self.a_card_pays(&failed).await?;
+        self.a_part_is_given_back(&session).await?;
+        let heard = self.hear(&account).await?;
+        self.app.stop().await?;
+        paid_and_refunded_once(&heard)
+    }
 
-    api.refund(&session, Some(1000))?;
-    api.deliver(ingest, secret, Order::ShuffledTwice(5)).await?;
-    until(client, TOLD, "1").await?;
-    let booking = json!({ "bookingId": BOOKING });
-    let of_booking = ask(&mut app, "booking.invoice", &booking).await?;
-    let of_host = ask(&mut app, "host.invoices", &json!({ "hostId": "eva" })).await?;
-    ensure!(
-        of_host["invoices"] == json!([of_booking["invoice"]]),
-        "the host's invoices are {of_host}"
-    );
-    hear(broker, &news).await
+    async fn eva_becomes_a_host(&mut self) -> Result<String> {
+        let eva = json!({ "id": "eva", "email": "eva@example.org", "country": "ES" });
+        let answer = self.app.ask(app::ONBOARD, &eva).await?;
+        let account = text(&answer, "stripeAccountId")?;
+        self.api.finish_onboarding(&account);
+        self.deliver("Eva fills in Stripe's form").await?;
+        self.until(HOST, "ENABLED").await?;
+        self.app.ask(app::STATUS, &json!("eva")).await?;
+        Ok(account)
+    }
+
+    async fn a_payment_takes_days_and_fails(&mut self) -> Result<String> {
+        let session = self.book().await?;
+        self.api.pay(&session, Payment::Delayed)?;
+        self.deliver("The guest lets the bank pay, which takes days")
+            .await?;
+        let (booking, code) = (checkout(), "processing");
+        self.app.refused(app::CHECKOUT, &booking, code).await?;
+        self.api.settle(&session, false)?;
+        self.deliver("The bank does not pay").await?;
+        Ok(session)
+    }
+
+    async fn a_card_pays(&mut self, failed: &str) -> Result<String> {
+        let session = self.book().await?;
+        ensure!(session != failed, "the failed session is answered again");
+        self.api.pay(&session, Payment::Card)?;
+        self.deliver("The guest pays by card").await?;
+        self.until(ROW, "4 PAID 30 eur t").await?;
+        let (booking, code) = (checkout(), "booking_paid");
+        self.app.refused(app::CHECKOUT, &booking, code).await?;
+        Ok(session)
+    }
+
+    async fn a_part_is_given_back(&mut self, session: &str) -> Result<()> {
+        self.api.refund(session, Some(1000))?;
+        self.deliver("Eva gives 10 euros back").await?;
+        self.until(REFUND_TOLD, "1").await?;
+        let of_booking = self.app.ask(app::INVOICE, &json!(BOOKING)).await?;
+        let of_host = self.app.ask(app::INVOICES, &json!("eva")).await?;
+        ensure!(
+            of_host["invoices"] == json!([of_booking["invoice"]]),
+            "the host's invoices are {of_host}"
+        );
+        Ok(())
+    }
+
+    /// The guest books, and has one session, however often the app asks. Gives its id.
+    async fn book(&mut self) -> Result<String> {
+        let answer = self.app.ask_twice(app::CHECKOUT, &checkout()).await?;
+        text(&answer, "sessionId")
+    }
+
+    /// Says what happened at Stripe, whose webhooks then come.
+    async fn deliver(&mut self, what: &str) -> Result<()> {
+        self.deliveries += 1;
+        let order = Order::ShuffledTwice(self.deliveries);
+        let sent = self.api.deliver(self.ingest, self.secret, order).await?;
+        let events: BTreeSet<&str> = sent.iter().map(|event| event.id.as_str()).collect();
+        let events = events.len();
+        report::step(&format!(
+            "{what}: {events} webhooks come, shuffled and twice"
+        ));
+        Ok(())
+    }
+
+    /// All that the app's handlers did for the booking and the host, in the order in which they
+    /// heard it. The same news may come twice, with the same id, and is done once.
+    async fn hear(&mut self, account: &str) -> Result<Vec<Heard>> {
+        // Whatever is delivered twice has come twice by then.
+        let queue = self.broker.worker_queue();
+        self.broker.until_depth(&queue, 0, BOUND).await?;
+        self.until(WAITING, "0").await?;
+        let told = self.client.query(TOLD, &[&account]).await?;
+        let mut told: BTreeSet<String> = told.iter().map(|row| row.get(0)).collect();
+        let mut done = Vec::new();
+        while !told.is_empty() {
+            let heard = self.app.hear().await?;
+            if told.remove(&text(&heard.news, "id")?) && heard.done {
+                done.push(heard);
+            }
+        }
+        println!("\nWhat the app's @EventPattern handlers have heard of Eva and the booking:");
+        for heard in &done {
+            report::news(&heard.news);
+        }
+        Ok(done)
+    }
+
+    async fn until(&self, query: &str, wanted: &str) -> Result<()> {
+        wait::until(wanted.to_owned(), BOUND, async || {
+            match self.client.query_opt(query, &[]).await {
+                Ok(Some(row)) if row.get::<_, &str>(0) == wanted => Seen::Reached(()),
+                Ok(row) => Seen::NotYet(row.map(|row| row.get(0)).unwrap_or_default()),
+                Err(error) => Seen::Never(format!("{:#}", anyhow::Error::from(error))),
+            }
+        })
+        .await
+    }
 }
 
 fn checkout() -> Value {
     json!({
-        "bookingId": BOOKING, "hostId": "eva", "amount": "30", "currency": "eur",
-        "description": "A call of half an hour",
-        "successUrl": "https://app.example.com/paid", "cancelUrl": "https://app.example.com/back",
+        "id": BOOKING, "hostId": "eva", "price": "30", "currency": "eur",
+        "title": "A call of half an hour",
     })
 }
 
-/// The guest books, and has one session, however often the main app asks. Gives its id.
-async fn book(app: &mut Caller) -> Result<String> {
-    let answer = ask(app, "booking.checkout", &checkout()).await?;
-    let again = ask(app, "booking.checkout", &checkout()).await?;
-    ensure!(answer == again, "the booking has two sessions");
-    text(&answer, "sessionId")
-}
-
-/// Prints the news of the booking, in its order: once that it is paid, and then once that a
-/// part was refunded.
-async fn hear(broker: &TestBroker, queue: &str) -> Result<()> {
-    println!("\nWhat the main app has heard of the booking:");
-    // The same news may come twice, with the same id.
-    let mut heard: BTreeMap<u64, String> = BTreeMap::new();
-    for message in broker.take_all(queue).await? {
-        let body: Value = serde_json::from_slice(&message.data)?;
-        let news = &body["data"];
-        let version = news["rowVersion"].as_u64().unwrap_or_default();
-        if news["bookingId"] == BOOKING && heard.insert(version, text(news, "kind")?).is_none() {
-            report::news(news);
-        }
+/// The app heard once that the booking is paid, and then once that a part was refunded.
+fn paid_and_refunded_once(heard: &[Heard]) -> Result<()> {
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for kind in heard.iter().filter_map(|heard| heard.news["kind"].as_str()) {
+        *times.entry(kind).or_default() += 1;
     }
-    let ends = ["booking.invoice.paid", "booking.invoice.refunded"];
-    let ended = heard.values().filter(|kind| ends.contains(&kind.as_str()));
+    let last = heard.last().context("the app has heard nothing")?;
+    let (paid, refunded) = ("booking.invoice.paid", "booking.invoice.refunded");
     ensure!(
-        ended.eq(ends),
-        "it should have heard once of each of {ends:?}: {heard:?}"
+        [paid, refunded].map(|kind| times.get(kind)) == [Some(&1), Some(&1)]
+            && last.news["kind"] == refunded,
+        "it should have heard once of {paid}, and then once of {refunded}: {times:?}"
     );
+    println!("It has heard exactly once that the booking is paid.");
     Ok(())
-}
-
-/// Asks for what has to be refused with this code.
-async fn refused(app: &mut Caller, command: &str, data: &Value, code: &str) -> Result<()> {
-    let answer = app.ask(command, data).await?;
-    ensure!(
-        answer["err"]["code"] == code,
-        "{command} was answered with {answer}"
-    );
-    report::command(command, &format!("error {code}"));
-    Ok(())
-}
-
-async fn ask(app: &mut Caller, command: &str, data: &Value) -> Result<Value> {
-    let answer = app.ask(command, data).await?;
-    ensure!(
-        answer["err"].is_null(),
-        "{command} was answered with {answer}"
-    );
-    let response = answer["response"].clone();
-    report::command(command, &shortly(&response));
-    Ok(response)
-}
-
-/// What an answer says, in a line.
-fn shortly(response: &Value) -> String {
-    let fields = ["status", "stripeAccountId", "sessionId", "url", "invoice"];
-    let said = fields.iter().filter_map(|name| match &response[*name] {
-        Value::String(text) => Some(format!("{name} {text}")),
-        Value::Object(object) => object["status"]
-            .as_str()
-            .map(|text| format!("{name} {text}")),
-        _ => None,
-    });
-    let words = response["words"].as_array().into_iter().flatten();
-    let words = words.filter_map(|word| word.as_str().map(str::to_owned));
-    let invoices = response["invoices"].as_array().into_iter().flatten();
-    let invoices = invoices.filter_map(|invoice| {
-        let id = invoice["stripeInvoiceId"].as_str()?;
-        Some(format!("{id} {}", invoice["status"].as_str()?))
-    });
-    let said = said.chain(words).chain(invoices);
-    said.collect::<Vec<String>>().join(", ")
 }
 
 fn text(answer: &Value, field: &str) -> Result<String> {
     let text = answer[field].as_str().map(str::to_owned);
     text.with_context(|| format!("there is no {field} in {answer}"))
-}
-
-async fn until(client: &Client, query: &str, wanted: &str) -> Result<()> {
-    wait::until(wanted.to_owned(), BOUND, async || {
-        match client.query_opt(query, &[]).await {
-            Ok(Some(row)) if row.get::<_, &str>(0) == wanted => Seen::Reached(()),
-            Ok(row) => Seen::NotYet(row.map(|row| row.get(0)).unwrap_or_default()),
-            Err(error) => Seen::Never(format!("{:#}", anyhow::Error::from(error))),
-        }
-    })
-    .await
 }

@@ -1,5 +1,6 @@
-//! `stack demo`: a small story with real servers, services and signed events.
+//! `stack demo`: a small story with real servers, services, signed events and a NestJS app.
 
+mod app;
 mod by_message;
 mod deliver;
 mod report;
@@ -9,6 +10,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use harness::{
+    http,
     private::PrivateFolder,
     random,
     servers::Given,
@@ -19,10 +21,14 @@ use harness::{
 };
 use tokio_postgres::Client;
 
-use self::story::Story;
+use self::{
+    app::{Addresses, Making},
+    by_message::Part,
+    story::Story,
+};
 use crate::{private, signals::Stop};
 
-/// Bound for the worker to take all events: it takes milliseconds for each.
+/// Bound for the worker to take commands, and to take all events: it takes milliseconds for each.
 const TAKEN_BOUND: Duration = Duration::from_secs(60);
 
 /// The bookings as the main app's own migration makes them, so that
@@ -45,6 +51,7 @@ pub(crate) async fn demo() -> Result<ExitCode> {
 async fn tell(folder: &Path) -> Result<()> {
     let story = Story::new();
     println!("{}\n", story::INTRODUCTION);
+    let making = Making::begin();
     report::step("Starting PostgreSQL and RabbitMQ");
     let servers = private::servers(folder, Given::from_env()).await?;
     let database = TestDatabase::empty_on(&servers.database_url(), "demo").await?;
@@ -54,6 +61,7 @@ async fn tell(folder: &Path) -> Result<()> {
         .await
         .context("making the bookings")?;
     let broker = TestBroker::on(&servers.amqp_url(), "demo");
+    let addresses = Addresses::make(&servers, broker.prefix()).await?;
     // Gets a copy of all that ingest publishes.
     let spy = broker.spy(story.types()).await?;
     report::step("Starting ingest and worker");
@@ -65,6 +73,7 @@ async fn tell(folder: &Path) -> Result<()> {
         broker: &broker,
         secret: &secret,
         api: &api,
+        commands: &addresses.worker,
     };
     let (ingest, worker) = deployment.start().await?;
 
@@ -78,7 +87,19 @@ async fn tell(folder: &Path) -> Result<()> {
     let published = broker.take_all(&spy).await?;
     tables.print();
     report::forged(&answers, &story, &published);
-    by_message::tell(&api, &broker, &client, &ingest.url(), &secret)
+    println!("{}\n", by_message::INTRODUCTION);
+    let app = making.start(&addresses, broker.prefix()).await?;
+    until_commands(&worker).await?;
+    let part = Part {
+        api: &api,
+        broker: &broker,
+        client: &client,
+        ingest: &ingest.url(),
+        secret: &secret,
+        app,
+        deliveries: 0,
+    };
+    part.tell()
         .await
         .with_context(|| format!("the worker's log ends:\n{}", worker.process().log_tail()))?;
     report::Tables::read(&client).await?.print();
@@ -106,6 +127,8 @@ struct Deployment<'a> {
     broker: &'a TestBroker,
     secret: &'a str,
     api: &'a StandIn,
+    /// Where the worker takes commands.
+    commands: &'a str,
 }
 
 impl Deployment<'_> {
@@ -122,6 +145,7 @@ impl Deployment<'_> {
         let worker = told(ServiceOptions::worker(self.folder)?)
             .env("STRIPE_API_KEY", &Options::default().secret_key)
             .env("STRIPE_API_BASE", self.api.base_url())
+            .env("COMMANDS_AMQP_URL", self.commands)
             .env("REDIRECT_ORIGINS", "https://app.example.com")
             .env("CHANGES", "yes");
         tokio::try_join!(ingest, Service::start(worker))
@@ -154,4 +178,21 @@ async fn until_taken(client: &Client, story: &Story, worker: &Service) -> Result
     )
     .await
     .with_context(|| format!("the worker's log ends:\n{}", worker.process().log_tail()))
+}
+
+/// Waits until the worker takes commands: NestJS's client says nothing of one that no queue takes.
+async fn until_commands(worker: &Service) -> Result<()> {
+    let url = format!("{}/metrics", worker.admin_url());
+    wait::until(
+        "the worker to take commands",
+        TAKEN_BOUND,
+        async || match http::get(&url).await {
+            Ok(answer) if answer.text().contains("\nworker_commands_consuming 1\n") => {
+                Seen::Reached(())
+            }
+            Ok(_) => Seen::NotYet("it takes none".to_owned()),
+            Err(error) => Seen::NotYet(format!("{error:#}")),
+        },
+    )
+    .await
 }

@@ -40,14 +40,24 @@ pub(super) fn command(name: &str, answer: &str) {
 /// One line for each piece of news.
 pub(super) fn news(news: &serde_json::Value) {
     let text = |field: &str| news[field].as_str().unwrap_or_default().to_owned();
-    println!(
-        "   {:<24} {} of {} {}, {} refunded",
-        text("kind"),
-        text("status"),
-        text("amount"),
-        text("currency"),
-        text("amountRefunded"),
-    );
+    let said = if news["bookingId"].is_null() {
+        let sells = if news["canSell"] == true {
+            "can sell"
+        } else {
+            "cannot sell yet"
+        };
+        format!("{} {}, {sells}", text("hostId"), text("to"))
+    } else {
+        format!(
+            "booking {} {}: {} {}, {} refunded",
+            news["bookingId"],
+            text("status"),
+            text("amount"),
+            text("currency"),
+            text("amountRefunded"),
+        )
+    };
+    println!("   {:<24}  {said}", text("kind"));
 }
 
 /// One line for each delivery.

@@ -12,16 +12,16 @@ const MOST: usize = 100;
 
 /// Where many ask for one kind of thing.
 #[derive(Debug)]
-pub(super) struct Together<Asked, Answer>(mpsc::Sender<(Asked, oneshot::Sender<Answer>)>);
+pub(super) struct Batcher<Asked, Answer>(mpsc::Sender<(Asked, oneshot::Sender<Answer>)>);
 
 // Not derived: what is asked for need not be cloned.
-impl<Asked, Answer> Clone for Together<Asked, Answer> {
+impl<Asked, Answer> Clone for Batcher<Asked, Answer> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<Asked, Answer> Together<Asked, Answer>
+impl<Asked, Answer> Batcher<Asked, Answer>
 where
     Asked: Send + 'static,
     Answer: Send + 'static,
@@ -76,7 +76,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_failed_is_told_to_those_who_asked_and_the_next_are_served() {
-        let doubled = Together::start(|numbers: Vec<u32>| async move {
+        let doubled = Batcher::start(|numbers: Vec<u32>| async move {
             assert!(!numbers.contains(&13), "thirteen");
             let doubled = numbers.iter().map(|number| number.checked_mul(2));
             doubled.collect()

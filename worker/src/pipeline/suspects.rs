@@ -1,5 +1,5 @@
-//! Handles deliveries together that came back to the queue so often that one of them may be what
-//! its workers died of.
+//! Tries suspects together: deliveries that came back to the queue so often that one of them may
+//! be what its workers died of.
 //!
 //! Most of them only were in the hands of processes that died, up to 1,500 each time, and handling
 //! each alone would take a minute. So some are tried together first, and the try is noted of each
@@ -12,19 +12,8 @@ use store::{Error, crash_note};
 
 use crate::pipeline::{
     delivery::{Decoder, Delivery},
-    executor::BatchExecutor,
+    executor::{BatchExecutor, Tried},
 };
-
-/// What a try together came to.
-#[derive(Debug)]
-pub(super) enum Tried {
-    /// All are decided and committed.
-    Decided(Vec<Delivery>, Vec<Decision>),
-    /// A handler panicked.
-    Crashed,
-    /// The database was in the way, or refused something.
-    NotNow(Error),
-}
 
 /// For each note, whether it is there: a process died while it handled the message, which has
 /// to be handled alone.
@@ -47,21 +36,28 @@ pub(super) async fn attempt(
     decoder: &Decoder,
     messages: &[Message],
     notes: &[&str],
-) -> Tried {
+) -> Tried<(Vec<Delivery>, Vec<Decision>)> {
     if let Err(error) = begin(executor, notes).await {
-        return Tried::NotNow(error);
+        return Some(Err(error));
     }
-    let tried = match decode(decoder, messages) {
-        None => Tried::Crashed,
-        Some(deliveries) => match executor.try_noted(&deliveries, notes).await {
-            None => Tried::Crashed,
-            Some(Ok(decisions)) => return Tried::Decided(deliveries, decisions),
-            Some(Err(error)) => Tried::NotNow(error),
-        },
-    };
-    // Where this fails as well, each has a try together in its note, which does not count.
-    let _away = executor.take_back(notes).await;
+    let tried = handle(executor, decoder, messages, notes).await;
+    if !matches!(tried, Some(Ok(_))) {
+        // Where this fails as well, each has a try together in its note, which does not count.
+        let _away = executor.take_back(notes).await;
+    }
     tried
+}
+
+/// Decodes and applies them.
+async fn handle(
+    executor: &BatchExecutor,
+    decoder: &Decoder,
+    messages: &[Message],
+    notes: &[&str],
+) -> Tried<(Vec<Delivery>, Vec<Decision>)> {
+    let deliveries = decode(decoder, messages)?;
+    let tried = executor.try_noted(&deliveries, notes).await?;
+    Some(tried.map(|decisions| (deliveries, decisions)))
 }
 
 /// Notes that the try begins, once nobody else is in its way.
