@@ -154,6 +154,7 @@ async fn work(
         settings: config.commands.clone(),
         owner_query: config.owner_query.clone(),
         telling: Telling::start(executor.clone(), command_pool, config.outbox),
+        is_redelivered: false,
         decoder: decoder.clone(),
     };
     let parts = Parts {

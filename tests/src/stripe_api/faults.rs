@@ -8,8 +8,8 @@ use tokio::sync::Semaphore;
 /// What goes wrong with some requests.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    /// The method of those requests.
-    pub method: Method,
+    /// The method of those requests; `None` where it may be any.
+    pub method: Option<Method>,
     /// How their paths begin.
     pub path_prefix: String,
     /// What happens to them.
@@ -33,6 +33,9 @@ pub enum Kind {
     HeldBefore(Gate),
     /// It takes effect, and its answer waits at a gate.
     HeldAfter(Gate),
+    /// It waits at a gate and is lost there: it does not reach Stripe, and the connection is
+    /// closed without an answer.
+    HeldAndLost(Gate),
     /// It is answered with 500, which the first version of the API keeps under the
     /// idempotency key.
     Status500 {
@@ -107,8 +110,20 @@ impl Fault {
     #[must_use]
     pub fn new(method: Method, path_prefix: &str, kind: Kind) -> Self {
         Self {
-            method,
+            method: Some(method),
             path_prefix: path_prefix.to_owned(),
+            kind,
+            times: 1,
+            should_retry: None,
+        }
+    }
+
+    /// A fault of the next request, whatever it is.
+    #[must_use]
+    pub fn any(kind: Kind) -> Self {
+        Self {
+            method: None,
+            path_prefix: String::new(),
             kind,
             times: 1,
             should_retry: None,
@@ -145,7 +160,8 @@ impl Fault {
 /// The fault of this request, which is counted off.
 pub(super) fn take(faults: &mut Vec<Fault>, method: &Method, path: &str) -> Option<Fault> {
     let at = faults.iter().position(|fault| {
-        fault.times > 0 && fault.method == method && path.starts_with(&fault.path_prefix)
+        let is_method = fault.method.as_ref().is_none_or(|one| one == method);
+        fault.times > 0 && is_method && path.starts_with(&fault.path_prefix)
     })?;
     faults[at].times -= 1;
     let fault = faults[at].clone();

@@ -115,6 +115,10 @@ async fn carry_out(shared: &Shared, call: &Call, fault: Option<&Fault>) -> Optio
             });
         }
         Kind::Drop { took_effect: false } => return None,
+        Kind::HeldAndLost(gate) => {
+            gate.wait().await;
+            return None;
+        }
         _ => {}
     }
     let ready = match begin(shared, call) {

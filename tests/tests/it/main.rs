@@ -12,6 +12,7 @@
 
 mod broker_upgrade;
 mod cluster;
+mod command_kills;
 mod commands_apart;
 mod compose;
 mod damage;

@@ -6,9 +6,9 @@ use clap::Args;
 use event::Envelope;
 use serde_json::json;
 use store::{
-    Connection, archive,
+    Connection, WriteTx, archive,
     archive_page::ArchivePage,
-    erasure::{self, Erased},
+    erasure::{self, Erased, Part},
 };
 
 use super::{
@@ -20,6 +20,12 @@ use super::{
 
 /// The most numbers of archive pages that are read at once.
 const PAGE: i64 = 100;
+/// The most rows of a table that are looked at at once, which nobody waits for.
+const LOOK: i64 = 20_000;
+/// The most of an account's rows that are erased in one transaction: all writers wait meanwhile.
+const ERASE: usize = 1000;
+/// As [`ERASE`], as a number of rows of news.
+const ERASE_NEWS: i64 = 1000;
 
 #[derive(Debug, Args)]
 #[command(
@@ -33,7 +39,8 @@ ledger keeps the ids and types of its events, so that one that comes late brings
 The rows of \"Invoice\" stay: the main app keeps or deletes them, as tax law asks of it. What \
 backups, the broker's queues and Stripe hold stays as well: see docs/OPERATIONS.md.
 
-It can be interrupted and repeated.
+It is done in parts, each of which is a transaction of its own, and can be interrupted and \
+repeated.
 
 Example:
   worker forget --account acct_1abc --dry-run"
@@ -61,15 +68,92 @@ impl Forget {
             self.change.confirm(&question, &context.stop).await?;
         }
         // The bytes first: the ledger tells whose they are, as long as it names the account.
-        let bodies = self.erase_bodies(context, &mut conn).await?;
-        let erased = match self.change.dry_run {
-            true => erasure::count(&conn, &self.account).await?,
+        let ids = self.all_ids(context, &conn, Part::Events).await?;
+        let bodies = self.erase_bodies(context, &mut conn, &ids).await?;
+        self.say("bodies of events", bodies);
+        let mut erased = self
+            .erase_part(context, &mut conn, Part::Events, &ids)
+            .await?;
+        for part in Part::ALL.into_iter().filter(|part| *part != Part::Events) {
+            let ids = self.all_ids(context, &conn, part).await?;
+            erased += self.erase_part(context, &mut conn, part, &ids).await?;
+        }
+        erased.rows += self.erase_news(context, &conn).await?;
+        let account = &self.account;
+        erased += match self.change.dry_run {
+            true => erasure::count_few(&conn, account).await?,
             false => {
-                let account = &self.account;
-                store::write(&mut conn, async |tx| erasure::rows(tx, account).await).await?
+                store::write(&mut conn, async |tx| erasure::erase_few(tx, account).await).await?
             }
         };
         self.print(bodies, &erased)
+    }
+
+    /// The ids of the account's rows of a table.
+    async fn all_ids(
+        &self,
+        context: &Context<'_>,
+        conn: &Connection,
+        part: Part,
+    ) -> Result<BTreeSet<String>, CliError> {
+        let (mut all, mut after) = (BTreeSet::new(), String::new());
+        while let Some((last, ids)) = erasure::next(conn, part, &self.account, &after, LOOK).await?
+        {
+            context.check()?;
+            all.extend(ids);
+            after = last;
+        }
+        Ok(all)
+    }
+
+    /// Erases rows of a table in parts, or counts them.
+    async fn erase_part(
+        &self,
+        context: &Context<'_>,
+        conn: &mut Connection,
+        part: Part,
+        ids: &BTreeSet<String>,
+    ) -> Result<Erased, CliError> {
+        let (account, mut erased) = (&self.account, Erased::default());
+        let ids: Vec<String> = ids.iter().cloned().collect();
+        for (number, ids) in ids.chunks(ERASE).enumerate() {
+            context.check()?;
+            erased += match self.change.dry_run {
+                true => erasure::count(conn, part, account, ids).await?,
+                false => {
+                    let erase =
+                        async |tx: &WriteTx<'_>| erasure::erase(tx, part, account, ids).await;
+                    store::write(conn, erase).await?
+                }
+            };
+            self.say(part.name(), number * ERASE + ids.len());
+        }
+        Ok(erased)
+    }
+
+    async fn erase_news(
+        &self,
+        context: &Context<'_>,
+        conn: &Connection,
+    ) -> Result<usize, CliError> {
+        if self.change.dry_run {
+            return Ok(erasure::count_news(conn, &self.account).await?);
+        }
+        let mut erased = 0;
+        loop {
+            context.check()?;
+            match erasure::erase_news(conn, &self.account, ERASE_NEWS).await? {
+                0 => return Ok(erased),
+                some => erased += some,
+            }
+        }
+    }
+
+    /// How far it is, for people.
+    fn say(&self, what: &str, done: usize) {
+        if !self.form.json && !self.change.dry_run && done > 0 {
+            eprintln!("{done} {what}");
+        }
     }
 
     /// Erases the bytes of the account's events from every page that has some. Gives back how
@@ -78,9 +162,8 @@ impl Forget {
         &self,
         context: &Context<'_>,
         conn: &mut Connection,
+        ids: &BTreeSet<String>,
     ) -> Result<usize, CliError> {
-        let ids = erasure::events(conn, &self.account).await?;
-        let ids: BTreeSet<String> = ids.into_iter().collect();
         let (mut after, mut erased) = (i64::MIN, 0);
         loop {
             let pages = erasure::pages(conn, after, PAGE).await?;
@@ -90,7 +173,7 @@ impl Forget {
             after = *last;
             for page in pages {
                 context.check()?;
-                erased += self.erase_from(conn, page, &ids).await?;
+                erased += self.erase_from(conn, page, ids).await?;
             }
         }
     }

@@ -52,6 +52,8 @@ pub(super) struct Wanted<'a> {
     pub(super) request: &'a Value,
     /// The attempt whose object is no longer the one that counts.
     pub(super) over: Option<i32>,
+    /// How often it had been canceled when the command came; `None` where it cannot be canceled.
+    pub(super) cancels: Option<i32>,
 }
 
 /// Asks Stripe for one kind of thing.
@@ -216,6 +218,7 @@ impl CommandService {
             api: wanted.family.as_str(),
             account: wanted.account,
             request: wanted.request,
+            cancels: wanted.cancels,
         };
         let conn = self.connection().await?;
         command::begin(&conn, &attempt).await?;

@@ -40,6 +40,11 @@ pub const PREFETCH: u16 = 200;
 pub const CONNECTIONS: u32 = 6;
 /// How long a command may take.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(50);
+/// A command that is being done was sent within this time: the broker gives nobody one that is
+/// older than its queue keeps it, also where it comes again. Some seconds are for the way.
+pub(super) const SENT_WITHIN: Duration = COMMAND_TTL
+    .saturating_add(COMMAND_TIMEOUT)
+    .saturating_add(Duration::from_secs(10));
 /// So many deliveries of a command ended with a worker that stopped: it is given up.
 const MOST_DELIVERIES: i64 = 5;
 
@@ -178,7 +183,10 @@ impl Tasks {
                         Err(CommandError::interrupted())
                     }
                     (Ok(name), Came::InTime) => {
-                        let service = self.service.until(received + time_of(&message.properties));
+                        let service = CommandService {
+                            is_redelivered: is_redelivered(message),
+                            ..self.service.until(received + time_of(&message.properties))
+                        };
                         Box::pin(in_time(service.run(*name, request.data))).await
                     }
                 };
@@ -227,6 +235,10 @@ fn time_of(properties: &BasicProperties) -> Duration {
     let own = own.and_then(|own| own.as_str().parse().ok());
     own.map_or(COMMAND_TTL, Duration::from_millis)
         .min(COMMAND_TTL)
+}
+
+fn is_redelivered(message: &Delivery) -> bool {
+    message.redelivered || headers::deliveries_before(&message.properties) > 0
 }
 
 /// A stream that says where it ends.

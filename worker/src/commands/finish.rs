@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use domain::ids::BookingId;
 use shared::clock;
 use store::command::{self, Record, State};
 use tokio::time::timeout;
@@ -11,7 +12,7 @@ use tracing::warn;
 
 use super::{
     attempts::{Asked, Failed},
-    booking::session::SessionMaker,
+    booking::{current::Current, session::SessionMaker},
     consumer::COMMAND_TIMEOUT,
     error::CommandError,
     host::account_maker::AccountMaker,
@@ -101,10 +102,9 @@ impl FinishCommands {
                     booking_key: &self.service.decoder.rules.booking_key,
                 };
                 match self.service.go_on(record, Asked::Perhaps, &maker).await {
-                    // The pipeline is told whose the booking is.
                     Ok(()) => {
-                        let current = self.service.current(client, booking).await;
-                        current.map(drop).map_err(Failed::Open)
+                        let shown = self.show(booking).await;
+                        shown.map_err(Failed::Open)
                     }
                     failed => failed,
                 }
@@ -116,5 +116,19 @@ impl FinishCommands {
             Ok(()) | Err(Failed::Ended(_)) => Ok(()),
             Err(Failed::Open(error)) => Err(error),
         }
+    }
+
+    /// Has the pipeline told whose the booking is of the session that was made. One that was asked
+    /// for before a cancel is ended: the command that would do so may not come again.
+    async fn show(&self, booking: BookingId) -> Result<(), CommandError> {
+        let (service, client) = (&self.service, &self.client);
+        if let Some(Current::Open { session, record }) = service.current(client, booking).await? {
+            let now = service.cancels(booking).await?;
+            if record.cancels.is_some_and(|count| count != now.count) {
+                let expired = service.expire(client, booking, &session, &record);
+                expired.await?;
+            }
+        }
+        Ok(())
     }
 }

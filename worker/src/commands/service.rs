@@ -23,6 +23,8 @@ pub struct CommandService {
     pub telling: Telling,
     /// How that is decoded.
     pub decoder: Decoder,
+    /// Whether the command was delivered before: a worker may have died of it or with it.
+    pub is_redelivered: bool,
 }
 
 impl CommandService {

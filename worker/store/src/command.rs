@@ -8,7 +8,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     OptionalExtension, QueryableByName,
-    sql_types::{BigInt, Binary, Bool, Integer, Jsonb, Nullable, Text, Timestamptz},
+    sql_types::{BigInt, Binary, Bool, Double, Integer, Jsonb, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 use domain::text_enum;
@@ -43,6 +43,9 @@ pub struct Attempt<'a> {
     pub account: Option<&'a str>,
     /// The request.
     pub request: &'a Value,
+    /// How often what is made had been canceled when the command came; `None` where it cannot
+    /// be canceled.
+    pub cancels: Option<i32>,
 }
 
 /// What is known of a key.
@@ -80,6 +83,10 @@ pub struct Record {
     /// When its end was noted: what it made was made before.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub finished_at: Option<DateTime<Utc>>,
+    /// How often it had been canceled when the command came that began the attempt; `None` where
+    /// it cannot be canceled, and where an earlier release began it.
+    #[diesel(sql_type = Nullable<Integer>)]
+    pub cancels: Option<i32>,
 }
 
 impl Record {
@@ -91,7 +98,7 @@ impl Record {
 }
 
 const RECORD: &str = "SELECT key, attempt, state, idempotency_key, payload_hash, api, account, \
-    request, object_id, attempted_at, finished_at FROM stripe.command";
+    request, object_id, attempted_at, finished_at, cancels FROM stripe.command";
 
 /// What is known of a key; `None` where nothing was ever asked.
 pub async fn find(mut conn: &Connection, key: &str) -> Result<Option<Record>> {
@@ -117,8 +124,8 @@ pub async fn in_progress(
 /// Begins the first attempt at a key. Where there is one already nothing changes.
 pub async fn begin(mut conn: &Connection, attempt: &Attempt<'_>) -> Result<()> {
     diesel::sql_query(
-        "INSERT INTO stripe.command (key, idempotency_key, payload_hash, api, request, account) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (key) DO NOTHING",
+        "INSERT INTO stripe.command (key, idempotency_key, payload_hash, api, request, account, cancels) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (key) DO NOTHING",
     )
     .bind::<Text, _>(attempt.key)
     .bind::<Text, _>(attempt.idempotency_key)
@@ -126,6 +133,7 @@ pub async fn begin(mut conn: &Connection, attempt: &Attempt<'_>) -> Result<()> {
     .bind::<Text, _>(attempt.api)
     .bind::<Jsonb, _>(attempt.request)
     .bind::<Nullable<Text>, _>(attempt.account)
+    .bind::<Nullable<Integer>, _>(attempt.cancels)
     .execute(&mut conn)
     .await?;
     Ok(())
@@ -136,8 +144,8 @@ pub async fn begin(mut conn: &Connection, attempt: &Attempt<'_>) -> Result<()> {
 pub async fn begin_again(mut conn: &Connection, after: i32, attempt: &Attempt<'_>) -> Result<()> {
     diesel::sql_query(
         "UPDATE stripe.command SET attempt = attempt + 1, state = 'in_progress', \
-            idempotency_key = $3, payload_hash = $4, api = $5, request = $6, account = $7, object_id = NULL, \
-            error = NULL, attempted_at = now(), finished_at = NULL \
+            idempotency_key = $3, payload_hash = $4, api = $5, request = $6, account = $7, \
+            cancels = $8, object_id = NULL, error = NULL, attempted_at = now(), finished_at = NULL \
          WHERE key = $1 AND attempt = $2 AND state <> 'in_progress'",
     )
     .bind::<Text, _>(attempt.key)
@@ -147,6 +155,7 @@ pub async fn begin_again(mut conn: &Connection, after: i32, attempt: &Attempt<'_
     .bind::<Text, _>(attempt.api)
     .bind::<Jsonb, _>(attempt.request)
     .bind::<Nullable<Text>, _>(attempt.account)
+    .bind::<Nullable<Integer>, _>(attempt.cancels)
     .execute(&mut conn)
     .await?;
     Ok(())
@@ -224,7 +233,7 @@ pub async fn adopt(
          ON CONFLICT (key) DO UPDATE SET attempt = c.attempt + 1, state = 'done', \
             idempotency_key = 'adopted', payload_hash = '', api = 'v1', account = NULL, \
             request = NULL, object_id = $2, error = NULL, attempted_at = now(), \
-            finished_at = now() \
+            finished_at = now(), cancels = NULL \
          WHERE c.attempt = $3 AND c.state <> 'in_progress'",
     )
     .bind::<Text, _>(key)
@@ -267,7 +276,33 @@ pub async fn cancel(mut conn: &Connection, key: &str) -> Result<()> {
     Ok(())
 }
 
-/// How often that was noted under this key.
-pub async fn canceled(conn: &Connection, key: &str) -> Result<i32> {
-    Ok(find(conn, key).await?.map_or(0, |record| record.attempt))
+/// How often and when that was noted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cancels {
+    /// How often.
+    pub count: i32,
+    /// Whether the last time was within the time that was asked for.
+    pub is_recent: bool,
+}
+
+/// How often that was noted under this key, and whether within the last `seconds`.
+pub async fn cancels(mut conn: &Connection, key: &str, seconds: f64) -> Result<Cancels> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Integer)]
+        count: i32,
+        #[diesel(sql_type = Bool)]
+        is_recent: bool,
+    }
+    let row = diesel::sql_query(
+        "SELECT attempt AS count, attempted_at > now() - make_interval(secs => $2) AS is_recent \
+         FROM stripe.command WHERE key = $1",
+    )
+    .bind::<Text, _>(key)
+    .bind::<Double, _>(seconds);
+    let row: Option<Row> = row.get_result(&mut conn).await.optional()?;
+    Ok(row.map_or_else(Cancels::default, |row| Cancels {
+        count: row.count,
+        is_recent: row.is_recent,
+    }))
 }

@@ -41,7 +41,10 @@ impl Subject {
     fn event_types(&self) -> &'static [&'static str] {
         match self {
             Self::Object(ObjectId::Invoice(_)) => &["invoice."],
-            Self::Object(ObjectId::CheckoutSession(_)) => &["checkout.session."],
+            // The worker itself tells of a session that a command made.
+            Self::Object(ObjectId::CheckoutSession(_)) => {
+                &["checkout.session.", "dialoom.checkout.session."]
+            }
             // Thin events say that it changed, and that it was closed.
             Self::Account(_) => &["account.", "v2.core.account"],
             Self::Charge(_) => &["charge."],

@@ -160,3 +160,49 @@ async fn bytes_that_the_ledger_no_longer_knows_are_erased_too() {
     assert_eq!(done.objects()[0]["bodies"], 1);
     assert_eq!(archived(&lab).await, ["evt_a"]);
 }
+
+/// A host of many rows. The ledger's rows 0001 to 2500 are of its invoices, and each of those
+/// claims a booking.
+const MANY: &str = "
+    INSERT INTO stripe.event (id, type, account, object_id, created, outcome)
+        SELECT 'evt_' || lpad(i::text, 4, '0'), 'invoice.paid', 'acct_b', 'in_' || i, now(),
+            CASE WHEN i % 100 = 0 THEN 'dead' ELSE 'applied' END
+        FROM generate_series(1, 2500) i;
+    INSERT INTO stripe.invoice (id, account, status, event_created, event_id)
+        SELECT object_id, account, 'paid', created, id FROM stripe.event
+        WHERE account = 'acct_b' AND type = 'invoice.paid';
+    INSERT INTO stripe.booking_claim
+            (booking_id, account, object_kind, object_id, event_created, event_id)
+        SELECT right(id, 4)::int + 1, account, 'invoice', object_id, created, id FROM stripe.event
+        WHERE account = 'acct_b' AND type = 'invoice.paid'";
+
+/// Somebody holds a row of the third thousand: what was erased before stays so, and the rest is
+/// erased when the command is repeated.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_of_many_rows_is_erased_in_parts_that_stay_erased() {
+    let (lab, broker) = (Lab::new().await, TestBroker::new("forget-parts"));
+    lab.take(&[host("acct_b"), paid("a", "1")]).await;
+    lab.client.batch_execute(MANY).await.unwrap();
+    let operator = Operator::new(lab.worker_url(), &broker);
+    let holder = lab.database.connect().await.unwrap();
+    let hold = "BEGIN; SELECT FROM stripe.event WHERE id = 'evt_2400' FOR UPDATE";
+    holder.batch_execute(hold).await.unwrap();
+
+    let cut = operator.run("forget --account acct_b --yes").await;
+    assert_ne!(cut.code, 0, "{}", cut.out);
+    assert!(cut.err.contains("2000 events"), "{}", cut.err);
+    let left = "SELECT min(id) || ' ' || count(*) FROM stripe.event WHERE account = 'acct_b'";
+    assert_eq!(lab.rows(left).await, ["evt_2001 501"]);
+    holder.batch_execute("ROLLBACK").await.unwrap();
+
+    let done = operator.run("forget --account acct_b --yes --json").await;
+    assert_eq!(done.well().objects()[0]["ledger_rows"], 501);
+    let after = kept(&lab).await;
+    for gone in [r#""acct_b""#, r#""in_1""#, r#""in_2500""#] {
+        assert!(!after.contains(gone), "{gone}");
+    }
+    let rows = "SELECT concat_ws(' ', outcome, count(*), count(account)) FROM stripe.event \
+        GROUP BY outcome ORDER BY 1";
+    assert_eq!(lab.rows(rows).await, ["applied 2477 1", "stale 25 0"]);
+    assert_eq!(lab.invoices().await.len(), 1);
+}

@@ -18,6 +18,7 @@ mod ack_timeout;
 mod adopt;
 mod batches;
 mod bookings;
+mod cancels;
 mod checkouts;
 mod claims;
 mod command_queue;

@@ -181,8 +181,12 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
             api: "v2",
             account: None,
             request: &serde_json::json!({}),
+            cancels: None,
         };
         store::command::begin(&conn, &attempt).await.unwrap();
+        store::command::cancels(&conn, "booking.cancel:7", 60.0)
+            .await
+            .unwrap();
         store::command::end(
             &conn,
             attempt.key,

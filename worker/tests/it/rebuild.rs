@@ -1,10 +1,13 @@
 //! Rows that are computed anew from archived events end as those of a fresh database that took
 //! the same events; where events may be missing, what is known is kept.
 
+use std::slice;
+
 use chrono::{DateTime, Utc};
 use domain::ids::{BookingId, ObjectId};
 use harness::{
     stripe::{Event, Invoice},
+    stripe_api::Payment,
     test_servers::TestBroker,
 };
 use proptest::prelude::*;
@@ -16,6 +19,7 @@ use crate::support::{
     histories::{sayings, signs, try_all},
     operator::Operator,
     payments::{nth_paid, paid},
+    shop::{self, Shop},
 };
 
 /// Says how many histories each property tries; a few where it is not set.
@@ -212,6 +216,36 @@ async fn a_wrong_claim_gives_the_booking_back_to_its_owner() {
     assert_eq!(lab.state().await, fresh);
     let letters = "SELECT id || ' ' || state FROM stripe.dead_letter";
     assert_eq!(lab.rows(letters).await, ["evt_a resolved"]);
+}
+
+/// What a command told of a session that it made is an event of it like Stripe's own: the claim
+/// on the booking is by that, and earlier than any that somebody else may make.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_told_of_its_session_is_taken_in_again() {
+    let shop = Shop::new().await;
+    let lab = &shop.desk.lab;
+    let session = shop::session(&shop.checkout(7).await.unwrap());
+    let subject = Subject::Object(ObjectId::CheckoutSession(session.as_str().into()));
+    let told = lab.state().await;
+
+    // Only that: nothing says when Stripe made the session, and what is known is kept.
+    let done = rebuild_at(lab, slice::from_ref(&subject), ALWAYS).await;
+    assert_eq!((done.kept.len(), done.events), (1, 0));
+    assert_eq!(lab.state().await, told);
+
+    shop.desk.api.pay(&session, Payment::Card).unwrap();
+    shop.desk.take_events().await;
+    let paid = lab.state().await;
+    let done = rebuild_at(lab, slice::from_ref(&subject), ALWAYS).await;
+    assert_eq!(lab.state().await, paid);
+    assert_eq!((done.kept.len(), done.events), (0, 2));
+
+    // Its bytes are not archived any more: the claim cannot be had from Stripe's event.
+    let prune = "DELETE FROM stripe.event_archive WHERE event_ids::text LIKE '%told_cs%'";
+    lab.client.batch_execute(prune).await.unwrap();
+    let done = rebuild_at(lab, &[subject], ALWAYS).await;
+    assert_eq!((done.kept.len(), done.events), (1, 0));
+    assert_eq!(lab.state().await, paid);
 }
 
 fn recent(index: usize, now: i64) -> Event {

@@ -133,6 +133,25 @@ async fn a_closed_connection_may_have_taken_effect() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_lost_at_a_gate_takes_no_effect_and_begins_no_key() {
+    let api = start().await;
+    let gate = Gate::new();
+    // Whatever comes second.
+    api.fault(Fault::any(Kind::Plain));
+    api.fault(Fault::any(Kind::HeldAndLost(gate.clone())));
+    let missing = send(&api, Method::GET, "/v1/accounts/acct_1", &[], "").await;
+    assert_eq!(missing.unwrap().status, 403);
+    let other = async {
+        gate.reached().await;
+        assert_eq!(make(&api, EXPRESS).await.unwrap().status, 200);
+        gate.release();
+    };
+    let (lost, ()) = tokio::join!(make(&api, EXPRESS), other);
+    assert!(lost.is_err());
+    assert_eq!(api.accounts().len(), 1);
+}
+
+#[tokio::test]
 async fn too_many_requests_are_told_with_their_reason() {
     let api = start().await;
     for limit in RateLimit::ALL {

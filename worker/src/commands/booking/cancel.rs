@@ -79,10 +79,4 @@ impl CommandService {
         }
         Ok(())
     }
-
-    /// How often the booking was canceled.
-    pub(super) async fn cancels(&self, booking: BookingId) -> Result<i32, CommandError> {
-        let conn = self.connection().await?;
-        Ok(command::canceled(&conn, &cancel_key(booking)).await?)
-    }
 }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use store::{account, command};
 
 use super::{
+    cancels::{self, Fate, Sent, canceled_meanwhile},
     current::{Current, other_host},
     fields::Checkout,
     key, request,
@@ -36,7 +37,7 @@ const MOST_ACCOUNTS: i64 = 10;
 
 impl CommandService {
     /// Answers the open session of a booking, which is made where there is none, or where
-    /// the open one is for another price or host.
+    /// the open one is for another price or host, or of before a cancel.
     pub(in crate::commands) async fn checkout(
         &self,
         client: &Client,
@@ -46,44 +47,49 @@ impl CommandService {
             ("successUrl", &checkout.success_url),
             ("cancelUrl", &checkout.cancel_url),
         ])?;
-        let canceled = self.cancels(checkout.booking).await?;
+        let begun = self.cancels(checkout.booking).await?;
         let host = self.existing(&checkout.host).await?;
         self.check_booking(checkout, &host).await?;
         let terms = request::Terms::of(checkout, &self.settings);
         let hash: [u8; 32] = Sha256::digest(terms.hashed(&host.id).to_string()).into();
         for _ in 0..MOST_SESSIONS {
             let current = self.current(client, checkout.booking).await?;
+            // After the look: a cancel that is noted later finds what was found here.
+            let now = self.cancels(checkout.booking).await?;
+            let sent = cancels::sent(self.is_redelivered, begun, now);
             let over = match current {
                 None => None,
-                Some(Current::Open { session, record }) if record.payload_hash == hash => {
-                    if self.cancels(checkout.booking).await? != canceled {
+                Some(Current::Open { session, record }) => {
+                    let fate = cancels::fate(sent, &record, record.payload_hash == hash, now);
+                    if matches!(fate, Fate::Replaced | Fate::Ended) {
                         self.expire(client, checkout.booking, &session, &record)
                             .await?;
-                        return Err(canceled_meanwhile());
                     }
-                    return answer(&session);
-                }
-                Some(Current::Open { session, record }) => {
-                    self.expire(client, checkout.booking, &session, &record)
-                        .await?;
-                    continue;
+                    match fate {
+                        Fate::Answered => return answer(&session),
+                        Fate::Replaced => continue,
+                        Fate::Ended | Fate::Left => return Err(canceled_meanwhile()),
+                    }
                 }
                 Some(Current::Processing) => return Err(processing()),
                 Some(Current::Paid) => return Err(self.paid(checkout.booking, None).await?),
                 Some(Current::Over { attempt }) => Some(attempt),
             };
+            if sent != Sent::After {
+                return Err(canceled_meanwhile());
+            }
             self.end_sessions_of_app(client, &host.id, checkout.booking, None)
                 .await?;
             let mut request = terms.parameters(checkout, &self.decoder.rules.booking_key);
             request["metadata"][ATTEMPT_KEY] = attempts::new_mark().into();
-            let key = key(checkout.booking);
             let wanted = Wanted {
-                key: &key,
+                key: &key(checkout.booking),
                 payload_hash: hash,
                 family: ApiFamily::V1,
                 account: Some(host.id.as_str()),
                 request: &request,
                 over,
+                cancels: Some(begun.count),
             };
             let maker = SessionMaker {
                 client,
@@ -165,16 +171,6 @@ pub(super) fn processing() -> CommandError {
         "processing",
         "the guest has paid by a method that takes days; whether the money comes is not known \
          yet. A payment that comes can be refunded then",
-    )
-    .at("bookingId")
-}
-
-/// The refusal of a checkout that `booking.cancel` overtook. It is the main app's to say
-/// whether the booking is to be sold all the same.
-fn canceled_meanwhile() -> CommandError {
-    CommandError::new(
-        "canceled",
-        "the booking was canceled while the checkout was being made; nobody can pay by it",
     )
     .at("bookingId")
 }

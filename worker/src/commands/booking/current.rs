@@ -188,7 +188,7 @@ impl CommandService {
     }
 
     /// Ends an open session. Where a guest was faster, the next look says so.
-    pub(super) async fn expire(
+    pub(in crate::commands) async fn expire(
         &self,
         client: &Client,
         booking: BookingId,

@@ -1,6 +1,7 @@
 //! The commands about bookings.
 
 mod cancel;
+mod cancels;
 mod checkout;
 pub(super) mod current;
 pub mod fields;

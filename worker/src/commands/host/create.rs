@@ -45,6 +45,7 @@ impl CommandService {
                 Some(record) => self.is_left(record).await?.then_some(record.attempt),
                 None => None,
             },
+            cancels: None,
         };
         let maker = AccountMaker {
             client,

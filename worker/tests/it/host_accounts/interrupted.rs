@@ -217,6 +217,7 @@ async fn an_attempt_that_somebody_has_taken_over_is_not_ended_by_who_began_it() 
         api: "v2",
         account: None,
         request: &request,
+        cancels: None,
     };
     let take_over = async |number| command::take_over(&conn, &key, number).await.unwrap();
     let end = async |number| {

@@ -55,6 +55,7 @@ impl Desk {
                 rules: rules(),
                 decode: domain::event::decode,
             },
+            is_redelivered: false,
         };
         Self { lab, api, service }
     }

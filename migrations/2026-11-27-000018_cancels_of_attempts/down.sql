@@ -1,0 +1,1 @@
+ALTER TABLE stripe.command DROP COLUMN cancels;
