@@ -93,8 +93,14 @@ pub(crate) async fn of_objects(
     let rows: Vec<Row> = Select::<Row, _>::records(ByObjects { objects: &ids })
         .load(&mut conn)
         .await?;
+    // An invoice and a session can have one id, and only one of them be asked for.
+    let asked: BTreeSet<&ObjectId> = objects.iter().collect();
     let mut claims: BTreeMap<ObjectId, BTreeMap<_, StoredClaim>> = BTreeMap::new();
     for row in rows {
+        let object = object(&row.object_kind, row.object);
+        if !asked.contains(&object) {
+            continue;
+        }
         let first = FirstClaim {
             created: row.event_created.timestamp(),
             event_id: row.event_id,
@@ -102,7 +108,6 @@ pub(crate) async fn of_objects(
         let is_active = row.is_active;
         let claim = StoredClaim { first, is_active };
         let key = (AccountId::from(row.account), BookingId(row.booking));
-        let object = object(&row.object_kind, row.object);
         claims.entry(object).or_default().insert(key, claim);
     }
     let claims = claims.into_iter();
