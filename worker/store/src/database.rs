@@ -41,8 +41,12 @@ const POOL_SIZE: u32 = 10;
 /// What the worker's own connections are set to besides. All that they ask has
 /// an index. Left to itself, the planner reads whole tables while it has no
 /// statistics yet, so that a new deployment's first backlog costs more with
-/// every row; and it plans statements of hundreds of values anew each time.
+/// every row; and it plans statements of hundreds of values anew each time. Where a page
+/// out of order costs more than the next one, it reads all claims on a booking and sorts
+/// them, instead of the first ones by their index, as soon as it believes them to be few.
 const PLANS: &str = "SET enable_seqscan = off; \
+     SET random_page_cost = 1; \
+     SET seq_page_cost = 1; \
      SET plan_cache_mode = force_generic_plan; \
      SET jit = off";
 

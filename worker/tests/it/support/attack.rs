@@ -182,7 +182,7 @@ impl Costs {
 }
 
 /// A migrated database with the main app's bookings, of which nobody has told anything.
-async fn empty() -> Lab {
+pub async fn empty() -> Lab {
     let lab = Lab::with_bookings(&[]).await;
     let book = format!(r#"INSERT INTO "Booking" SELECT generate_series(1, {BOOKINGS})"#);
     // A session of its own: the rows that it wrote are counted when it ends.
