@@ -124,11 +124,21 @@ impl Deployment {
     }
 }
 
-async fn deliver(ingest: &Service, event: &Event) -> u16 {
+/// Delivers as Stripe does: again where the answer is a 503, as that of a broker which is busy
+/// with something else.
+async fn deliver(ingest: &Service, event: &Event) {
     let body = event.bytes();
-    let signature = sign(SECRET, now(), &body);
-    let answer = http::post_event(&ingest.url(), &signature, body).await;
-    answer.unwrap().status.as_u16()
+    wait::until("a 200", BOUND, async || {
+        let signature = sign(SECRET, now(), &body);
+        let answer = http::post_event(&ingest.url(), &signature, body.clone()).await;
+        match answer.unwrap().status.as_u16() {
+            200 => Seen::Reached(()),
+            503 => Seen::NotYet("503".to_owned()),
+            other => Seen::Never(other.to_string()),
+        }
+    })
+    .await
+    .unwrap();
 }
 
 /// The documented exchange of another service that knows patterns, and its queue, `partner`.
@@ -192,7 +202,7 @@ async fn the_documented_steps_bring_an_earlier_releases_broker_here_and_lose_not
     let mut worker = Service::start(deployment.worker()).await.unwrap();
     let mut ingest = Service::start(deployment.ingest()).await.unwrap();
     deployment.until_applied("evt_1").await;
-    assert_eq!(deliver(&ingest, &paid(2)).await, 200);
+    deliver(&ingest, &paid(2)).await;
     deployment.until_applied("evt_2").await;
     assert!(warns_of_limit(worker.options()));
 
@@ -203,7 +213,7 @@ async fn the_documented_steps_bring_an_earlier_releases_broker_here_and_lose_not
     fs::remove_file(worker.options().log()).unwrap();
     let mut worker = Service::start(deployment.worker()).await.unwrap();
     let mut ingest = Service::start(deployment.ingest()).await.unwrap();
-    assert_eq!(deliver(&ingest, &paid(3)).await, 200);
+    deliver(&ingest, &paid(3)).await;
     deployment.until_applied("evt_3").await;
     assert!(!warns_of_limit(worker.options()));
 
@@ -212,10 +222,13 @@ async fn the_documented_steps_bring_an_earlier_releases_broker_here_and_lose_not
     for (id, kind) in [("evt_4", "invoice.paid"), ("evt_5", "invoice.sent")] {
         let mut event = paid(4);
         (event.id, event.kind) = (id.to_owned(), kind.to_owned());
-        assert_eq!(deliver(&ingest, &event).await, 200);
+        deliver(&ingest, &event).await;
         deployment.until_applied(id).await;
     }
-    assert_eq!(take_all(&channel, "partner").await, ["evt_4"]);
+    // One that was answered with 503 may have come, and comes again.
+    let mut heard = take_all(&channel, "partner").await;
+    heard.dedup();
+    assert_eq!(heard, ["evt_4"]);
     ingest.terminate().await.unwrap();
     worker.terminate().await.unwrap();
 }
