@@ -1,5 +1,9 @@
 //! The broker's users of the documents: the commands of `rabbitmqctl` that make them.
 
+use anyhow::Result;
+
+use crate::servers::RabbitMq;
+
 /// The names of exchanges and queues that `AMQP_PREFIX` is put before begin so.
 const NAMES: [&str; 3] = ["stripe", "dialoom", "app"];
 
@@ -24,6 +28,18 @@ pub fn commands(document: &str, heading: &str, prefix: &str, password: &str) -> 
         Some(line.split(' ').map(str::to_owned).collect())
     });
     lines.collect()
+}
+
+/// Runs commands of `rabbitmqctl`, each given by its arguments.
+///
+/// # Errors
+/// The first that fails.
+pub async fn run(node: &RabbitMq, commands: &[Vec<String>]) -> Result<()> {
+    for command in commands {
+        let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+        node.ctl(&arguments).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

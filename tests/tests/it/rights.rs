@@ -38,10 +38,7 @@ fn commands(document: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 async fn run(node: &RabbitMq, commands: &[Vec<String>]) {
-    for command in commands {
-        let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
-        node.ctl(&arguments).await.unwrap();
-    }
+    broker_rights::run(node, commands).await.unwrap();
 }
 
 struct Deployment {

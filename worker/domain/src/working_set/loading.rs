@@ -293,12 +293,7 @@ impl WorkingSet {
         } = &mut self.followed;
         let far = &mut self.distances;
         for (id, booking) in self.bookings.iter_new() {
-            let owner = holders::owner(*id, booking, in_hand);
-            let account = match &owner {
-                Some(Owner::Account(account)) => Some(account.clone()),
-                Some(_) | None => None,
-            };
-            match owner {
+            match holders::owner(*id, booking, in_hand) {
                 Some(owner) => drop(owners.insert(*id, owner)),
                 None => drop(owners.remove(id)),
             }
@@ -316,8 +311,8 @@ impl WorkingSet {
             }
             // Objects of other accounts are not shown, whatever they hold. An owner that
             // changes was loaded as the owner before.
-            if let Some(account) = account {
-                self.claimants.want(&(*id, account));
+            if let Some(Owner::Account(account)) = owners.get(id) {
+                self.claimants.want(&(*id, account.clone()));
             }
         }
         for (key, claimants) in self.claimants.iter() {

@@ -80,5 +80,9 @@ pub async fn run_until(
     })
     .await
     .unwrap();
-    child.kill().await.unwrap();
+    // It may have died after it was looked at, and another one have done the rest.
+    match child.try_wait().unwrap() {
+        Some(_) => drop(deaths.fetch_add(1, Ordering::Relaxed)),
+        None => child.kill().await.unwrap(),
+    }
 }

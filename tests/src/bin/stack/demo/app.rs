@@ -7,7 +7,7 @@ use harness::{
     broker_rights,
     nest::{Heard, NestApp, NestProject},
     random,
-    servers::{RabbitMq, Servers},
+    servers::Servers,
 };
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::timeout};
@@ -86,8 +86,8 @@ impl Addresses {
         // The third command of each is for a client that is not NestJS's.
         tokio::try_join!(
             async { node.ctl(&all).await },
-            run(node, &app[..2]),
-            run(node, &news[..2]),
+            broker_rights::run(node, &app[..2]),
+            broker_rights::run(node, &news[..2]),
         )?;
         let mut worker = url.clone();
         worker.set_path(COMMANDS);
@@ -98,15 +98,6 @@ impl Addresses {
             are_of_users: true,
         })
     }
-}
-
-async fn run(node: &RabbitMq, commands: &[Vec<String>]) -> Result<String> {
-    let mut said = String::new();
-    for command in commands {
-        let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
-        said += &node.ctl(&arguments).await?;
-    }
-    Ok(said)
 }
 
 /// The app while it is made: npm installs its packages, and its code is compiled.
