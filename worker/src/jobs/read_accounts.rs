@@ -227,8 +227,8 @@ async fn keep_beside(
     let mut conn = pool.get().await?;
     store::write(&mut conn, async |tx| {
         let mut set = WorkingSet::for_accounts(read.iter().map(|one| &one.id));
-        set.load(&Tables::new(tx, Bookings::default(), None))
-            .await?;
+        let tables = Tables::new(tx, Bookings::default(), None);
+        set.load(&tables).await?;
         for one in read {
             let _ = set.keep_api_snapshot(&one.id, &one.known, one.snapshot.clone());
         }
@@ -237,7 +237,7 @@ async fn keep_beside(
         let mut changes = set.changes(&projection, &BTreeSet::new());
         // No booking is in the set; the news of a host is found with its row.
         changes.app.news = (outbox == Outbox::On).then(BTreeMap::new);
-        working_set::save(tx, &changes).await?;
+        tables.save(tx, &changes).await?;
         working_set::project(tx, &changes, left_alone, now).await?;
         Ok(())
     })

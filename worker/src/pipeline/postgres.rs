@@ -94,9 +94,9 @@ impl<'c> Storage for Postgres<'c> {
     async fn save(&self, lock: &WriteTx<'c>, changes: &BatchChanges<'_>) -> Result<Saved, Error> {
         let now = changes.now;
         // No two of these write the same row, but for the ledger's and what follows from
-        // it.
+        // it. The first ends the savepoint of what was read.
         try_join!(
-            working_set::save(lock, &changes.objects),
+            self.tables.save(lock, &changes.objects),
             async {
                 event::write(lock, &changes.ledger).await?;
                 dead_letter::resolve(lock, &changes.resolved).await?;

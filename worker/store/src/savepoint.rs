@@ -41,6 +41,49 @@ pub(crate) async fn within<T>(
     limits: Limits,
     work: impl AsyncFnOnce() -> Result<T>,
 ) -> Result<std::result::Result<T, Obstacle>> {
+    let done = match sent(conn, limits, work).await {
+        Ok(done) => done,
+        Err(error) => return undo(conn, error).await.map(Err),
+    };
+    // Constraints that the main app has deferred would refuse the commit, and with it
+    // everything: they are checked here.
+    let end = format!("SET CONSTRAINTS ALL IMMEDIATE; {}", release());
+    match conn.batch_execute(&end).await {
+        Ok(()) => Ok(Ok(done)),
+        Err(error) => undo(conn, error.into()).await.map(Err),
+    }
+}
+
+/// As [`within`], for what only reads. Where it succeeds the savepoint stays open, and [`leave`]
+/// has to be sent before anything else: that saves a round trip.
+///
+/// # Errors
+/// As [`within`].
+pub(crate) async fn enter<T>(
+    conn: &Connection,
+    limits: Limits,
+    read: impl AsyncFnOnce() -> Result<T>,
+) -> Result<std::result::Result<T, Obstacle>> {
+    match sent(conn, limits, read).await {
+        Ok(read) => Ok(Ok(read)),
+        Err(error) => undo(conn, error).await.map(Err),
+    }
+}
+
+/// Leaves a savepoint that [`enter`] left open.
+///
+/// # Errors
+/// The database cannot be used, or something that was read has written what is refused.
+pub(crate) async fn leave(mut conn: &Connection) -> Result<()> {
+    Ok(conn.batch_execute(&release()).await?)
+}
+
+/// Does `work` behind a savepoint, which stays open.
+async fn sent<T>(
+    mut conn: &Connection,
+    limits: Limits,
+    work: impl AsyncFnOnce() -> Result<T>,
+) -> Result<T> {
     let Limits { lock, statement } = limits;
     let begin = format!(
         "SAVEPOINT main_app; SET LOCAL lock_timeout = '{lock}'; \
@@ -51,23 +94,19 @@ pub(crate) async fn within<T>(
         Ok::<_, Error>(())
     };
     // In one round trip: the savepoint is sent first.
-    let done = match try_join!(begin, work()) {
-        Ok(((), done)) => done,
-        Err(error) => return undo(conn, error).await.map(Err),
-    };
-    // Constraints that the main app has deferred would refuse the commit, and with it
-    // everything: they are checked here. A trigger of the main app's can have set what the
-    // commit depends on.
-    let end = format!(
-        "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT main_app; \
+    let ((), done) = try_join!(begin, work())?;
+    Ok(done)
+}
+
+/// Statements that end the savepoint. A trigger or a function of the main app's can have set what
+/// the commit depends on.
+fn release() -> String {
+    format!(
+        "RELEASE SAVEPOINT main_app; \
          SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
          SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'; {}",
         session::durable()
-    );
-    match conn.batch_execute(&end).await {
-        Ok(()) => Ok(Ok(done)),
-        Err(error) => undo(conn, error.into()).await.map(Err),
-    }
+    )
 }
 
 /// Undoes what was done since the savepoint. Where that succeeds, the database can be used, and

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use chrono::{DateTime, Utc};
@@ -20,16 +23,18 @@ use crate::{
     credit_note, invoice,
     main_app::{Blocked, LeftAlone, booking::Bookings, read, write},
     pending_projection::{self, Failed},
-    refunds,
+    refunds, savepoint,
 };
 
-/// The tables, as a source of working sets.
-#[derive(Clone)]
+/// The tables, as a source of working sets. What is loaded for a change is saved by
+/// [`Tables::save`].
 pub struct Tables<'c> {
     conn: &'c Connection,
     bookings: Bookings<'c>,
     /// Why the main app's bookings cannot be read: it is not tried again.
     obstacle: OnceLock<Obstacle>,
+    /// Whether the savepoint in which they were read is still open.
+    is_in_savepoint: AtomicBool,
 }
 
 impl<'c> Tables<'c> {
@@ -45,7 +50,45 @@ impl<'c> Tables<'c> {
             conn,
             bookings,
             obstacle,
+            is_in_savepoint: AtomicBool::new(false),
         }
+    }
+
+    /// Saves what Stripe says: what a batch changed of its working set, but for the main app's
+    /// rows. Its statements do not write the same rows. What is sent behind it no longer has the
+    /// limits with which the main app's tables are read.
+    ///
+    /// # Errors
+    /// The database refuses a value, or cannot be used.
+    pub async fn save(&self, tx: &WriteTx<'_>, changes: &Changes<'_>) -> Result<()> {
+        let Changes {
+            invoices,
+            checkout_sessions,
+            claims,
+            accounts,
+            charges,
+            credit_notes,
+            app: _,
+        } = changes;
+        try_join!(
+            self.leave_savepoint(),
+            invoice::write(tx, invoices),
+            checkout_session::write(tx, checkout_sessions),
+            booking_claim::write(tx, claims),
+            account::write(tx, accounts),
+            charge::write(tx, charges),
+            credit_note::write(tx, credit_notes),
+        )?;
+        Ok(())
+    }
+
+    /// Leaves the savepoint in which the main app's tables were read, where one is open. The
+    /// next statement is sent in the same round trip.
+    async fn leave_savepoint(&self) -> Result<()> {
+        if self.is_in_savepoint.swap(false, Ordering::Relaxed) {
+            savepoint::leave(self.conn).await?;
+        }
+        Ok(())
     }
 }
 
@@ -71,10 +114,12 @@ impl Source for Tables<'_> {
         let conn = self.conn;
         // All in one round trip. Nothing is sent for an empty list.
         let (
+            (),
             (invoices, checkout_sessions, loaded),
             (claims, mut elsewhere, pending),
             (charges, credit_notes, refunds, of_intents),
         ) = try_join!(
+            self.leave_savepoint(),
             async {
                 try_join!(
                     invoice::load(conn, invoices),
@@ -130,7 +175,12 @@ impl Source for Tables<'_> {
             let unreadable = |id: &BookingId| (*id, read::unreadable(self.bookings, obstacle));
             return Ok(ids.iter().map(unreadable).collect());
         }
-        let read = read::bookings(self.conn, self.bookings, ids).await?;
+        let ((), read) = try_join!(
+            self.leave_savepoint(),
+            read::bookings(self.conn, self.bookings, ids)
+        )?;
+        self.is_in_savepoint
+            .store(read.is_in_savepoint, Ordering::Relaxed);
         if let Some(obstacle) = read.in_everybodys_way {
             let _known = self.obstacle.set(obstacle);
         }
@@ -145,29 +195,6 @@ pub struct Projected {
     pub pending: Vec<Failed>,
     /// The tables that nobody should try for a moment.
     pub blocked: Blocked,
-}
-
-/// Saves what Stripe says: what a batch changed of its working set, but for the main app's
-/// rows. Its statements do not write the same rows.
-pub async fn save(tx: &WriteTx<'_>, changes: &Changes<'_>) -> Result<()> {
-    let Changes {
-        invoices,
-        checkout_sessions,
-        claims,
-        accounts,
-        charges,
-        credit_notes,
-        app: _,
-    } = changes;
-    try_join!(
-        invoice::write(tx, invoices),
-        checkout_session::write(tx, checkout_sessions),
-        booking_claim::write(tx, claims),
-        account::write(tx, accounts),
-        charge::write(tx, charges),
-        credit_note::write(tx, credit_notes),
-    )?;
-    Ok(())
 }
 
 /// Writes the main app's rows as far as it lets us, and notes what is pending. Nothing else

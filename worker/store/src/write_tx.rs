@@ -2,8 +2,9 @@
 
 use std::ops::Deref;
 
-use diesel::result::Error as DieselError;
+use diesel::{connection::TransactionDepthChange, result::Error as DieselError};
 use diesel_async::{AsyncConnection, SimpleAsyncConnection, TransactionManager};
+use futures_util::try_join;
 
 use crate::{Connection, Error, session::LOCK_TIMEOUT};
 
@@ -14,6 +15,8 @@ use crate::{Connection, Error, session::LOCK_TIMEOUT};
 /// cheap beside the commit, and a transaction carries many events; see
 /// `docs/decisions/001-one-writer-at-a-time.md`.
 const WRITERS: i64 = 0x5354_5249_5045_0002;
+
+type Manager = <Connection as AsyncConnection>::TransactionManager;
 
 /// A transaction that is open.
 pub struct Transaction<'c>(&'c Connection);
@@ -59,17 +62,31 @@ impl<'c> Transaction<'c> {
 
 /// Does `work` in one transaction: committed where it succeeds, undone where it fails.
 ///
+/// What `work` sends first goes with the `BEGIN` in one round trip, so it takes the writers' lock
+/// or reads, and does not write: should the server refuse the `BEGIN` alone, it is no part of a
+/// transaction.
+///
 /// # Errors
 /// As `work`, or the transaction could not be begun or committed.
 pub async fn transaction<T, E: From<Error>>(
     conn: &mut Connection,
     work: impl AsyncFnOnce(&Transaction<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
-    type Manager = <Connection as AsyncConnection>::TransactionManager;
-    Manager::begin_transaction(conn)
-        .await
+    // Before the server is told: a connection whose caller is dropped meanwhile is in an open
+    // transaction then, and the pool closes it.
+    Manager::transaction_manager_status_mut(conn)
+        .transaction_state()
+        .and_then(|state| state.change_transaction_depth(TransactionDepthChange::IncreaseDepth))
         .map_err(Error::from)?;
-    match work(&Transaction(conn)).await {
+    let tx = Transaction(conn);
+    let begin = async {
+        let mut conn = tx.0;
+        let begun = conn.batch_execute("BEGIN").await;
+        begun.map_err(|error| E::from(Error::from(error)))
+    };
+    // In this order: `BEGIN` is sent, and its answer is looked at, before those of `work`.
+    let done = try_join!(begin, work(&tx));
+    match done.map(|((), done)| done) {
         Ok(done) => {
             // A serialisation failure makes Diesel undo the transaction instead of committing
             // it. Where `work` succeeds, it has been undone to a savepoint.

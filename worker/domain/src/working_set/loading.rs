@@ -16,6 +16,10 @@ use crate::{
     source::{Loaded, Missing, Recheck, Source},
 };
 
+/// Of so many invoices what was given back is asked for at once, although it is known already of
+/// those that are not new: a round trip takes longer than looking that up.
+const FEW_INVOICES: usize = 16;
+
 impl WorkingSet {
     /// The working set of these events and of objects to compute anew. Nothing is
     /// loaded yet.
@@ -39,14 +43,23 @@ impl WorkingSet {
         for booking in &recheck.owners {
             set.bookings.want(booking);
         }
+        let mut invoices = Vec::new();
         for event in events {
             set.want_data(event);
+            if let EventData::Invoice(data) = &event.data {
+                invoices.push((event.account(), &data.id));
+            }
             if let Some((object, claim)) = event.claim() {
                 set.claims.want(&object);
                 if let Some(booking) = claim.booking {
                     set.bookings.want(&booking);
                     set.claimants.want(&(booking, claim.account));
                 }
+            }
+        }
+        if invoices.len() <= FEW_INVOICES {
+            for (account, id) in invoices {
+                set.want_refunds(&account, Some(id), None);
             }
         }
         set
@@ -56,8 +69,7 @@ impl WorkingSet {
     fn want_data(&mut self, event: &Event) {
         let account = event.account();
         match &event.data {
-            // What was given back of it is loaded where it turns out to be new: of most it is
-            // known already.
+            // What was given back of it is loaded where it turns out to be new.
             EventData::Invoice(data) => self.invoices.want(&data.id),
             EventData::CheckoutSession(data) => {
                 self.checkout_sessions.want(&data.id);

@@ -35,6 +35,8 @@ pub(crate) struct Read {
     pub(crate) bookings: BTreeMap<BookingId, AppBooking>,
     /// What is in the way of every booking, where something is.
     pub(crate) in_everybodys_way: Option<Obstacle>,
+    /// Whether [`savepoint::leave`] has to be sent before anything else.
+    pub(crate) is_in_savepoint: bool,
 }
 
 /// What the main app's tables say of the bookings: of all at once, and where that fails, of some
@@ -49,8 +51,14 @@ pub(crate) async fn bookings(
 ) -> Result<Read> {
     let mut bookings = BTreeMap::new();
     let mut parts = Parts::of(ids, IN_PARTS);
+    let mut is_in_savepoint = false;
     while let Some(part) = parts.next() {
-        match part_of_bookings(conn, how, part).await? {
+        if is_in_savepoint {
+            savepoint::leave(conn).await?;
+        }
+        let read = part_of_bookings(conn, how, part).await?;
+        is_in_savepoint = read.is_ok();
+        match read {
             Ok(read) => {
                 bookings.extend(read);
                 parts.answered(part);
@@ -64,9 +72,11 @@ pub(crate) async fn bookings(
     Ok(Read {
         bookings,
         in_everybodys_way: parts.in_everybodys_way,
+        is_in_savepoint,
     })
 }
 
+/// Leaves the savepoint open where it succeeds.
 async fn part_of_bookings(
     conn: &Connection,
     how: Bookings<'_>,
@@ -84,7 +94,7 @@ async fn part_of_bookings(
         1 => savepoint::ONE_ROW,
         _ => savepoint::MANY_ROWS,
     };
-    let read = savepoint::within(conn, limits, reads).await?;
+    let read = savepoint::enter(conn, limits, reads).await?;
     Ok(read.map(|(mut rows, existing, mut owners)| {
         let booking = |id: &BookingId| {
             let owner = |_| owners.remove(id).unwrap_or(Owner::Unknown);
