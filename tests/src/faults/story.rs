@@ -153,6 +153,7 @@ impl Teller<'_> {
                 payment: Some(payment),
                 status: Some(status),
                 intent: Some(format!("pi_test_{number}")),
+                is_told: false,
             };
             self.say(account, booking, what);
         }

@@ -38,7 +38,8 @@ const MOST_BOOKINGS: usize = 16;
 const MOST_OBJECTS: usize = 50;
 
 /// The claims that count: of each object and account the booking that its newest event
-/// names, with the first event that named it. A session that expired unpaid, or
+/// names, with the first event that named it. Of a session that a command made, the command
+/// says the booking, and no other event of the account does. A session that expired unpaid, or
 /// whose payment failed, makes none, nor does an object that named too many bookings.
 fn claims(events: &[Said]) -> Claims<'_> {
     let abandoned: BTreeSet<String> = sessions(events)
@@ -54,17 +55,28 @@ fn claims(events: &[Said]) -> Claims<'_> {
         of_objects.entry(object(event)).or_default().push(event);
     }
     let mut claims = BTreeMap::new();
+    let proven = proven(events);
     for (object, events) in of_objects {
-        let named: BTreeSet<i32> = events.iter().filter_map(|event| event.booking).collect();
+        let is_proven = |event: &&&Said| proven.contains_key(&(object, event.account.as_str()));
+        let named = events.iter().filter(|event| !is_proven(event));
+        let named: BTreeSet<i32> = named.filter_map(|event| event.booking).collect();
         let is_abandoned = object.0 == Kind::Session && abandoned.contains(object.1);
-        if named.len() > MOST_BOOKINGS || is_abandoned {
+        if is_abandoned {
             continue;
         }
+        let names_too_many = named.len() > MOST_BOOKINGS;
         let mut accounts: BTreeMap<&str, Vec<&Said>> = BTreeMap::new();
         for event in events {
             accounts.entry(&event.account).or_default().push(event);
         }
         for (account, mut events) in accounts {
+            if let Some(claim) = proven.get(&(object, account)) {
+                claims.insert((object, account), *claim);
+                continue;
+            }
+            if names_too_many {
+                continue;
+            }
             events.sort_by_key(|event| (event.created, &event.id));
             let Some(booking) = events[events.len() - 1].booking else {
                 continue;
@@ -75,6 +87,34 @@ fn claims(events: &[Said]) -> Claims<'_> {
         }
     }
     claims
+}
+
+/// The claims of sessions that a command made, each with the first event that told of it.
+fn proven(events: &[Said]) -> Claims<'_> {
+    let mut proven = Claims::new();
+    for event in events {
+        let (What::Session { is_told: true, .. }, Some(booking)) = (&event.what, event.booking)
+        else {
+            continue;
+        };
+        let claim = (booking, (event.created, event.id.as_str()));
+        let key = (object(event), event.account.as_str());
+        let known = proven.entry(key).or_insert(claim);
+        *known = (*known).min(claim);
+    }
+    proven
+}
+
+/// The account and the booking of each session that a command made and whose claim is accepted.
+pub(super) fn accepted_proofs(events: &[Said]) -> BTreeMap<&str, (&str, i32)> {
+    let (owners, claims) = (owners(events), claims(events));
+    let proven = proven(events).into_iter();
+    let accepted = proven.filter(|((object, account), (booking, _))| {
+        claims.contains_key(&(*object, *account)) && owners[booking] == *account
+    });
+    accepted
+        .map(|(((_, session), account), (booking, _))| (session, (account, booking)))
+        .collect()
 }
 
 /// Whose each booking is: the account of the earliest claim that counts.

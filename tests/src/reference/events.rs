@@ -42,7 +42,8 @@ impl Said {
                 payment,
                 status,
                 intent,
-            } => ("checkout.session.completed", {
+                is_told,
+            } => (session_event(*is_told), {
                 let mut object = CheckoutSession {
                     id: id.clone(),
                     ..CheckoutSession::default()
@@ -104,6 +105,14 @@ impl Said {
 
     fn name_booking(&self, session: &mut Value) {
         session["metadata"] = metadata(self.booking);
+    }
+}
+
+/// The type of an event of a session.
+fn session_event(is_told: bool) -> &'static str {
+    match is_told {
+        true => "dialoom.checkout.session.told",
+        false => "checkout.session.completed",
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Said, What,
-    claims::{Kind, Object, accepted, bookings},
+    claims::{Kind, Object, accepted, accepted_proofs, bookings},
 };
 
 /// The main app's rows: booking, invoice, status, minor amount, currency, pdf,
@@ -24,7 +24,8 @@ pub fn shown(events: &[Said], exists: Option<&BTreeSet<i32>>) -> Vec<Shown> {
     let accepted = accepted(events);
     let named = bookings(events);
     let links = links(&accepted, &named);
-    let mut invoices = invoices(&accepted);
+    let proven = proven(events);
+    let mut invoices = invoices(events, &accepted, &proven);
 
     let mut best: BTreeMap<i32, (Merit, Shown)> = BTreeMap::new();
     for (invoice, said) in &mut invoices {
@@ -43,7 +44,8 @@ pub fn shown(events: &[Said], exists: Option<&BTreeSet<i32>>) -> Vec<Shown> {
             _ => None,
         });
         let own = named.get(&(Kind::Invoice, *invoice)).copied();
-        let Some(booking) = own.or_else(|| links.get(invoice).copied()) else {
+        let proof = proven.get(invoice).map(|(_, booking)| *booking);
+        let Some(booking) = proof.or(own).or_else(|| links.get(invoice).copied()) else {
             continue;
         };
         let (merit, status) = match state(last) {
@@ -96,6 +98,7 @@ pub fn kept(events: &[Said]) -> BTreeMap<String, Kept> {
     let accepted = accepted(events);
     let named = bookings(events);
     let links = links(&accepted, &named);
+    let proven = proven(events);
     let mut kept: BTreeMap<String, Kept> = events
         .iter()
         .filter_map(|event| match &event.what {
@@ -111,10 +114,11 @@ pub fn kept(events: &[Said]) -> BTreeMap<String, Kept> {
             (id, refused)
         })
         .collect();
-    for (id, mut said) in invoices(&accepted) {
+    for (id, mut said) in invoices(events, &accepted, &proven) {
         let status = state(last(&mut said)).to_owned();
         let own = named.get(&(Kind::Invoice, id)).copied();
-        let booking = own.or_else(|| links.get(id).copied());
+        let proof = proven.get(id).map(|(_, booking)| *booking);
+        let booking = proof.or(own).or_else(|| links.get(id).copied());
         let is_gone = status == "void" || status == "deleted";
         let waits = booking.is_none() && !is_gone;
         kept.insert(
@@ -129,26 +133,88 @@ pub fn kept(events: &[Said]) -> BTreeMap<String, Kept> {
     kept
 }
 
-pub(super) fn invoices<'a>(accepted: &[&'a Said]) -> BTreeMap<&'a str, Vec<&'a Said>> {
+/// The account and the booking of each invoice of a session that a command made.
+pub(super) type ProvenInvoices<'a> = BTreeMap<&'a str, (&'a str, i32)>;
+
+/// What is said of each invoice: by the events of the account for which it is proven, else by
+/// those that no claim forbids.
+pub(super) fn invoices<'a>(
+    events: &'a [Said],
+    accepted: &[&'a Said],
+    proven: &ProvenInvoices<'a>,
+) -> BTreeMap<&'a str, Vec<&'a Said>> {
+    let accepted: BTreeSet<&str> = accepted.iter().map(|event| event.id.as_str()).collect();
     let mut invoices: BTreeMap<&str, Vec<&Said>> = BTreeMap::new();
-    for event in accepted {
-        if let What::Invoice { id, .. } = &event.what {
+    for event in events {
+        let What::Invoice { id, .. } = &event.what else {
+            continue;
+        };
+        let is_taken = match proven.get(id.as_str()) {
+            Some((account, _)) => event.account == *account,
+            None => accepted.contains(event.id.as_str()),
+        };
+        if is_taken {
             invoices.entry(id).or_default().push(event);
         }
     }
     invoices
 }
 
+/// The invoices whose booking is proven: of which the account said something.
+pub(super) fn proven(events: &[Said]) -> ProvenInvoices<'_> {
+    let (proofs, named) = (accepted_proofs(events), bookings(events));
+    let of_proofs: Vec<&Said> = accepted(events)
+        .into_iter()
+        .filter(|event| match &event.what {
+            What::Session { id, .. } => {
+                let booking = named.get(&(Kind::Session, id.as_str()));
+                let proof = proofs.get(id.as_str());
+                proof.is_some_and(|(_, proven)| Some(proven) == booking)
+            }
+            _ => false,
+        })
+        .collect();
+    let mut proven = ProvenInvoices::new();
+    for (invoice, session) in linking(&of_proofs) {
+        let (account, booking) = proofs[session];
+        let says = |event: &Said| {
+            let is_of_it = matches!(&event.what, What::Invoice { id, .. } if id == invoice);
+            is_of_it && event.account == account
+        };
+        if events.iter().any(says) {
+            proven.insert(invoice, (account, booking));
+        }
+    }
+    proven
+}
+
 /// The booking that a session gives to each invoice: the first session event
 /// that names an invoice links it; the session's booking is the invoice's.
 fn links<'a>(accepted: &[&'a Said], named: &BTreeMap<Object<'_>, i32>) -> BTreeMap<&'a str, i32> {
+    let of_bookings: Vec<&Said> = accepted
+        .iter()
+        .copied()
+        .filter(|event| match &event.what {
+            What::Session { id, .. } => named.contains_key(&(Kind::Session, id.as_str())),
+            _ => false,
+        })
+        .collect();
+    linking(&of_bookings)
+        .into_iter()
+        .map(|(invoice, session)| (invoice, named[&(Kind::Session, session)]))
+        .collect()
+}
+
+/// The session of each invoice that one names: the one whose event did so first. Of the events of
+/// a session the first that names an invoice counts.
+fn linking<'a>(said: &[&'a Said]) -> BTreeMap<&'a str, &'a str> {
     let mut sessions: BTreeMap<&str, Vec<&Said>> = BTreeMap::new();
-    for event in accepted {
+    for event in said {
         if let What::Session { id, .. } = &event.what {
             sessions.entry(id).or_default().push(event);
         }
     }
-    let mut links: BTreeMap<&str, (i64, &str, i32)> = BTreeMap::new();
+    let mut first: BTreeMap<&str, (i64, &str, &str)> = BTreeMap::new();
     for (session, said) in &mut sessions {
         said.sort_by_key(|event| (event.created, &event.id));
         let link = said.iter().find_map(|event| match &event.what {
@@ -158,18 +224,15 @@ fn links<'a>(accepted: &[&'a Said], named: &BTreeMap<Object<'_>, i32>) -> BTreeM
             } => Some((event, invoice)),
             _ => None,
         });
-        let booking = named.get(&(Kind::Session, *session)).copied();
-        if let (Some((event, invoice)), Some(booking)) = (link, booking) {
-            let new = (event.created, event.id.as_str(), booking);
-            let known = links.entry(invoice).or_insert(new);
-            if (new.0, new.1) < (known.0, known.1) {
-                *known = new;
-            }
+        if let Some((event, invoice)) = link {
+            let new = (event.created, event.id.as_str(), *session);
+            let known = first.entry(invoice).or_insert(new);
+            *known = (*known).min(new);
         }
     }
-    links
+    first
         .into_iter()
-        .map(|(invoice, (_, _, booking))| (invoice, booking))
+        .map(|(invoice, (_, _, session))| (invoice, session))
         .collect()
 }
 

@@ -64,6 +64,8 @@ pub enum What {
         status: Option<&'static str>,
         /// Its payment intent.
         intent: Option<String>,
+        /// Whether it is not Stripe that says so, but the command that made the session.
+        is_told: bool,
     },
     /// A charge of which something was refunded.
     Charge {

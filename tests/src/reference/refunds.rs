@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Said, What, invoices::invoices, refused};
+use super::{
+    Said, What,
+    invoices::{ProvenInvoices, invoices, proven},
+    refused,
+};
 
 /// The most charges and the most notes that count for an invoice.
 const MOST_COUNTED: usize = 100;
@@ -12,7 +16,8 @@ const MOST_COUNTED: usize = 100;
 pub fn given_back(events: &[Said]) -> BTreeMap<String, (i64, i64)> {
     let refused = refused(events);
     let all: Vec<&Said> = events.iter().collect();
-    invoices(&all)
+    let proven = proven(events);
+    invoices(events, &all, &ProvenInvoices::new())
         .into_iter()
         .map(|(invoice, said)| {
             let mut said = said;
@@ -21,7 +26,8 @@ pub fn given_back(events: &[Said]) -> BTreeMap<String, (i64, i64)> {
                 .iter()
                 .rev()
                 .find(|event| !refused.contains(event.id.as_str()));
-            let issuer = accepted.unwrap_or(&said[said.len() - 1]).account.as_str();
+            let newest = accepted.unwrap_or(&said[said.len() - 1]).account.as_str();
+            let issuer = proven.get(invoice).map_or(newest, |(account, _)| *account);
             let of_issuer = events.iter().filter(|event| event.account == issuer);
             let of_issuer: Vec<&Said> = of_issuer.collect();
             let sums = (refunded(&of_issuer, invoice), credited(&of_issuer, invoice));

@@ -7,7 +7,10 @@
 //!
 //! Metadata is a snapshot: the newest event of an account says which booking the object
 //! names for it, also when it names none any more. That claim is active. The others were
-//! taken back: they give the object no booking, and nobody has to judge them.
+//! taken back: they give the object no booking, and nobody has to decide them.
+//!
+//! A claim can be proof: that of a session which a command made. All that the account's events
+//! say of the object is kept under it then, whatever booking they name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,6 +67,10 @@ pub trait Naming {
     fn active(&self) -> Vec<&Claim>;
     /// Whether the object named more than [`MAX_BOOKINGS`], and so names none.
     fn names_too_many(&self) -> bool;
+    /// The claim of the account that is proof, where one is.
+    fn proof_of(&self, account: &AccountId) -> Option<&Claim>;
+    /// Whether claims that events made are no part's any more.
+    fn gave_up_claims(&self) -> bool;
 }
 
 impl<T> ByClaim<T> {
@@ -112,6 +119,14 @@ impl<T: Merge + Clone> Naming for ByClaim<T> {
 
     fn names_too_many(&self) -> bool {
         self.names_too_many
+    }
+
+    fn proof_of(&self, account: &AccountId) -> Option<&Claim> {
+        self.proofs().find(|claim| claim.account == *account)
+    }
+
+    fn gave_up_claims(&self) -> bool {
+        self.names_too_many || self.proofs().next().is_some()
     }
 }
 
@@ -178,12 +193,55 @@ impl<T: Merge + Clone> ByClaim<T> {
         Some(whole)
     }
 
+    /// The claims that are proof, at most one of an account.
+    pub fn proofs(&self) -> impl Iterator<Item = &Claim> {
+        let proofs = self.parts.iter();
+        proofs
+            .filter(|(_, part)| part.proves_its_claim())
+            .map(|(claim, _)| claim)
+    }
+
+    /// All that events of the account say, merged; `None` where there is none of it.
+    pub fn of_account(&self, account: &AccountId) -> Option<T> {
+        let parts = self.parts.iter();
+        let mut parts = parts.filter(|(claim, _)| claim.account == *account);
+        let mut whole = parts.next()?.1.clone();
+        for (_, part) in parts {
+            let _ = whole.merge(part.clone());
+        }
+        Some(whole)
+    }
+
+    /// Keeps all that events of the account say under the claim that is proof.
+    fn gather_under_proof(&mut self, account: &AccountId) {
+        let Some(proof) = self.proof_of(account).cloned() else {
+            return;
+        };
+        let others = self.parts.keys().filter(|claim| claim.account == *account);
+        let others: Vec<Claim> = others.filter(|claim| **claim != proof).cloned().collect();
+        for claim in others {
+            if let Some(part) = self.parts.remove(&claim) {
+                let _ = merge_part(&mut self.parts, proof.clone(), part);
+            }
+        }
+        // Only what other accounts name still counts as too many, and is counted below.
+        self.names_too_many = false;
+    }
+
     /// Takes in what one event says under its claim.
     pub fn merge(&mut self, mut claim: Claim, part: T) -> Change {
-        if self.names_too_many {
-            claim.booking = None;
+        let proof_for = part.proves_its_claim().then(|| claim.account.clone());
+        if proof_for.is_none() {
+            match self.proof_of(&claim.account) {
+                Some(proof) => claim = proof.clone(),
+                None if self.names_too_many => claim.booking = None,
+                None => {}
+            }
         }
         let change = merge_part(&mut self.parts, claim, part);
+        if let Some(account) = proof_for {
+            self.gather_under_proof(&account);
+        }
         let bookings: BTreeSet<BookingId> = match self.parts.len() > MAX_BOOKINGS {
             true => self
                 .parts
@@ -197,7 +255,9 @@ impl<T: Merge + Clone> ByClaim<T> {
         }
         self.names_too_many = true;
         for (mut claim, part) in std::mem::take(&mut self.parts) {
-            claim.booking = None;
+            if !part.proves_its_claim() {
+                claim.booking = None;
+            }
             let _ = merge_part(&mut self.parts, claim, part);
         }
         Change::Changed

@@ -65,6 +65,18 @@ impl Status {
     }
 }
 
+/// The latest `created` of what commands tell of a session, in Unix seconds. Stripe's events are
+/// from 2011 on.
+pub const LAST_TOLD: i64 = 1_000_000;
+/// How the id of an event begins that tells of a session which a command made. Those of Stripe's
+/// events begin otherwise.
+pub const TOLD_ID: &str = "told_";
+
+/// Whether the event tells of a session which a command made.
+pub fn is_told(event: &EventOrder) -> bool {
+    (1..=LAST_TOLD).contains(&event.created) && event.event_id.starts_with(TOLD_ID)
+}
+
 /// What is known of a Checkout Session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckoutSession {
@@ -78,6 +90,10 @@ pub struct CheckoutSession {
     pub invoice: Option<Register<InvoiceId>>,
     /// The payment intent; the first one named stays.
     pub payment_intent: Option<Register<PaymentIntentId>>,
+    /// Whether a command made the session and told of it. Whose it is stands in the command's
+    /// record then, whatever the host writes into the session's metadata.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_told: bool,
 }
 
 impl Merge for CheckoutSession {
@@ -92,6 +108,7 @@ impl Merge for CheckoutSession {
             .or(keep_latest(&mut self.status, other.status))
             .or(keep_first(&mut self.invoice, other.invoice))
             .or(keep_first(&mut self.payment_intent, other.payment_intent))
+            .or(self.keep_told(other.is_told))
     }
 
     fn latest(&self) -> &EventOrder {
@@ -119,7 +136,24 @@ impl Merge for CheckoutSession {
         let is_latest = |order: &EventOrder| {
             (order.created, &order.event_id) == (self.latest.created, &self.latest.event_id)
         };
-        orders.into_iter().flatten().all(is_latest)
+        // Plain columns say by the event's id whether it was told.
+        self.is_told == is_told(&self.latest) && orders.into_iter().flatten().all(is_latest)
+    }
+
+    fn proves_its_claim(&self) -> bool {
+        self.is_told
+    }
+}
+
+impl CheckoutSession {
+    fn keep_told(&mut self, is_told: bool) -> Change {
+        match is_told && !self.is_told {
+            true => {
+                self.is_told = true;
+                Change::Changed
+            }
+            false => Change::Unchanged,
+        }
     }
 }
 
@@ -183,6 +217,8 @@ pub fn decode(
             status: status.and_then(|status| set_by(Some(status), &header.order(status.rank()))),
             invoice: set_by(invoice, &latest),
             payment_intent: set_by(payment_intent, &latest),
+            is_told: header.event_type == EventType::CheckoutSessionTold.as_str()
+                && is_told(&latest),
             latest,
         },
     })

@@ -118,11 +118,10 @@ pub fn header(body: &[u8]) -> Result<Header, Rejection> {
 /// When it happened, in Unix seconds.
 fn created(envelope: &Envelope<'_>) -> i64 {
     // What commands told of sessions was at 1 in every attempt once. It is to be later than what
-    // they tell of any attempt now, which is a second less than this for each.
-    const TOLD_ONCE: i64 = 1_000_000;
+    // they tell of any attempt now.
     let is_told = envelope.event_type == EventType::CheckoutSessionTold.as_str();
     match envelope.created {
-        Some(1) if is_told => TOLD_ONCE,
+        Some(1) if is_told => checkout_session::LAST_TOLD,
         created => created.unwrap_or(UNKNOWN_TIME),
     }
 }

@@ -74,6 +74,11 @@ pub trait Merge {
     fn claims_nothing(&self) -> bool;
     /// Whether one event gave all that is known, so that plain columns can hold it.
     fn is_of_one_event(&self) -> bool;
+    /// Whether the claim under which this is kept is proof: the account's other events of the
+    /// object change nothing of whose it is.
+    fn proves_its_claim(&self) -> bool {
+        false
+    }
 }
 
 /// A value and the order of the event that gave it.

@@ -154,6 +154,16 @@ impl ObjectClaims {
         }
     }
 
+    /// How many claims there are.
+    pub fn len(&self) -> usize {
+        self.merged.len()
+    }
+
+    /// Whether there is no claim.
+    pub fn is_empty(&self) -> bool {
+        self.merged.is_empty()
+    }
+
     /// The first event of a claim.
     pub fn first(&self, key: &ClaimKey) -> Option<&FirstClaim> {
         self.merged.get(key)

@@ -10,12 +10,12 @@ use crate::{
     by_claim::{Naming, Resolved},
     given_back::GivenBack,
     holders::Holders,
-    ids::{BookingId, InvoiceId, ObjectId},
+    ids::{AccountId, BookingId, InvoiceId, ObjectId},
     invoice::Invoice,
     main_app::{AppChanges, Pending, Target},
     merge::{EventOrder, value},
     money,
-    ownership::{ClaimStatus, Owners},
+    ownership::{Claim, ClaimStatus, Owners},
     rows::{InvoiceRow, RowStatus, StoredProjection, WaitingFor},
     source::StoredInvoice,
     working_set::WorkingSet,
@@ -39,9 +39,52 @@ pub struct Projection<'a> {
     pub invoices: BTreeMap<&'a InvoiceId, InvoiceProjection>,
 }
 
+/// A session that names an invoice, and so gives it its booking.
+#[derive(Debug)]
+struct SessionLink {
+    /// The event that named the invoice.
+    order: EventOrder,
+    booking: BookingId,
+    /// The account for which a command made the session: the booking is proven then, whatever the
+    /// account's events of the invoice name.
+    proven_for: Option<AccountId>,
+}
+
+impl SessionLink {
+    /// Whether this one counts and not `other`: one that is proven, then the first one.
+    fn precedes(&self, other: &Self) -> bool {
+        let key = |one: &Self| one.proven_for.is_none();
+        match key(self) == key(other) {
+            true => self.order.is_before(&other.order),
+            false => self.proven_for.is_some(),
+        }
+    }
+
+    /// What the account's events say of the invoice, where its booking is proven.
+    fn proven(&self, known: &StoredInvoice) -> Option<Proven> {
+        let account = self.proven_for.as_ref()?;
+        Some(Proven {
+            account: account.clone(),
+            booking: self.booking,
+            invoice: known.by_claim.of_account(account)?,
+        })
+    }
+}
+
+/// An invoice whose booking is proven. Its own metadata claims bookings as those of any object
+/// do, and these claims are decided; they do not say whose the invoice is.
+#[derive(Debug)]
+struct Proven {
+    account: AccountId,
+    booking: BookingId,
+    invoice: Invoice,
+}
+
 /// What others say of an invoice: sessions, and the other objects of its booking.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Link {
+    /// Its booking where that is proven.
+    proven: Option<Proven>,
     /// The booking that they give it.
     booking: Option<BookingId>,
     /// Whether one of them may give it a booking later.
@@ -60,11 +103,14 @@ impl WorkingSet {
         let mut invoices = BTreeMap::new();
         for (id, known) in self.invoices.iter() {
             let own = known.by_claim.resolve(&holders.owners);
+            let session = linked.get(id);
+            let proven = session.and_then(|session| session.proven(known));
             if self.is_invoice_unchanged(id)
                 && let Some(stored) = &known.projection
             {
                 let latest = || known.by_claim.latest().map(|(_, part)| part.clone());
-                if let Some(invoice) = own.state.or_else(latest) {
+                let proven = proven.map(|proven| proven.invoice);
+                if let Some(invoice) = proven.or(own.state).or_else(latest) {
                     let stored = stored.clone();
                     invoices.insert(id, InvoiceProjection { stored, invoice });
                 }
@@ -73,7 +119,8 @@ impl WorkingSet {
             let object = ObjectId::Invoice(id.clone());
             let is_crowded_out = |booking| holders.is_crowded_out(&object, booking);
             let link = Link {
-                booking: linked.get(id).map(|(_, booking)| *booking),
+                proven,
+                booking: session.map(|session| session.booking),
                 is_undecided: undecided.contains(id),
                 is_crowded_out: own.booking.is_some_and(is_crowded_out),
             };
@@ -98,10 +145,10 @@ impl WorkingSet {
             .collect()
     }
 
-    /// The bookings that sessions give to invoices; of several sessions the first one
-    /// that names the invoice counts.
-    fn linked_bookings(&self, holders: &Holders) -> BTreeMap<InvoiceId, (EventOrder, BookingId)> {
-        let mut links: BTreeMap<InvoiceId, (EventOrder, BookingId)> = BTreeMap::new();
+    /// The bookings that sessions give to invoices; of several sessions one that a command made
+    /// counts, else the first one that names the invoice.
+    fn linked_bookings(&self, holders: &Holders) -> BTreeMap<InvoiceId, SessionLink> {
+        let mut links: BTreeMap<InvoiceId, SessionLink> = BTreeMap::new();
         for (id, session) in self.checkout_sessions.iter() {
             let resolved = session.by_claim.resolve(&holders.owners);
             let (Some(state), Some(booking)) = (resolved.state, resolved.booking) else {
@@ -110,12 +157,22 @@ impl WorkingSet {
             if holders.is_crowded_out(&ObjectId::CheckoutSession(id.clone()), booking) {
                 continue;
             }
-            if let Some(link) = state.invoice
-                && links
-                    .get(&link.value)
-                    .is_none_or(|(order, _)| link.order.is_before(order))
-            {
-                links.insert(link.value, (link.order, booking));
+            let Some(invoice) = state.invoice else {
+                continue;
+            };
+            let is_proof = |claim: &&Claim| {
+                claim.booking == Some(booking)
+                    && claim.status(&holders.owners) == ClaimStatus::Accepted
+            };
+            let proof = session.by_claim.proofs().find(is_proof);
+            let link = SessionLink {
+                order: invoice.order,
+                booking,
+                proven_for: proof.map(|claim| claim.account.clone()),
+            };
+            let known = links.get(&invoice.value);
+            if known.is_none_or(|known| link.precedes(known)) {
+                links.insert(invoice.value, link);
             }
         }
         links
@@ -128,6 +185,22 @@ impl WorkingSet {
         link: Link,
     ) -> Option<InvoiceProjection> {
         let (latest_claim, latest) = known.by_claim.latest()?;
+        if let Some(proven) = link.proven {
+            let Proven {
+                account,
+                booking,
+                invoice,
+            } = proven;
+            let stored = StoredProjection {
+                account,
+                booking: Some(booking),
+                waiting: self.waiting_for(&invoice, Some(booking), WaitingFor::Booking),
+                is_undecided: own.is_undecided,
+                columns: invoice.columns(),
+                given_back: GivenBack::default(),
+            };
+            return Some(InvoiceProjection { stored, invoice });
+        }
         let account = &own.latest.unwrap_or(latest_claim).account;
         let booking = own
             .booking

@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    by_claim::Naming,
     ids::{AccountId, BookingId, ObjectId},
-    ownership::{Claim, ClaimStatus, Owner},
+    ownership::{Claim, ClaimKey, ClaimStatus, Owner},
     projection::Projection,
     working_set::WorkingSet,
 };
@@ -62,8 +63,8 @@ pub fn reclassified(set: &WorkingSet, projection: &Projection<'_>) -> Reclassifi
         for claim in naming.claims() {
             objects.extend(change(set, projection, &object, claim, &active));
         }
-        if naming.names_too_many() {
-            objects.extend(given_up(set, &object, &active));
+        if naming.gave_up_claims() {
+            objects.extend(given_up(set, &object, naming, &active));
         }
     }
     Reclassified { objects, owners }
@@ -133,18 +134,23 @@ fn change(
     })
 }
 
-/// The claims that an object gave up because it names too many bookings.
+/// The claims that an object gave up: it names too many bookings, or another claim is proof.
 fn given_up(
     set: &WorkingSet,
     object: &ObjectId,
+    naming: &dyn Naming,
     active: &BTreeSet<(AccountId, BookingId)>,
 ) -> Vec<OutcomeChange> {
     let Some(claims) = set.claims.get(object) else {
         return Vec::new();
     };
+    let is_of_a_part = |(account, booking): &ClaimKey| {
+        let mut parts = naming.claims().into_iter();
+        parts.any(|claim| claim.account == *account && claim.booking == Some(*booking))
+    };
     let changed = claims.changed(active).into_iter();
     changed
-        .filter(|(key, _)| claims.was_active(key) == Some(true))
+        .filter(|(key, _)| claims.was_active(key) == Some(true) && !is_of_a_part(key))
         .map(|((account, booking), _)| OutcomeChange {
             object: object.clone(),
             booking: *booking,

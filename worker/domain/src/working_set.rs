@@ -19,7 +19,7 @@ use std::{
 use crate::{
     account::Account,
     account_snapshot::AccountSnapshot,
-    by_claim::Naming,
+    by_claim::{MAX_BOOKINGS, Naming},
     charge::{Charge, ChargeKey},
     credit_note::{CreditNote, CreditNoteKey},
     event::{Event, EventData},
@@ -186,7 +186,23 @@ impl WorkingSet {
         let Some((object, claim)) = event.claim() else {
             return Change::Unchanged;
         };
-        let Some(booking) = claim.booking.filter(|_| !self.names_too_many(&object)) else {
+        let counts = |booking: &BookingId| {
+            let Some(naming) = self.naming(&object) else {
+                return true;
+            };
+            match naming.proof_of(&claim.account) {
+                // The others are not active. A host can name thousands.
+                Some(proof) if proof.booking != Some(*booking) => {
+                    let key = (claim.account.clone(), *booking);
+                    self.claims.get(&object).is_none_or(|claims| {
+                        claims.first(&key).is_some() || claims.len() < MAX_BOOKINGS
+                    })
+                }
+                Some(_) => true,
+                None => !naming.names_too_many(),
+            }
+        };
+        let Some(booking) = claim.booking.filter(counts) else {
             return Change::Unchanged;
         };
         let first = FirstClaim {
@@ -196,11 +212,6 @@ impl WorkingSet {
         self.claims.merge(&object, |claims| {
             claims.merge((claim.account, booking), first)
         })
-    }
-
-    /// Whether the object named so many bookings that it names none.
-    pub fn names_too_many(&self, object: &ObjectId) -> bool {
-        self.naming(object).is_some_and(Naming::names_too_many)
     }
 
     /// The active claims of an object.

@@ -8,7 +8,7 @@ use diesel_async::RunQueryDsl;
 use domain::{
     by_claim::ByClaim,
     changes::ChangedCheckoutSession,
-    checkout_session::{CheckoutSession, PaymentStatus, Status},
+    checkout_session::{CheckoutSession, PaymentStatus, Status, is_told},
     decode::moment,
     ids::{BookingId, CheckoutSessionId, InvoiceId, PaymentIntentId},
     merge::{EventOrder, set_by, value},
@@ -104,6 +104,7 @@ impl Row {
             status: status.and_then(|status| set_by(Some(status), &order(status.rank()))),
             invoice: set_by(self.invoice.map(InvoiceId::from), &order(0)),
             payment_intent: set_by(self.payment_intent.map(PaymentIntentId::from), &order(0)),
+            is_told: is_told(&order(0)),
         };
         let claim = Claim {
             account: self.account.into(),

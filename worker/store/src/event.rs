@@ -171,7 +171,7 @@ macro_rules! sql {
         concat!(
             "AS c (is_session, object, booking, account) CROSS JOIN LATERAL (\
                 SELECT e.id FROM stripe.event e WHERE e.object_id = c.object \
-                    AND (e.type LIKE 'checkout.%') = c.is_session \
+                    AND (e.type LIKE '%checkout.%') = c.is_session \
                     AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = c.account ",
             $events
         )
@@ -185,7 +185,7 @@ macro_rules! sql {
             $is,
             " c.owner CROSS JOIN LATERAL (\
                 SELECT e.id FROM stripe.event e WHERE e.object_id = k.object_id \
-                    AND (e.type LIKE 'checkout.%') = (k.object_kind = 'session') \
+                    AND (e.type LIKE '%checkout.%') = (k.object_kind = 'session') \
                     AND e.claimed_booking_id = c.booking AND coalesce(e.account, '') = k.account ",
             $events
         )

@@ -194,6 +194,66 @@ async fn a_host_gains_nothing_by_the_metadata_of_its_session() {
     }
 }
 
+/// The host writes another booking into the metadata of its invoice once it is paid, of one that
+/// nobody has, or that another host has. The guest has paid for the booking that was sold.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_stays_the_bookings_that_was_sold_whatever_its_metadata_says_later() {
+    for other_sold_to in [None, Some("43")] {
+        let shop = Shop::new().await;
+        let sold = session(&shop.checkout(7).await.unwrap());
+        if let Some(host_id) = other_sold_to {
+            host(&shop.desk, host_id).await;
+            let mut of_other = checkout(8);
+            of_other["hostId"] = host_id.into();
+            shop.ask(of_other).await.unwrap();
+        }
+        shop.desk.api.pay(&sold, Payment::Card).unwrap();
+        shop.desk.take_events().await;
+        let row = "7 PAID 45.99 eur";
+        assert_eq!(shop.rows().await, [row]);
+        let invoices = shop.desk.api.objects(&shop.account, "invoice");
+        let [invoice] = &invoices[..] else {
+            panic!("{invoices:?}");
+        };
+        for (number, booking) in ["8", "7", "x", "8"].into_iter().enumerate() {
+            let mut renamed = invoice.clone();
+            renamed["metadata"]["dialoomBookingId"] = booking.into();
+            let event = Event::new(&format!("evt_later_{number}"), "invoice.updated", renamed)
+                .of_account(&shop.account)
+                .at(2_000_000_000 + i64::try_from(number).unwrap());
+            shop.desk.lab.take_one(&event).await;
+            assert_eq!(shop.rows().await, [row], "{booking}");
+        }
+        let error = shop.checkout(7).await.unwrap_err();
+        assert_eq!(error.code, "booking_paid");
+        assert_eq!(error.about.unwrap()["invoice"]["status"], "PAID");
+    }
+}
+
+/// The host writes another booking into the metadata of the session before the guest has paid,
+/// while somebody else has claimed the booking from the start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_stays_the_bookings_that_was_sold_and_its_claim_above_all_others() {
+    let shop = Shop::new().await;
+    let forged = Invoice {
+        id: "in_forged".into(),
+        booking: Some("7".into()),
+        total: 1,
+        ..Invoice::default()
+    };
+    let forged = Event::new("evt_forged", "invoice.paid", forged.value())
+        .of_account("acct_1Forger")
+        .at(1_400_000_000);
+    shop.desk.lab.take_one(&forged).await;
+    let sold = session(&shop.checkout(7).await.unwrap());
+    rename(&shop.desk.api, &shop.account, &sold, "8").await;
+    shop.desk.api.pay(&sold, Payment::Card).unwrap();
+    shop.desk.take_events().await;
+    assert_eq!(shop.rows().await, ["7 PAID 45.99 eur"]);
+    let dead = "SELECT id FROM stripe.dead_letter";
+    assert_eq!(shop.desk.lab.rows(dead).await, ["evt_forged"]);
+}
+
 /// What `"Invoice".status` does not say: a refund, and an invoice that Stripe cannot finalise.
 #[tokio::test(flavor = "multi_thread")]
 async fn refunds_and_failed_finalizations_are_told() {

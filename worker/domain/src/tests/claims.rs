@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{BOOKING, Memory, START, event, invoice, merged, owned_by, projected, source};
 use crate::{
     by_claim::{ByClaim, MAX_BOOKINGS, Naming},
+    checkout_session::CheckoutSession,
     event::{Event, EventData},
     ids::{BookingId, InvoiceId},
     invoice::Invoice,
@@ -109,6 +110,46 @@ fn an_object_that_names_too_many_bookings_names_none_in_every_order() {
         serde_json::from_value::<ByClaim<Invoice>>(stored).unwrap(),
         state(0)
     );
+}
+
+/// The host of a session that a command made can change its metadata for ever as well.
+#[test]
+fn a_session_of_a_command_keeps_its_booking_in_every_order() {
+    let named = |id: &str, kind: &str, booking: i32, created: i64| {
+        let object = json!({
+            "id": "cs_1", "object": "checkout.session", "status": "complete",
+            "metadata": { "bookingId": booking.to_string() },
+        });
+        event(id, kind, "acct_a", created - START, object)
+    };
+    let told = named("told_cs_1", "dialoom.checkout.session.told", 7, 999_999);
+    let most = i32::try_from(MAX_BOOKINGS).unwrap();
+    let renamed = (1..=most + 4).map(|number| {
+        let (id, created) = (format!("evt_{number}"), START + i64::from(number));
+        named(&id, "checkout.session.completed", 100 + number, created)
+    });
+    let mut events: Vec<Event> = renamed.collect();
+    let source = source(None);
+    for place in [0, 1, MAX_BOOKINGS, events.len()] {
+        events.insert(place, told.clone());
+        let set = merged(&source, &events);
+        events.remove(place);
+        let known = set.checkout_sessions.get(&"cs_1".into()).unwrap();
+        let claim = Claim {
+            account: "acct_a".into(),
+            booking: Some(BOOKING),
+        };
+        assert_eq!(known.by_claim.claims(), [&claim], "told at {place}");
+        assert!(!known.by_claim.names_too_many());
+        let owner = Owner::Account("acct_a".into());
+        assert_eq!(set.owners(), Owners::from([(BOOKING, owner)]));
+        let stored = serde_json::to_value(&known.by_claim).unwrap();
+        let read: ByClaim<CheckoutSession> = serde_json::from_value(stored).unwrap();
+        assert_eq!(read, known.by_claim);
+    }
+    // Without a command that made it, it names too many.
+    let set = merged(&source, &events);
+    assert_eq!(set.owners(), Owners::new());
 }
 
 #[test]

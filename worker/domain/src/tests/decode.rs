@@ -180,6 +180,7 @@ fn every_field_of_a_session_is_kept_with_the_rank_of_its_status() {
             status: set_by(Some(status), &order(ranks.1)),
             invoice: set_by(Some("in_1".into()), &order(0)),
             payment_intent: set_by(Some("pi_1".into()), &order(0)),
+            is_told: false,
         };
         assert_eq!(data.session, expected);
     }

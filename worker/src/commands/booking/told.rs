@@ -6,10 +6,14 @@
 //! session is newer. A later attempt comes before an earlier one, behind which it began because
 //! nobody can pay by that any more.
 //!
-//! The booking is that of the record. A host can write the session's metadata, and would have
-//! any booking by them.
+//! The booking is that of the record, and stays: a host can write the session's metadata, and
+//! would have any booking by them.
 
-use domain::{ids::BookingId, outcome::Decision};
+use domain::{
+    checkout_session::{LAST_TOLD, TOLD_ID},
+    ids::BookingId,
+    outcome::Decision,
+};
 use event::{EventType, Mode};
 use serde_json::{Value, json};
 use store::command::Record;
@@ -18,10 +22,9 @@ use super::session;
 use crate::commands::{error::CommandError, service::CommandService};
 
 /// The `created` of what commands tell of a session, in Unix seconds: a second less of each
-/// further attempt. Stripe's events are from 2011 on.
+/// further attempt.
 fn created(attempt: i32) -> i64 {
-    const BEFORE_ALL_EVENTS: i64 = 1_000_000;
-    (BEFORE_ALL_EVENTS - i64::from(attempt)).max(1)
+    (LAST_TOLD - i64::from(attempt)).max(1)
 }
 
 impl CommandService {
@@ -51,7 +54,7 @@ fn told(session: &Value, record: &Record, metadata: &Value, mode: Mode) -> Value
         other => other.clone(),
     };
     json!({
-        "id": format!("told_{id}_{status}_{payment_status}"),
+        "id": format!("{TOLD_ID}{id}_{status}_{payment_status}"),
         "object": "event",
         "type": EventType::CheckoutSessionTold.as_str(),
         "created": created(record.attempt),

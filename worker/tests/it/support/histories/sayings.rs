@@ -24,6 +24,7 @@ prop_compose! {
         session_status in prop::sample::select(vec![
             None, Some("open"), Some("complete"), Some("expired"), Some("payment_failed"),
         ]),
+        is_told in prop::bool::weighted(0.2),
     ) -> What {
         if is_session {
             What::Session {
@@ -33,6 +34,7 @@ prop_compose! {
                 payment,
                 status: session_status,
                 intent: intent.map(|intent| format!("pi_{intent}")),
+                is_told,
             }
         } else {
             What::Invoice {
@@ -78,6 +80,21 @@ prop_compose! {
     }
 }
 
+/// When commands tell of sessions: before Stripe sent its first event.
+const BEFORE_ALL: i64 = 1_000;
+
+/// The booking for which a command made the session that it tells of.
+fn told_of(what: &What) -> Option<i32> {
+    let What::Session {
+        id, is_told: true, ..
+    } = what
+    else {
+        return None;
+    };
+    let number: i32 = id.strip_prefix("cs_")?.parse().ok()?;
+    Some(number + 1)
+}
+
 /// Up to 13 events about four invoices, three sessions, three bookings and
 /// three accounts, with refunds and credit notes in between, in four seconds:
 /// nearly everything collides.
@@ -91,15 +108,27 @@ pub fn sayings() -> impl Strategy<Value = Vec<Said>> {
     prop::collection::vec(one, 1..14).prop_map(|all| {
         all.into_iter()
             .enumerate()
-            .map(|(index, (what, second, booking, account))| Said {
-                id: format!("evt_{index:02}"),
-                created: START + second,
-                account: account.into(),
-                // Charges and notes name none.
-                booking: booking
-                    .filter(|_| matches!(what, What::Invoice { .. } | What::Session { .. })),
-                what,
-            })
+            .map(
+                |(index, (what, second, booking, account))| match told_of(&what) {
+                    Some(booking) => Said {
+                        id: format!("told_{index:02}"),
+                        created: BEFORE_ALL + second,
+                        account: account.into(),
+                        booking: Some(booking),
+                        what,
+                    },
+                    None => Said {
+                        id: format!("evt_{index:02}"),
+                        created: START + second,
+                        account: account.into(),
+                        // Charges and notes name none.
+                        booking: booking.filter(|_| {
+                            matches!(what, What::Invoice { .. } | What::Session { .. })
+                        }),
+                        what,
+                    },
+                },
+            )
             .collect()
     })
 }

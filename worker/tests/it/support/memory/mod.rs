@@ -63,7 +63,7 @@ impl Entry {
     fn new(row: &LedgerRow<'_>) -> Self {
         Self {
             is_dead: row.outcome == Outcome::Dead,
-            is_session: row.event_type.starts_with("checkout."),
+            is_session: row.event_type.contains("checkout."),
             object: row.object_id.map(str::to_owned),
             account: row.account.map(str::to_owned),
             booking: row.booking,
