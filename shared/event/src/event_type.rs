@@ -85,6 +85,15 @@ event_types! {
     V2AccountUpdated = "v2.core.account.updated" of Account,
 }
 
+impl EventType {
+    /// Whether it is thin, as all of Stripe's version 2 are: it names its object and does not hold
+    /// it.
+    #[must_use]
+    pub fn is_thin(self) -> bool {
+        self.as_str().starts_with("v2.")
+    }
+}
+
 /// The kinds of object that handled events are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ObjectType {

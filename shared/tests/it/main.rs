@@ -10,6 +10,7 @@
 
 mod admin;
 mod connect;
+mod documents;
 mod panics;
 mod tls;
 mod topology;

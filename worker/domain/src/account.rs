@@ -345,10 +345,11 @@ pub fn decode(
     let connection: Option<fn(Option<String>) -> AccountChange> = match event_type {
         EventType::AccountApplicationDeauthorized => Some(AccountChange::Deauthorized),
         EventType::AccountApplicationAuthorized => Some(AccountChange::Authorized),
-        EventType::AccountUpdated => None,
         EventType::V2AccountClosed => return decode_thin(body, AccountChange::Closed),
-        // All others of this object are thin and say no more than that something changed.
-        _ => return decode_thin(body, AccountChange::Changed),
+        // Thin ones say no more than that something changed.
+        other if other.is_thin() => return decode_thin(body, AccountChange::Changed),
+        // Any other one is a snapshot.
+        _ => None,
     };
     if let Some(connection) = connection {
         // The object is the application, so the account stands in the event.

@@ -187,6 +187,7 @@ struct Wire<'a> {
 /// A [`Rejection`] where the object cannot be read or kept.
 pub fn decode(
     body: &[u8],
+    event_type: EventType,
     header: &Header,
     rules: &Rules,
 ) -> Result<CheckoutSessionData, Rejection> {
@@ -201,7 +202,7 @@ pub fn decode(
         .payment_status
         .as_deref()
         .and_then(PaymentStatus::parse);
-    let status = match header.event_type == EventType::CheckoutSessionAsyncPaymentFailed.as_str() {
+    let status = match event_type == EventType::CheckoutSessionAsyncPaymentFailed {
         true => Some(Status::PaymentFailed),
         false => wire.status.as_deref().and_then(Status::parse),
     };
@@ -217,8 +218,7 @@ pub fn decode(
             status: status.and_then(|status| set_by(Some(status), &header.order(status.rank()))),
             invoice: set_by(invoice, &latest),
             payment_intent: set_by(payment_intent, &latest),
-            is_told: header.event_type == EventType::CheckoutSessionTold.as_str()
-                && is_told(&latest),
+            is_told: event_type == EventType::CheckoutSessionTold && is_told(&latest),
             latest,
         },
     })

@@ -138,7 +138,7 @@ fn data(body: &[u8], header: &Header, rules: &Rules) -> Result<EventData, Reject
             EventData::Invoice(Box::new(invoice::decode(body, event_type, header, rules)?))
         }
         ObjectType::CheckoutSession => {
-            EventData::CheckoutSession(checkout_session::decode(body, header, rules)?)
+            EventData::CheckoutSession(checkout_session::decode(body, event_type, header, rules)?)
         }
         ObjectType::Account => EventData::Account(account::decode(body, event_type, header)?),
         ObjectType::Charge => EventData::Charge(charge::decode(body, header)?),

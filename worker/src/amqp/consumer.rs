@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::backoff::Backoff;
+use crate::{amqp::publisher::OpenError, backoff::Backoff};
 
 /// How long the broker may take to close a channel.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -74,6 +74,15 @@ pub enum SessionError {
     /// Deliveries that could not be handled have to come again.
     #[error("some deliveries could not be handled; they are tried again")]
     Redeliver,
+}
+
+impl From<OpenError> for SessionError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Connect(error) => Self::Connect(error),
+            OpenError::Channel(error) => Self::Broker(error),
+        }
+    }
 }
 
 /// Serves the sessions of a queue.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, slice};
 
 use futures_util::future::join_all;
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ErrorKind,
+    BasicProperties, Channel, Confirmation, Connection, ErrorKind, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::ShortString,
 };
@@ -74,16 +74,20 @@ pub enum PublishError {
 pub struct Publisher {
     amqp: AmqpUrl,
     name: String,
-    connected: Connected,
+    connected: ConfirmChannel,
     exchange: ShortString,
     /// Tells the key of a message from its properties.
     key_of: fn(&BasicProperties) -> Option<String>,
 }
 
+/// A connection with one channel on which each message is confirmed, and given back where no
+/// queue takes it.
 #[derive(Debug)]
-struct Connected {
-    channel: Channel,
-    _connection: Connection,
+pub struct ConfirmChannel {
+    /// The channel.
+    pub channel: Channel,
+    /// Its connection, which ends with this value.
+    pub connection: Connection,
 }
 
 impl Publisher {
@@ -96,7 +100,7 @@ impl Publisher {
         key_of: fn(&BasicProperties) -> Option<String>,
     ) -> Result<Self, OpenError> {
         Ok(Self {
-            connected: Connected::open(amqp, name).await?,
+            connected: ConfirmChannel::open(amqp, name).await?,
             amqp: amqp.clone(),
             name: name.to_owned(),
             exchange,
@@ -135,7 +139,7 @@ impl Publisher {
                 continue;
             }
             if !self.connected.channel.status().connected() {
-                self.connected = Connected::open(&self.amqp, &self.name).await?;
+                self.connected = ConfirmChannel::open(&self.amqp, &self.name).await?;
             }
             match self.send(slice::from_ref(message)).await {
                 (answer, None) => answers.add(answer),
@@ -155,16 +159,11 @@ impl Publisher {
     /// Publishes messages and waits for their answers; an error that ended the channel stands
     /// beside the answers that came before.
     async fn send(&self, messages: &[Message]) -> (Answers, Option<lapin::Error>) {
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
         let (mut confirms, mut lost) = (Vec::with_capacity(messages.len()), None);
         for message in messages {
-            let published = self.connected.channel.basic_publish(
+            let published = self.connected.publish(
                 self.exchange.clone(),
                 ShortString::from(message.routing_key.as_str()),
-                options,
                 &message.body,
                 message.properties.clone(),
             );
@@ -208,8 +207,9 @@ impl Publisher {
     }
 }
 
-impl Connected {
-    async fn open(amqp: &AmqpUrl, name: &str) -> Result<Self, OpenError> {
+impl ConfirmChannel {
+    /// Connects under a name that the broker's operators see.
+    pub async fn open(amqp: &AmqpUrl, name: &str) -> Result<Self, OpenError> {
         let connection = amqp::connect(amqp, name).await?;
         let channel = connection.create_channel().await?;
         channel
@@ -217,8 +217,26 @@ impl Connected {
             .await?;
         Ok(Self {
             channel,
-            _connection: connection,
+            connection,
         })
+    }
+
+    /// Sends a message. What it gives is the broker's confirm, to wait for.
+    pub async fn publish(
+        &self,
+        exchange: ShortString,
+        routing_key: ShortString,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> Result<PublisherConfirm, lapin::Error> {
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let published =
+            self.channel
+                .basic_publish(exchange, routing_key, options, body, properties);
+        published.await
     }
 }
 

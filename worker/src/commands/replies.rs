@@ -8,15 +8,18 @@
 use std::sync::Arc;
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection,
-    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
+    BasicProperties, Confirmation,
+    options::QueueDeclareOptions,
     types::{FieldTable, ShortString},
 };
-use shared::amqp::{self, AmqpUrl};
+use shared::amqp::AmqpUrl;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use crate::amqp::consumer::{self, SessionError};
+use crate::amqp::{
+    consumer,
+    publisher::{ConfirmChannel, OpenError},
+};
 
 /// The connection's name, which the broker's operators see.
 const CONNECTION: &str = "dialoom-worker-answers";
@@ -27,7 +30,8 @@ const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to.";
 #[derive(Debug)]
 pub(super) struct Replies {
     amqp: AmqpUrl,
-    line: Mutex<Arc<Line>>,
+    /// The connection that answers use until one of them ends it.
+    current: Mutex<Arc<ConfirmChannel>>,
 }
 
 /// Where an answer went.
@@ -39,22 +43,16 @@ pub(super) enum Sent {
     ToNobody,
 }
 
-/// A connection with one channel.
-#[derive(Debug)]
-struct Line {
-    connection: Connection,
-    channel: Channel,
-}
-
 impl Replies {
     /// Connects.
     ///
     /// # Errors
     /// The broker is away.
-    pub(super) async fn open(amqp: &AmqpUrl) -> Result<Self, SessionError> {
+    pub(super) async fn open(amqp: &AmqpUrl) -> Result<Self, OpenError> {
+        let current = ConfirmChannel::open(amqp, CONNECTION).await?;
         Ok(Self {
             amqp: amqp.clone(),
-            line: Mutex::new(Arc::new(Line::open(amqp).await?)),
+            current: Mutex::new(Arc::new(current)),
         })
     }
 
@@ -67,16 +65,16 @@ impl Replies {
         reply_to: &ShortString,
         correlation_id: Option<&ShortString>,
         body: &[u8],
-    ) -> Result<Sent, SessionError> {
-        let line = Arc::clone(&*self.line.lock().await);
-        if let Ok(sent) = line.send(reply_to, correlation_id, body).await {
+    ) -> Result<Sent, OpenError> {
+        let current = Arc::clone(&*self.current.lock().await);
+        if let Ok(sent) = answer(&current, reply_to, correlation_id, body).await {
             return Ok(sent);
         }
         // This answer has ended the connection, or another one has.
-        let own = Line::open(&self.amqp).await?;
-        match own.send(reply_to, correlation_id, body).await {
+        let own = ConfirmChannel::open(&self.amqp, CONNECTION).await?;
+        match answer(&own, reply_to, correlation_id, body).await {
             Ok(sent) => {
-                *self.line.lock().await = Arc::new(own);
+                *self.current.lock().await = Arc::new(own);
                 Ok(sent)
             }
             // Where the broker is away, the command cannot be acked either, and comes again.
@@ -88,66 +86,49 @@ impl Replies {
     }
 }
 
-impl Line {
-    async fn open(amqp: &AmqpUrl) -> Result<Self, SessionError> {
-        let connection = amqp::connect(amqp, CONNECTION).await?;
-        let channel = connection.create_channel().await?;
-        let select = ConfirmSelectOptions::default();
-        channel.confirm_select(select).await?;
-        Ok(Self {
-            connection,
-            channel,
-        })
+/// Publishes an answer on this connection.
+async fn answer(
+    connected: &ConfirmChannel,
+    reply_to: &ShortString,
+    correlation_id: Option<&ShortString>,
+    body: &[u8],
+) -> Result<Sent, lapin::Error> {
+    let mut properties = BasicProperties::default().with_content_type("application/json".into());
+    if let Some(correlation_id) = correlation_id {
+        properties = properties.with_correlation_id(correlation_id.clone());
     }
+    let (exchange, key) = (ShortString::default(), reply_to.clone());
+    let published = connected.publish(exchange, key, body, properties).await?;
+    Ok(match published.await? {
+        Confirmation::Ack(None) | Confirmation::NotRequested => Sent::ToCaller,
+        Confirmation::Ack(Some(_)) => returned(connected, reply_to).await?,
+        // Its queue is full.
+        Confirmation::Nack(_) => Sent::ToNobody,
+    })
+}
 
-    async fn send(
-        &self,
-        reply_to: &ShortString,
-        correlation_id: Option<&ShortString>,
-        body: &[u8],
-    ) -> Result<Sent, lapin::Error> {
-        let mut properties =
-            BasicProperties::default().with_content_type("application/json".into());
-        if let Some(correlation_id) = correlation_id {
-            properties = properties.with_correlation_id(correlation_id.clone());
-        }
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
-        let (exchange, key) = (ShortString::default(), reply_to.clone());
-        let published = self
-            .channel
-            .basic_publish(exchange, key, options, body, properties)
-            .await?;
-        Ok(match published.await? {
-            Confirmation::Ack(None) | Confirmation::NotRequested => Sent::ToCaller,
-            Confirmation::Ack(Some(_)) => self.returned(reply_to).await?,
-            // Its queue is full.
-            Confirmation::Nack(_) => Sent::ToNobody,
-        })
+/// Where an answer went that came back. RabbitMQ up to 4.1 gives back every answer to a
+/// caller that uses its direct reply-to, also one that it delivered; such a caller is there
+/// as long as its name can be looked at.
+async fn returned(
+    connected: &ConfirmChannel,
+    reply_to: &ShortString,
+) -> Result<Sent, lapin::Error> {
+    if !reply_to.as_str().starts_with(DIRECT_REPLY_TO) {
+        return Ok(Sent::ToNobody);
     }
-
-    /// Where an answer went that came back. RabbitMQ up to 4.1 gives back every answer to a
-    /// caller that uses its direct reply-to, also one that it delivered; such a caller is there
-    /// as long as its name can be looked at.
-    async fn returned(&self, reply_to: &ShortString) -> Result<Sent, lapin::Error> {
-        if !reply_to.as_str().starts_with(DIRECT_REPLY_TO) {
-            return Ok(Sent::ToNobody);
-        }
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        // A channel of its own, which the broker closes where there is nobody.
-        let channel = self.connection.create_channel().await?;
-        let looked = channel
-            .queue_declare(reply_to.clone(), options, FieldTable::default())
-            .await;
-        if looked.is_err() {
-            return Ok(Sent::ToNobody);
-        }
-        consumer::close(&channel).await;
-        Ok(Sent::ToCaller)
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    // A channel of its own, which the broker closes where there is nobody.
+    let channel = connected.connection.create_channel().await?;
+    let looked = channel
+        .queue_declare(reply_to.clone(), options, FieldTable::default())
+        .await;
+    if looked.is_err() {
+        return Ok(Sent::ToNobody);
     }
+    consumer::close(&channel).await;
+    Ok(Sent::ToCaller)
 }
