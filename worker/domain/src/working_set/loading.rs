@@ -16,8 +16,8 @@ use crate::{
     source::{Loaded, Missing, Recheck, Source},
 };
 
-/// Of so many invoices what was given back is asked for at once, although it is known already of
-/// those that are not new: a round trip takes longer than looking that up.
+/// With up to so many invoices in a batch, their refunds are loaded at once. That saves a round
+/// trip, and reads some that are known already.
 const FEW_INVOICES: usize = 16;
 
 impl WorkingSet {
@@ -193,8 +193,8 @@ impl WorkingSet {
         }
     }
 
-    /// Wants what that refers to which is loaded, as far as it can change or is needed to say what
-    /// changes: see [`distance`](super::distance).
+    /// Wants the objects that loaded objects refer to, as far as they can change a row: see
+    /// [`distance`](super::distance).
     ///
     /// Only what is new is looked at. What was there before refers to the same as then, unless a
     /// claim in hand or a distance is another one now: all is looked at then.
