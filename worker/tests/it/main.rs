@@ -51,6 +51,7 @@ mod operators_at_scale;
 mod order;
 mod out_of_reach;
 mod outbox;
+mod paid_otherwise;
 mod plans;
 mod poison;
 mod poolers;

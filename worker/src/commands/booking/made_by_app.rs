@@ -11,7 +11,10 @@ use domain::{
 };
 use serde_json::Value;
 use shared::clock;
-use store::booking_query::{KnownOfBooking, KnownSession, Progress};
+use store::{
+    booking_query::{KnownOfBooking, KnownSession, Progress},
+    invoice_query::KnownInvoice,
+};
 
 use super::{
     checkout::processing,
@@ -58,6 +61,43 @@ impl From<NotEnded> for CommandError {
     }
 }
 
+/// A payment for a booking.
+pub(super) enum Payment<'a> {
+    /// It is there, with its invoice where that is known.
+    Came(Option<&'a KnownInvoice>),
+    /// It takes days.
+    OnItsWay,
+}
+
+/// The payment for a booking by anything of these accounts, as far as events told of it. What
+/// they told last of the session `own`, which a command made, counts only where it is paid.
+pub(super) fn payment<'a>(
+    known: &'a KnownOfBooking,
+    accounts: &[AccountId],
+    own: Option<&str>,
+) -> Option<Payment<'a>> {
+    let is_theirs = |account: &str| accounts.iter().any(|one| one.as_str() == account);
+    let invoices = &mut known.invoices.iter();
+    let paid = invoices.find(|invoice| is_theirs(&invoice.account) && is_paid(invoice));
+    let sessions = known.sessions.iter();
+    let theirs = sessions.filter(|session| is_theirs(&session.account));
+    let furthest = theirs
+        .filter(|session| match session.progress() {
+            Progress::Paid => true,
+            // The event of its end may have been lost with the account.
+            _ => {
+                own != Some(session.id.as_str())
+                    && clock::now_utc() - session.event_created < PAYMENT_LASTS
+            }
+        })
+        .map(KnownSession::progress)
+        .max();
+    if paid.is_some() || furthest == Some(Progress::Paid) {
+        return Some(Payment::Came(paid));
+    }
+    (furthest == Some(Progress::Processing)).then_some(Payment::OnItsWay)
+}
+
 impl CommandService {
     /// Refuses a booking that is paid, or for which a payment is under way, by anything of
     /// these accounts that events told of. How the session `own` is, which a command made,
@@ -69,28 +109,10 @@ impl CommandService {
         accounts: &[AccountId],
         own: Option<&str>,
     ) -> Result<(), CommandError> {
-        let is_theirs = |account: &str| accounts.iter().any(|one| one.as_str() == account);
-        let invoices = &mut known.invoices.iter();
-        let paid = invoices.find(|invoice| is_theirs(&invoice.account) && is_paid(invoice));
-        let sessions = known.sessions.iter();
-        let theirs = sessions.filter(|session| is_theirs(&session.account));
-        let furthest = theirs
-            .filter(|session| match session.progress() {
-                Progress::Paid => true,
-                // The event of its end may have been lost with the account.
-                _ => {
-                    own != Some(session.id.as_str())
-                        && clock::now_utc() - session.event_created < PAYMENT_LASTS
-                }
-            })
-            .map(KnownSession::progress)
-            .max();
-        if paid.is_some() || furthest == Some(Progress::Paid) {
-            return Err(self.paid(booking, paid.map(shown)).await?);
-        }
-        match furthest {
-            Some(Progress::Processing) => Err(processing()),
-            _ => Ok(()),
+        match payment(known, accounts, own) {
+            Some(Payment::Came(invoice)) => Err(self.paid(booking, invoice.map(shown)).await?),
+            Some(Payment::OnItsWay) => Err(processing()),
+            None => Ok(()),
         }
     }
 

@@ -39,6 +39,11 @@ pub fn key(host: &str) -> String {
     format!("host.onboard:{host}")
 }
 
+/// The host whose account is noted under this key.
+pub fn host_of_key(key: &str) -> Option<&str> {
+    key.strip_prefix("host.onboard:")
+}
+
 impl CommandService {
     /// The account of a host that has one and did not cut the connection.
     ///
