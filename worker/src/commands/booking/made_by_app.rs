@@ -30,7 +30,7 @@ use crate::{
 /// A session is open for a day at most, and clocks differ by some minutes, in seconds.
 const MAY_BE_OPEN: i64 = 24 * 3600 + 300;
 /// The most sessions of the app's that one command ends.
-const MOST_ENDED: u32 = 10;
+const MOST_ENDED: usize = 10;
 
 /// Why sessions of the app's were not ended.
 pub(super) enum NotEnded {
@@ -132,20 +132,24 @@ impl CommandService {
         let is_it = |session: &Value| {
             self.is_of_app(session, booking) && own.is_none_or(|own| session["id"] != own)
         };
-        for _ in 0..MOST_ENDED {
-            let Some(id) = client.open_session(account, since, is_it).await? else {
-                return Ok(());
-            };
-            match client.expire_session(account, &id).await {
+        // One more tells that there are more.
+        let open = client
+            .open_sessions(account, since, is_it, MOST_ENDED + 1)
+            .await?;
+        for id in open.iter().take(MOST_ENDED) {
+            match client.expire_session(account, id).await {
                 // A guest was faster.
                 Err(ApiError::Refused(refusal)) if refusal.status == 400 => {
-                    self.refuse_gone_through(client, account, booking, &id)
+                    self.refuse_gone_through(client, account, booking, id)
                         .await?;
                 }
                 expired => drop(expired?),
             }
         }
-        Err(CommandError::in_progress().into())
+        match open.len() > MOST_ENDED {
+            true => Err(CommandError::in_progress().into()),
+            false => Ok(()),
+        }
     }
 
     /// Refuses where a guest went through the session, and the money is there or on its way.
