@@ -31,6 +31,7 @@ mod forget;
 mod gauges;
 mod host_accounts;
 mod host_commands;
+mod host_invoices;
 mod hostile;
 mod hostile_answers;
 mod hostile_commands;

@@ -330,7 +330,9 @@ async fn what_names_a_booking_is_read_by_indexes_and_bounded() {
                 assert!(known.invoices.len() <= 102, "{}", known.invoices.len());
                 assert!(known.invoices.iter().any(|one| one.account == "acct_1Host"));
             }
-            let page = store::booking_query::of_account(&conn, "acct_a", Some("in_old7"), 50);
+            let accounts = ["acct_a", "acct_b"].map(AccountId::from);
+            let after = Some("in_old7");
+            let page = store::booking_query::of_accounts(&conn, &accounts, after, 50);
             page.await.unwrap();
         }
         let Lab {

@@ -60,7 +60,10 @@ impl CommandService {
     ///
     /// # Errors
     /// Nothing is noted of the host, and a connected account names it. Or the database is away.
-    pub(super) async fn noted(&self, host: &str) -> Result<Option<Known>, CommandError> {
+    pub(in crate::commands) async fn noted(
+        &self,
+        host: &str,
+    ) -> Result<Option<Known>, CommandError> {
         let client = self.client()?;
         let record = self
             .settled(&key(host), &AccountMaker { client, host })
@@ -133,7 +136,7 @@ impl CommandService {
 }
 
 /// The refusal of a host that has no account.
-pub(super) fn unknown() -> CommandError {
+pub(in crate::commands) fn unknown() -> CommandError {
     CommandError::new(
         "host_unknown",
         "the host has no connected account; host.onboard makes one",
