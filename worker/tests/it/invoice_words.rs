@@ -263,3 +263,47 @@ async fn an_invoice_that_waits_is_said_to_wait_and_for_what() {
     let claim = "the booking is another account's";
     assert_eq!(shop.words(11).await, waits(claim));
 }
+
+/// `"Invoice"` is behind this answer while its row cannot be written, and the answer says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_not_written_yet_is_said() {
+    let shop = Shop::new().await;
+    let client = &shop.desk.lab.client;
+    take(&shop, "in_7", "open", "7", |_| {}).await;
+    let said = async |why: &str| {
+        let answer = shop.invoice(7).await;
+        assert_eq!(answer["invoice"]["status"], "PAID");
+        let pending = format!(
+            "The booking's row in \"Invoice\" is not written yet, and is as it was before: {why}. \
+             It is tried again."
+        );
+        assert_eq!(answer["words"], json!(["The invoice is paid.", pending]));
+        assert_eq!(shop.rows().await, ["7 SENT 45 eur"]);
+    };
+    let lock = r#"BEGIN; SELECT FROM "Invoice" FOR UPDATE"#;
+    client.batch_execute(lock).await.unwrap();
+    take(&shop, "in_7", "paid", "7", |_| {}).await;
+    said("the main app has locked it").await;
+    client.batch_execute("ROLLBACK").await.unwrap();
+    let refuse = r#"ALTER TABLE "Invoice" ADD CONSTRAINT "no" CHECK ("status" <> 'PAID')"#;
+    client.batch_execute(refuse).await.unwrap();
+    shop.desk.lab.project_pending().await;
+    said("the database refuses it (check)").await;
+    let allow = r#"ALTER TABLE "Invoice" DROP CONSTRAINT "no""#;
+    client.batch_execute(allow).await.unwrap();
+    shop.desk.lab.project_pending().await;
+    assert_eq!(shop.words(7).await, "The invoice is paid.");
+    assert_eq!(shop.rows().await, ["7 PAID 45 eur"]);
+
+    // A row that is to go is still there.
+    take(&shop, "in_8", "open", "8", |_| {}).await;
+    client.batch_execute(lock).await.unwrap();
+    take(&shop, "in_8", "void", "8", |_| {}).await;
+    let words = shop.words(8).await;
+    assert!(
+        words.starts_with("The booking's invoice is void"),
+        "{words}"
+    );
+    assert!(words.contains("the main app has locked it"), "{words}");
+    client.batch_execute("ROLLBACK").await.unwrap();
+}
