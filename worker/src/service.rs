@@ -26,6 +26,7 @@ use crate::{
     amqp::consumer::Queue,
     commands::{
         consumer::{self as commands, CommandConsumer},
+        end_paid_checkouts::EndPaidCheckouts,
         finish::FinishCommands,
         service::CommandService,
         telling::Telling,
@@ -243,6 +244,7 @@ impl Parts<'_> {
             service: commands.clone(),
             client: client.clone(),
         });
+        self.start_job(EndPaidCheckouts::new(commands.clone(), client.clone()));
     }
 
     fn start_job(&self, job: impl Job + 'static) {

@@ -7,13 +7,18 @@ use crate::{onboarding::Status, rows::HostRow};
 /// The most fields that a sentence names.
 const NAMED: usize = 8;
 
-/// Says whether the host may sell and why, and what is due by when.
+/// Says whether the host may sell and why.
+pub fn whether_and_why(host: &HostRow) -> Vec<String> {
+    let whether = match host.can_sell {
+        true => "The host may sell.",
+        false => "The host may not sell.",
+    };
+    vec![whether.to_owned(), why(host)]
+}
+
+/// As [`whether_and_why`], and what is due by when.
 pub fn sentences(host: &HostRow) -> Vec<String> {
-    let mut said = vec![match host.can_sell {
-        true => "The host may sell.".to_owned(),
-        false => "The host may not sell.".to_owned(),
-    }];
-    said.push(why(host));
+    let mut said = whether_and_why(host);
     let requirements = &host.requirements;
     said.extend(listed("Overdue", &requirements.past_due));
     // Fields that are overdue are listed as due as well.

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use crate::{
     given_back::GivenBack,
+    host_words,
     ids::InvoiceId,
+    onboarding::Status,
     rows::{HostRow, RowStatus},
     text_enum,
 };
@@ -88,6 +90,9 @@ pub fn of_host(before: Option<&HostBefore>, row: &HostRow) -> Option<News> {
     let (from, to) = (before.map(|row| row.status.as_str()), row.status.as_str());
     let shows_the_same =
         before.is_some_and(|before| before.status == to && before.can_sell == row.can_sell);
+    // What the latest snapshot said counts no more.
+    let is_known = !matches!(row.status, Status::Disconnected | Status::Unknown);
+    let reason = row.requirements.disabled_reason.as_deref();
     (!shows_the_same).then(|| News {
         kind: NewsKind::HostStatus,
         facts: json!({
@@ -95,7 +100,9 @@ pub fn of_host(before: Option<&HostBefore>, row: &HostRow) -> Option<News> {
             "hostId": row.host_id,
             "from": from,
             "to": to,
-            "why": row.requirements.disabled_reason,
+            "why": reason.filter(|_| is_known),
+            // What is due is left out: it names persons of the account.
+            "words": host_words::whether_and_why(row),
             "canSell": row.can_sell,
         }),
     })

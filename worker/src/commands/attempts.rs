@@ -318,9 +318,12 @@ impl CommandService {
             }
             // It is not to be made after its caller has gone.
             Err(ApiError::TooLate) if asked == Asked::Never => Ok(Ended::Unasked),
-            Err(error @ (ApiError::RateLimited(_) | ApiError::NoAnswer(_) | ApiError::TooLate)) => {
-                Err(error.into())
-            }
+            Err(
+                error @ (ApiError::RateLimited(_)
+                | ApiError::NoAnswer(_)
+                | ApiError::TooLong(_)
+                | ApiError::TooLate),
+            ) => Err(error.into()),
         }
     }
 }

@@ -153,6 +153,14 @@ impl From<ApiError> for CommandError {
             | ApiError::NoAnswer(_)
             | ApiError::Unreadable(_)
             | ApiError::NotStripes { .. } => Self::stripe_unavailable(),
+            ApiError::TooLong(endpoint) => Self::passing(
+                "list_too_long",
+                format!(
+                    "the list {endpoint} of the account is longer than what is read of it, so \
+                     nobody can say whether what is to be made is there already; it passes: a \
+                     Checkout Session is open for a day at most"
+                ),
+            ),
             ApiError::TooLate => Self::expired(),
         }
     }

@@ -14,6 +14,7 @@
 //! | [`telling`] | has what Stripe answered taken in |
 //! | `batcher` | does together what many ask for meanwhile |
 //! | [`finish`] | goes on with what interrupted commands began |
+//! | [`end_paid_checkouts`] | ends sessions by which a guest could pay a second time |
 //! | [`host`] | the commands about hosts |
 //! | [`booking`] | the commands about bookings |
 //! | [`error`] | why a command was not done, as the app reads it |
@@ -27,6 +28,7 @@ pub mod booking;
 pub mod command;
 pub mod consumer;
 mod dispatch;
+pub mod end_paid_checkouts;
 pub mod error;
 pub mod finish;
 pub mod host;

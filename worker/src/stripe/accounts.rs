@@ -12,7 +12,7 @@ use super::{
     call::{ApiFamily, Call, IdempotencyKey},
     client::Client,
     error::{ApiError, Refusal},
-    list::{List, is_id, object_id},
+    list::{List, PAGES_OF_MADE, is_id, object_id},
 };
 
 /// How the ids of accounts begin.
@@ -94,6 +94,7 @@ impl Client {
             prefix: PREFIX,
             since,
             status: None,
+            pages: PAGES_OF_MADE,
         };
         let found = self.find(&list, |account| account["metadata"][key] == value);
         Ok(found.await?.map(AccountId::from))

@@ -7,11 +7,14 @@ use super::{
     call::{ApiFamily, Call, IdempotencyKey},
     client::Client,
     error::ApiError,
-    list::{List, is_id, object_id},
+    list::{List, PAGES_OF_MADE, is_id, object_id},
 };
 
 /// How the ids of sessions begin.
 const PREFIX: &str = "cs_";
+/// Pages of an account's open sessions that are read before another one is made. A Standard host
+/// can have any number of them, and each page is a read of the platform's.
+const PAGES_OF_OPEN: u32 = 5;
 
 impl Client {
     /// Makes a session, and gives back its id.
@@ -69,25 +72,32 @@ impl Client {
         value: &str,
         since: i64,
     ) -> Result<Option<String>, ApiError> {
-        self.find(&sessions(account, since, None), |session| {
-            session["metadata"][key] == value
-        })
-        .await
+        let list = List {
+            pages: PAGES_OF_MADE,
+            ..sessions(account, since)
+        };
+        self.find(&list, |session| session["metadata"][key] == value)
+            .await
     }
 
-    /// The newest open session that was made at or after `since`, in Unix seconds, and that
-    /// `is_it`.
+    /// The newest open sessions that were made at or after `since`, in Unix seconds, and each of
+    /// which `is_it`, at most so many.
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn open_session(
+    pub async fn open_sessions(
         &self,
         account: &AccountId,
         since: i64,
         is_it: impl Fn(&Value) -> bool,
-    ) -> Result<Option<String>, ApiError> {
-        self.find(&sessions(account, since, Some("open")), is_it)
-            .await
+        most: usize,
+    ) -> Result<Vec<String>, ApiError> {
+        let list = List {
+            status: Some("open"),
+            pages: PAGES_OF_OPEN,
+            ..sessions(account, since)
+        };
+        self.find_some(&list, is_it, most).await
     }
 
     /// The status of a payment intent, such as `processing`.
@@ -111,13 +121,15 @@ impl Client {
     }
 }
 
-fn sessions<'a>(account: &'a AccountId, since: i64, status: Option<&'static str>) -> List<'a> {
+/// The sessions of the account; none of its pages is read before it is said how many.
+fn sessions(account: &AccountId, since: i64) -> List<'_> {
     List {
         endpoint: "/v1/checkout/sessions",
         path: "/checkout/sessions",
         account: Some(account),
         prefix: PREFIX,
         since,
-        status,
+        status: None,
+        pages: 0,
     }
 }

@@ -78,6 +78,9 @@ pub enum ApiError {
         /// The HTTP status.
         status: u16,
     },
+    /// A list has more pages than are read, and what is looked for may be on a later one.
+    #[error("the list {0} is longer than what is read of it")]
+    TooLong(&'static str),
     /// The caller does not wait any more, and Stripe was not asked.
     #[error("the deadline passed before Stripe was asked")]
     TooLate,
@@ -101,7 +104,7 @@ impl ApiError {
             | Self::Unreadable(_)
             | Self::NotStripes { .. } => true,
             Self::Refused(refusal) => refusal.status == 409,
-            Self::RateLimited(_) | Self::TooLate => false,
+            Self::RateLimited(_) | Self::TooLong(_) | Self::TooLate => false,
         }
     }
 

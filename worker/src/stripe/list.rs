@@ -9,9 +9,11 @@ use super::{
     error::ApiError,
 };
 
-/// Pages that are looked through. What was made within a day or two of an interrupted
-/// request fits into some.
-const MAX_PAGES: u32 = 50;
+/// Pages in which what an interrupted request may have made is looked for. What was made within
+/// a day or two of it fits into some.
+pub(super) const PAGES_OF_MADE: u32 = 50;
+/// The objects of one page, which is the most that Stripe gives.
+const PAGE: u32 = 100;
 /// Stripe's ids have at most so many bytes.
 const MAX_ID: usize = 255;
 
@@ -29,6 +31,8 @@ pub(super) struct List<'a> {
     pub(super) since: i64,
     /// Of objects with this status alone.
     pub(super) status: Option<&'static str>,
+    /// The most pages of it that are read.
+    pub(super) pages: u32,
 }
 
 impl Client {
@@ -42,13 +46,23 @@ impl Client {
         list: &List<'_>,
         is_it: impl Fn(&Value) -> bool,
     ) -> Result<Option<String>, ApiError> {
-        let id_of = |object: &Value| {
-            let id = object_id(object, list.prefix);
-            id.ok_or(ApiError::Unreadable("an object of a list has no id"))
-        };
-        let mut after: Option<String> = None;
-        for _ in 0..MAX_PAGES {
-            let mut query = json!({ "created": { "gte": list.since }, "limit": 100 });
+        Ok(self.find_some(list, is_it, 1).await?.pop())
+    }
+
+    /// The ids of the newest objects of the list that each `is_it`, at most so many of them. The
+    /// list is read once, up to the last of them.
+    ///
+    /// # Errors
+    /// As [`Client::find`].
+    pub(super) async fn find_some(
+        &self,
+        list: &List<'_>,
+        is_it: impl Fn(&Value) -> bool,
+        most: usize,
+    ) -> Result<Vec<String>, ApiError> {
+        let (mut found, mut after) = (Vec::new(), None::<String>);
+        for _ in 0..list.pages {
+            let mut query = json!({ "created": { "gte": list.since }, "limit": PAGE });
             if let Some(status) = list.status {
                 query["status"] = status.into();
             }
@@ -63,18 +77,22 @@ impl Client {
             let page = self.send(&call).await?;
             let objects = page["data"].as_array();
             let objects = objects.ok_or(ApiError::Unreadable("it is no list"))?;
-            let ids = objects.iter().map(id_of);
-            let mut ids = ids.collect::<Result<Vec<String>, _>>()?;
-            if let Some(found) = objects.iter().position(&is_it) {
-                return Ok(Some(ids.swap_remove(found)));
+            let mut last = None;
+            for object in objects {
+                let id = object_id(object, list.prefix);
+                let id = id.ok_or(ApiError::Unreadable("an object of a list has no id"))?;
+                if is_it(object) {
+                    found.push(id.clone());
+                }
+                last = Some(id);
             }
-            if page["has_more"] != true {
-                return Ok(None);
+            if found.len() >= most || page["has_more"] != true {
+                found.truncate(most);
+                return Ok(found);
             }
-            let last = ids.pop();
             after = Some(last.ok_or(ApiError::Unreadable("a page of a list is empty"))?);
         }
-        Err(ApiError::Unreadable("the list does not end"))
+        Err(ApiError::TooLong(list.endpoint))
     }
 }
 

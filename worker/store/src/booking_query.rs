@@ -197,21 +197,26 @@ async fn sessions(mut conn: &Connection, ids: &[&str]) -> Result<Vec<KnownSessio
         .await?)
 }
 
-/// The invoices of an account behind `after`, the newest first.
-pub async fn of_account(
+/// The invoices of these accounts behind `after`, the newest first. Of each account no more are
+/// read than are wanted, by an index.
+pub async fn of_accounts(
     mut conn: &Connection,
-    account: &str,
+    accounts: &[AccountId],
     after: Option<&str>,
     limit: i64,
 ) -> Result<Vec<KnownInvoice>> {
+    let accounts: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
     let behind = "(i.created, i.id) < (SELECT a.created, a.id FROM stripe.invoice a \
-        WHERE a.id = $2 AND a.account = $1)";
+        WHERE a.id = $2 AND a.account = ANY($1))";
     let query = format!(
-        "SELECT {COLUMNS} FROM stripe.invoice i WHERE i.account = $1 AND i.created IS NOT NULL \
-         AND ($2 IS NULL OR {behind}) ORDER BY i.created DESC, i.id DESC LIMIT $3"
+        "SELECT {COLUMNS} FROM unnest($1) AS one (account) CROSS JOIN LATERAL \
+            (SELECT i.* FROM stripe.invoice i \
+             WHERE i.account = one.account AND i.created IS NOT NULL \
+                AND ($2 IS NULL OR {behind}) ORDER BY i.created DESC, i.id DESC LIMIT $3) AS i \
+         ORDER BY i.created DESC, i.id DESC LIMIT $3"
     );
     Ok(diesel::sql_query(query)
-        .bind::<Text, _>(account)
+        .bind::<Array<Text>, _>(accounts)
         .bind::<Nullable<Text>, _>(after)
         .bind::<BigInt, _>(limit)
         .load(&mut conn)

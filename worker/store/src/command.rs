@@ -121,6 +121,45 @@ pub async fn in_progress(
     Ok(records.load(&mut conn).await?)
 }
 
+/// Whether something else that names the booking of a command's session is paid, or its money is
+/// on its way.
+const PAID_BY_OTHER: &str = "EXISTS (SELECT FROM stripe.booking_claim b \
+    LEFT JOIN stripe.checkout_session o ON b.object_kind = 'session' AND o.id = b.object_id \
+    LEFT JOIN stripe.invoice i ON b.object_kind = 'invoice' AND i.id = b.object_id \
+    WHERE b.booking_id = split_part(c.key, ':', 2)::integer \
+        AND b.is_active AND b.object_id <> c.object_id \
+        AND (o.status = 'complete' OR o.payment_status IN ('paid', 'no_payment_required') \
+            OR i.status = 'paid'))";
+
+/// Sessions that commands made at or after `since`, of which no event and no answer of Stripe's
+/// says that nobody can pay by them any more, while something else that names the booking is
+/// paid or being paid: anybody's, so whose that is remains to be asked. In the order in which
+/// they were made, behind `after`, at most `limit`.
+pub async fn payable_of_paid(
+    mut conn: &Connection,
+    since: DateTime<Utc>,
+    after: Option<&Record>,
+    limit: i64,
+) -> Result<Vec<Record>> {
+    let query = format!(
+        "{RECORD} c WHERE c.state = 'done' AND c.key LIKE 'booking.checkout:%' \
+            AND (c.finished_at, c.key) > ($1, $2) \
+            AND NOT EXISTS (SELECT FROM stripe.checkout_session s \
+                WHERE s.id = c.object_id AND s.account = c.account AND s.status <> 'open') \
+            AND {PAID_BY_OTHER} \
+         ORDER BY c.finished_at, c.key LIMIT $3"
+    );
+    let (made, key) = match after {
+        Some(record) => (record.finished_at.unwrap_or(since), record.key.as_str()),
+        None => (since, ""),
+    };
+    let records = diesel::sql_query(query)
+        .bind::<Timestamptz, _>(made)
+        .bind::<Text, _>(key)
+        .bind::<BigInt, _>(limit);
+    Ok(records.load(&mut conn).await?)
+}
+
 /// Begins the first attempt at a key. Where there is one already nothing changes.
 pub async fn begin(mut conn: &Connection, attempt: &Attempt<'_>) -> Result<()> {
     diesel::sql_query(
@@ -244,15 +283,16 @@ pub async fn adopt(
     Ok(adopted > 0)
 }
 
-/// The key under which an object is noted as made.
-pub async fn key_of(mut conn: &Connection, object: &str) -> Result<Option<String>> {
+/// The key under which an account is noted as a host's.
+pub async fn key_of(mut conn: &Connection, account: &str) -> Result<Option<String>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
         key: String,
     }
-    let query = "SELECT key FROM stripe.command WHERE object_id = $1 AND state = 'done' LIMIT 1";
-    let row = diesel::sql_query(query).bind::<Text, _>(object);
+    let query = "SELECT key FROM stripe.command \
+        WHERE object_id = $1 AND state = 'done' AND key LIKE 'host.onboard:%' LIMIT 1";
+    let row = diesel::sql_query(query).bind::<Text, _>(account);
     let row: Option<Row> = row.get_result(&mut conn).await.optional()?;
     Ok(row.map(|row| row.key))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    QueryableByName,
+    OptionalExtension, QueryableByName,
     sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
@@ -197,6 +197,27 @@ pub async fn due(mut conn: &Connection, locked: Blocked, limit: i64) -> Result<B
         }
     }
     Ok(BTreeSet::new())
+}
+
+/// What is in the way of a booking's row; `None` where it is not pending.
+pub async fn of_booking(
+    mut conn: &Connection,
+    booking: BookingId,
+) -> Result<Option<ObstacleReason>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        reason: String,
+    }
+    let target = Target::Booking(booking);
+    let row = diesel::sql_query(
+        "SELECT reason FROM stripe.pending_projection WHERE kind = $1 AND id = $2",
+    )
+    .bind::<Text, _>(target.kind())
+    .bind::<Text, _>(target.id());
+    let row: Option<Row> = row.get_result(&mut conn).await.optional()?;
+    // A code of a later release is a refusal of some kind.
+    Ok(row.map(|row| ObstacleReason::parse(&row.reason).unwrap_or(ObstacleReason::Refused)))
 }
 
 /// One pending row, as operators see it.

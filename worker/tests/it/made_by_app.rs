@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::{
     desk::Desk,
-    shop::{Shop, app_session, host, session},
+    shop::{Shop, app_session, checkout, host, session},
 };
 
 /// An open session of the app's is ended before a command makes one, also where Stripe fails:
@@ -172,4 +172,65 @@ async fn the_apps_session_is_known_by_its_reference_as_well() {
     let open: Vec<_> = shop.sessions("open");
     assert_eq!(open.len(), 1, "{open:?}");
     assert_eq!(open[0]["id"], *sold);
+}
+
+/// A Standard host can have any number of open sessions, and each page of them is a read of the
+/// platform's: what is beyond some pages stops its own bookings alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_with_too_many_open_sessions_stops_its_own_bookings_alone() {
+    let shop = Shop::new().await;
+    let api = &shop.desk.api;
+    let listed = || {
+        let asked = shop.desk.requests("/v1/checkout/sessions").into_iter();
+        asked.filter(|one| one.method == "GET" && one.path == "/v1/checkout/sessions")
+    };
+    for number in 0..499 {
+        app_session(api, &shop.account, 1000 + number).await;
+    }
+    let apps = app_session(api, &shop.account, 7).await;
+    api.forget_requests();
+    let sold = session(&shop.checkout(7).await.unwrap());
+    assert_ne!(sold, apps);
+    assert_eq!(shop.open(7), [sold]);
+    assert_eq!(listed().count(), 5);
+
+    for booking in [2000, 2001] {
+        app_session(api, &shop.account, booking).await;
+    }
+    api.forget_requests();
+    let error = shop.checkout(8).await.unwrap_err();
+    assert_eq!((error.code, error.retryable), ("list_too_long", true));
+    assert_eq!(listed().count(), 5);
+    assert!(shop.open(8).is_empty());
+    // A cancel ends the command's session, and says that it does not know of the app's own.
+    assert_eq!(shop.cancel(7).await.unwrap_err().code, "list_too_long");
+    assert!(shop.open(7).is_empty());
+
+    let other = host(&shop.desk, "43").await;
+    let mut of_other = checkout(9);
+    of_other["hostId"] = "43".into();
+    shop.ask(of_other).await.unwrap();
+    assert_eq!(shop.open(9).len(), 1, "{other}");
+    // A day later they are over.
+    api.advance(std::time::Duration::from_secs(25 * 3600));
+    let sold = session(&shop.checkout(8).await.unwrap());
+    assert_eq!(shop.open(8), [sold]);
+}
+
+/// Whoever writes many sessions of one booking has the list read once for all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_open_sessions_of_one_booking_are_ended_some_at_a_time() {
+    let shop = Shop::new().await;
+    for _ in 0..12 {
+        app_session(&shop.desk.api, &shop.account, 7).await;
+    }
+    shop.desk.api.forget_requests();
+    let error = shop.checkout(7).await.unwrap_err();
+    assert_eq!((error.code, error.retryable), ("in_progress", true));
+    assert_eq!(shop.open(7).len(), 2);
+    let asked = shop.desk.requests("/v1/checkout/sessions");
+    let listed = asked.iter().filter(|one| one.method == "GET");
+    assert_eq!(listed.count(), 1);
+    let sold = session(&shop.checkout(7).await.unwrap());
+    assert_eq!(shop.open(7), [sold]);
 }

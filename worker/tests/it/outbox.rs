@@ -128,6 +128,52 @@ async fn a_void_invoice_and_the_one_that_takes_its_place_are_both_told() {
     );
 }
 
+/// Also where Stripe gives no reason, and where the reason is of before the host left.
+#[tokio::test(flavor = "multi_thread")]
+async fn news_of_a_host_says_why_in_words() {
+    let lab = telling().await;
+    let said = async || {
+        let said = last(&lab).await;
+        let words = said["words"].as_array().unwrap();
+        let words: Vec<&str> = words.iter().map(|one| one.as_str().unwrap()).collect();
+        (said["to"].clone(), said["why"].clone(), words.join(" "))
+    };
+    let due = |account: &mut Value| {
+        account["requirements"]["currently_due"] = json!(["person_1Abc.id_number"]);
+    };
+    lab.take_one(&host(1, "evt_1", due)).await;
+    let soon = "The host may sell. Stripe will hold the account back unless the host gives what \
+        is due.";
+    assert_eq!(
+        said().await,
+        (json!("RESTRICTED_SOON"), Value::Null, soon.to_owned())
+    );
+    let rejected = host(2, "evt_2", |account| {
+        account["requirements"]["disabled_reason"] = "rejected.fraud".into();
+        account["charges_enabled"] = false.into();
+    });
+    lab.take_one(&rejected).await;
+    let why = "The host may not sell. Stripe has rejected the account (Stripe's reason: \
+        rejected.fraud).";
+    assert_eq!(
+        said().await,
+        (json!("REJECTED"), json!("rejected.fraud"), why.to_owned())
+    );
+    let application = json!({ "id": "ca_1", "object": "application", "name": "Dialoom" });
+    let mut left = Event::new("evt_3", "account.application.deauthorized", application);
+    left = left.of_account(HOST);
+    left.created += 3;
+    lab.take_one(&left).await;
+    let gone = "The host may not sell. The host has cut the connection to the platform, or the \
+        account is closed.";
+    assert_eq!(
+        said().await,
+        (json!("DISCONNECTED"), Value::Null, gone.to_owned())
+    );
+    let payloads = lab.rows("SELECT payload::text FROM stripe.outbox").await;
+    assert!(!payloads.concat().contains("person_"), "{payloads:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_is_told_of_when_its_status_changes_or_whether_it_may_sell() {
     let lab = telling().await;
@@ -140,6 +186,7 @@ async fn a_host_is_told_of_when_its_status_changes_or_whether_it_may_sell() {
         json!({
             "stripeAccountId": HOST, "hostId": "42", "from": null, "to": "INCOMPLETE",
             "why": "requirements.past_due", "canSell": false,
+            "words": ["The host may not sell.", "The host has not finished Stripe's form."],
         })
     );
     lab.take_one(&host(1, "evt_2", |_| {})).await;

@@ -35,6 +35,10 @@ const ROWS: &str = r#"
     INSERT INTO stripe.account (id, api_needed) SELECT 'acct_old' || i, i % 100 = 0 FROM generate_series(1, 20000) i;
     INSERT INTO stripe.account_transition
         SELECT 'acct_old' || i, now(), 'evt_old' || i, 'authorized' FROM generate_series(1, 20000) i;
+    INSERT INTO stripe.command (key, state, idempotency_key, payload_hash, api, account, object_id, finished_at)
+        SELECT 'booking.checkout:' || 30000 + i, 'done', '', '', 'v1', 'acct_a', 'cs_old' || i,
+            now() - interval '2 days' + CASE WHEN i = 7 THEN interval '2 days' ELSE interval '0' END
+        FROM generate_series(1, 20000) i;
     INSERT INTO "HostOnboarding" SELECT 'acct_old' || i, NULL, 'ENABLED', true, true, true, true, '{}', '{}',
         '{}', '{}', NULL, NULL, NULL, NULL, NULL, now(), now(), now() FROM generate_series(1, 20000) i;
 "#;
@@ -52,6 +56,7 @@ const NO_STATISTICS: &str = r#"
     ALTER TABLE stripe.booking_claim SET (autovacuum_enabled = false);
     ALTER TABLE stripe.account SET (autovacuum_enabled = false);
     ALTER TABLE stripe.account_transition SET (autovacuum_enabled = false);
+    ALTER TABLE stripe.command SET (autovacuum_enabled = false);
 "#;
 
 const SCANS: &str = r#"
@@ -196,6 +201,11 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
         .await
         .unwrap();
         store::command::find(&conn, attempt.key).await.unwrap();
+        store::command::key_of(&conn, "acct_old1").await.unwrap();
+        let day = chrono::TimeDelta::days(1);
+        let since = shared::clock::now_utc() - day;
+        let paid = store::command::payable_of_paid(&conn, since, None, 100).await;
+        assert_eq!(paid.unwrap().len(), 1);
         store::event_query::newly_handled(&conn, &["invoice.paid"], 10)
             .await
             .unwrap();
@@ -320,7 +330,9 @@ async fn what_names_a_booking_is_read_by_indexes_and_bounded() {
                 assert!(known.invoices.len() <= 102, "{}", known.invoices.len());
                 assert!(known.invoices.iter().any(|one| one.account == "acct_1Host"));
             }
-            let page = store::booking_query::of_account(&conn, "acct_a", Some("in_old7"), 50);
+            let accounts = ["acct_a", "acct_b"].map(AccountId::from);
+            let after = Some("in_old7");
+            let page = store::booking_query::of_accounts(&conn, &accounts, after, 50);
             page.await.unwrap();
         }
         let Lab {

@@ -4,7 +4,14 @@
 use std::time::Duration;
 
 use harness::{proxy::Proxy, stripe::Event, test_servers::TestBroker};
-use lapin::{ExchangeKind, options::ExchangeDeclareOptions, types::FieldTable};
+use lapin::{
+    BasicProperties, Channel, ExchangeKind,
+    options::{
+        BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
 use serde_json::json;
 use store::{backlog::WaitingNews, retention::Kind};
 use tokio_util::sync::CancellationToken;
@@ -129,6 +136,68 @@ async fn a_broker_that_is_away_holds_up_no_event_and_gets_the_news_later() {
     assert_eq!(heard(&broker, &queue, 3).await.len(), 3);
     assert_eq!(states(&lab).await, "published 3");
     assert_eq!(waiting().await, WaitingNews::default());
+}
+
+/// A queue of the app's that refuses messages of this kind, because it is full.
+async fn full(channel: &Channel, broker: &TestBroker, queue: &str, kind: &str) {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    let overflow = AMQPValue::LongString("reject-publish".into());
+    arguments.insert("x-overflow".into(), overflow);
+    let own = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let made = channel.queue_declare(queue.into(), own, arguments).await;
+    made.unwrap();
+    for _ in 0..2 {
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        let filling = channel.basic_publish("".into(), queue.into(), options, b"{}", properties);
+        filling.await.unwrap();
+    }
+    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+    let (exchange, kind) = (broker.changes().into(), kind.into());
+    let bound = channel.queue_bind(queue.into(), exchange, kind, options, none);
+    bound.await.unwrap();
+}
+
+/// What follows what a queue refuses waits with it: else another queue would get the older news
+/// of the booking behind the newer.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_queue_refuses_is_not_overtaken_by_what_follows_it() {
+    let (lab, broker) = (telling().await, TestBroker::new("newsfull"));
+    let queue = broker.hear("#").await.unwrap();
+    let mut job = publisher(&lab, &broker, broker.url());
+    publish(&mut job).await.unwrap();
+    let connection = harness::servers::rabbitmq::connect(broker.url())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let name = format!("{}full", broker.prefix());
+    full(&channel, &broker, &name, "booking.invoice.sent").await;
+    pay(&lab).await;
+    publish(&mut job).await.unwrap_err();
+    assert_eq!(states(&lab).await, "published 1, waiting 2");
+    let kinds = async |count| {
+        let messages = heard(&broker, &queue, count).await;
+        let kinds = messages
+            .iter()
+            .map(|one| one.routing_key.as_str().to_owned());
+        kinds.collect::<Vec<String>>()
+    };
+    // This queue has what the other one refused, and nothing of after it.
+    assert_eq!(
+        kinds(2).await,
+        ["booking.invoice.draft", "booking.invoice.sent"]
+    );
+    let options = QueueDeleteOptions::default();
+    channel.queue_delete(name.into(), options).await.unwrap();
+    publish(&mut job).await.unwrap();
+    assert_eq!(
+        kinds(2).await,
+        ["booking.invoice.sent", "booking.invoice.paid"]
+    );
+    assert_eq!(states(&lab).await, "published 3");
 }
 
 /// Somebody else made the exchange, and not as it has to be.

@@ -1,15 +1,10 @@
 //! `booking.checkout`: one open Checkout Session for a booking, on its host's account.
 
-use domain::{
-    host_words,
-    ids::{AccountId, BookingId},
-    ownership::Owner,
-    rows::HostRow,
-    rules::ATTEMPT_KEY,
-};
+use domain::{host_words, ids::BookingId, ownership::Owner, rules::ATTEMPT_KEY};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use store::{account, command};
+use store::command;
+use tracing::warn;
 
 use super::{
     cancels::{self, Fate, Sent, canceled_meanwhile},
@@ -25,15 +20,12 @@ use crate::{
         host::known::Known,
         service::CommandService,
     },
-    jobs::read_accounts,
     stripe::{call::ApiFamily, client::Client},
 };
 
 /// Other sessions that a command meets before it gives up: each caller with another price
 /// ends the one before.
 const MOST_SESSIONS: u32 = 4;
-/// The most accounts of one host whose payments are looked for.
-const MOST_ACCOUNTS: i64 = 10;
 
 impl CommandService {
     /// Answers the open session of a booking, which is made where there is none, or where
@@ -49,7 +41,7 @@ impl CommandService {
         ])?;
         let begun = self.cancels(checkout.booking).await?;
         let host = self.existing(&checkout.host).await?;
-        self.check_booking(checkout, &host).await?;
+        self.check_booking(client, checkout, &host).await?;
         let terms = request::Terms::of(checkout, &self.settings);
         let hash: [u8; 32] = Sha256::digest(terms.hashed(&host.id).to_string()).into();
         for _ in 0..MOST_SESSIONS {
@@ -103,7 +95,12 @@ impl CommandService {
     }
 
     /// Whether the host can sell this booking.
-    async fn check_booking(&self, checkout: &Checkout, host: &Known) -> Result<(), CommandError> {
+    async fn check_booking(
+        &self,
+        client: &Client,
+        checkout: &Checkout,
+        host: &Known,
+    ) -> Result<(), CommandError> {
         let row = host.row();
         if !row.can_sell {
             let words = host_words::sentences(&row).join(" ");
@@ -115,35 +112,32 @@ impl CommandService {
         {
             return Err(other_host());
         }
-        let accounts = self.accounts_of(&checkout.host, host).await?;
+        let accounts = self.accounts_of(&checkout.host, Some(&host.id)).await?;
         let known = self
             .known_of(checkout.booking, owner.as_ref(), &accounts)
             .await?;
-        let own = {
+        let record = {
             let conn = self.connection().await?;
             command::find(&conn, &key(checkout.booking)).await?
         };
-        let own = own.and_then(|record| record.object_id);
+        let own = record
+            .as_ref()
+            .and_then(|record| record.object_id.as_deref());
         // Another account's invoice may only say that it is of this booking.
-        self.refuse_paid(checkout.booking, &known, &accounts, own.as_deref())
-            .await
-    }
-
-    /// The host's account and the earlier ones of the same host. A Standard host can write
-    /// whose its account is, and so say that any booking was paid.
-    async fn accounts_of(&self, name: &str, host: &Known) -> Result<Vec<AccountId>, CommandError> {
-        let mut accounts = vec![host.id.clone()];
-        let conn = self.connection().await?;
-        for id in account::of_host(&conn, name, MOST_ACCOUNTS).await? {
-            if id == host.id {
-                continue;
-            }
-            let row = HostRow::new(&id, &read_accounts::load(&conn, &id).await?);
-            if row.account_type.is_some_and(|kind| kind != "standard") {
-                accounts.push(id);
-            }
+        let refused = self
+            .refuse_paid(checkout.booking, &known, &accounts, own)
+            .await;
+        if let (Err(refusal), Some(record)) = (&refused, &record)
+            && let Err(error) = self.end_of_paid(client, checkout.booking, record).await
+        {
+            // Why the booking is not sold is worth more; the job ends the session.
+            warn!(
+                refused = refusal.code,
+                code = error.code,
+                "the session of a booking that is paid is still open"
+            );
         }
-        Ok(accounts)
+        refused
     }
 
     /// The refusal of a booking that is paid, with its invoice: the one that pays for it, or

@@ -4,6 +4,7 @@ use domain::{
     ids::{AccountId, BookingId},
     invoice::Status,
     invoice_words::tax_words,
+    main_app::ObstacleReason,
     money,
     ownership::Owner,
     rows::{RowStatus, WaitingFor},
@@ -14,6 +15,7 @@ use store::{
     command,
     invoice_query::KnownInvoice,
     main_app::booking,
+    pending_projection,
 };
 
 use super::{key, session};
@@ -36,11 +38,17 @@ impl CommandService {
             }
             known.sessions.push(last);
         }
+        let pending = {
+            let conn = self.connection().await?;
+            pending_projection::of_booking(&conn, booking).await?
+        };
         let current = current(&known, booking);
+        let mut words = words(&known, booking, current);
+        words.extend(pending.map(pending_words));
         Ok(json!({
             "bookingId": booking.0,
             "invoice": current.map(shown),
-            "words": words(&known, booking, current),
+            "words": words,
         }))
     }
 
@@ -181,6 +189,27 @@ fn words(
         said.push("It waits for the booking's row in the main app's table.".to_owned());
     }
     said
+}
+
+/// The main app reads something else than this answer until the row is written.
+fn pending_words(reason: ObstacleReason) -> String {
+    let why = match reason {
+        ObstacleReason::Locked => "the main app has locked it".to_owned(),
+        ObstacleReason::NotTried => "it was not tried yet".to_owned(),
+        ObstacleReason::Permission => "the worker's role lacks a right".to_owned(),
+        ObstacleReason::ForeignKey
+        | ObstacleReason::Check
+        | ObstacleReason::NotNull
+        | ObstacleReason::Unique
+        | ObstacleReason::RowLevelSecurity
+        | ObstacleReason::Refused => {
+            format!("the database refuses it ({})", reason.as_str())
+        }
+    };
+    format!(
+        "The booking's row in \"Invoice\" is not written yet, and is as it was before: {why}. It \
+         is tried again."
+    )
 }
 
 /// Why the booking has no invoice. Only what its owner's objects say counts: anybody's may name

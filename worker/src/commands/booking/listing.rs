@@ -1,5 +1,6 @@
 //! `host.invoices`: the invoices of a host, in pages.
 
+use domain::ids::AccountId;
 use serde_json::{Value, json};
 use store::{
     booking_query,
@@ -7,25 +8,31 @@ use store::{
 };
 
 use super::invoice::shown;
-use crate::commands::{error::CommandError, service::CommandService};
+use crate::commands::{error::CommandError, host::known, service::CommandService};
 
 /// The invoices of one page.
 const PAGE: usize = 50;
 
 impl CommandService {
-    /// Answers the host's invoices behind `after`, the newest first.
+    /// Answers the host's invoices behind `after`, the newest first: those of the account that
+    /// it has or had last, and of its earlier ones.
     pub(in crate::commands) async fn invoices(
         &self,
         host: &str,
         after: Option<&str>,
     ) -> Result<Value, CommandError> {
-        let host = self.existing(host).await?;
+        let last = self.noted(host).await?.map(|known| known.id);
+        let accounts = self.accounts_of(host, last.as_ref()).await?;
+        if accounts.is_empty() {
+            return Err(known::unknown());
+        }
         let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
         let conn = self.connection().await?;
         if let Some(after) = after {
             let found = invoice_query::find(&conn, after).await?;
             let is_listed = |invoice: &KnownInvoice| {
-                invoice.account == host.id.as_str() && invoice.created.is_some()
+                let mut accounts = accounts.iter();
+                invoice.created.is_some() && accounts.any(|one| one.as_str() == invoice.account)
             };
             if !found.as_ref().is_some_and(is_listed) {
                 // A page behind nothing would be empty, and look like the last one.
@@ -34,13 +41,12 @@ impl CommandService {
             }
         }
         // One more tells whether there are more.
-        let mut found =
-            booking_query::of_account(&conn, host.id.as_str(), after, limit + 1).await?;
+        let mut found = booking_query::of_accounts(&conn, &accounts, after, limit + 1).await?;
         let has_more = found.len() > PAGE;
         found.truncate(PAGE);
         let next = found.last().filter(|_| has_more);
         Ok(json!({
-            "stripeAccountId": host.id.as_str(),
+            "stripeAccountId": last.as_ref().map(AccountId::as_str),
             "invoices": found.iter().map(shown).collect::<Vec<Value>>(),
             "next": next.map(|invoice| invoice.id.clone()),
         }))

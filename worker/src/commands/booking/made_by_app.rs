@@ -11,7 +11,10 @@ use domain::{
 };
 use serde_json::Value;
 use shared::clock;
-use store::booking_query::{KnownOfBooking, KnownSession, Progress};
+use store::{
+    booking_query::{KnownOfBooking, KnownSession, Progress},
+    invoice_query::KnownInvoice,
+};
 
 use super::{
     checkout::processing,
@@ -27,7 +30,7 @@ use crate::{
 /// A session is open for a day at most, and clocks differ by some minutes, in seconds.
 const MAY_BE_OPEN: i64 = 24 * 3600 + 300;
 /// The most sessions of the app's that one command ends.
-const MOST_ENDED: u32 = 10;
+const MOST_ENDED: usize = 10;
 
 /// Why sessions of the app's were not ended.
 pub(super) enum NotEnded {
@@ -58,6 +61,43 @@ impl From<NotEnded> for CommandError {
     }
 }
 
+/// A payment for a booking.
+pub(super) enum Payment<'a> {
+    /// It is there, with its invoice where that is known.
+    Came(Option<&'a KnownInvoice>),
+    /// It takes days.
+    OnItsWay,
+}
+
+/// The payment for a booking by anything of these accounts, as far as events told of it. What
+/// they told last of the session `own`, which a command made, counts only where it is paid.
+pub(super) fn payment<'a>(
+    known: &'a KnownOfBooking,
+    accounts: &[AccountId],
+    own: Option<&str>,
+) -> Option<Payment<'a>> {
+    let is_theirs = |account: &str| accounts.iter().any(|one| one.as_str() == account);
+    let invoices = &mut known.invoices.iter();
+    let paid = invoices.find(|invoice| is_theirs(&invoice.account) && is_paid(invoice));
+    let sessions = known.sessions.iter();
+    let theirs = sessions.filter(|session| is_theirs(&session.account));
+    let furthest = theirs
+        .filter(|session| match session.progress() {
+            Progress::Paid => true,
+            // The event of its end may have been lost with the account.
+            _ => {
+                own != Some(session.id.as_str())
+                    && clock::now_utc() - session.event_created < PAYMENT_LASTS
+            }
+        })
+        .map(KnownSession::progress)
+        .max();
+    if paid.is_some() || furthest == Some(Progress::Paid) {
+        return Some(Payment::Came(paid));
+    }
+    (furthest == Some(Progress::Processing)).then_some(Payment::OnItsWay)
+}
+
 impl CommandService {
     /// Refuses a booking that is paid, or for which a payment is under way, by anything of
     /// these accounts that events told of. How the session `own` is, which a command made,
@@ -69,28 +109,10 @@ impl CommandService {
         accounts: &[AccountId],
         own: Option<&str>,
     ) -> Result<(), CommandError> {
-        let is_theirs = |account: &str| accounts.iter().any(|one| one.as_str() == account);
-        let invoices = &mut known.invoices.iter();
-        let paid = invoices.find(|invoice| is_theirs(&invoice.account) && is_paid(invoice));
-        let sessions = known.sessions.iter();
-        let theirs = sessions.filter(|session| is_theirs(&session.account));
-        let furthest = theirs
-            .filter(|session| match session.progress() {
-                Progress::Paid => true,
-                // The event of its end may have been lost with the account.
-                _ => {
-                    own != Some(session.id.as_str())
-                        && clock::now_utc() - session.event_created < PAYMENT_LASTS
-                }
-            })
-            .map(KnownSession::progress)
-            .max();
-        if paid.is_some() || furthest == Some(Progress::Paid) {
-            return Err(self.paid(booking, paid.map(shown)).await?);
-        }
-        match furthest {
-            Some(Progress::Processing) => Err(processing()),
-            _ => Ok(()),
+        match payment(known, accounts, own) {
+            Some(Payment::Came(invoice)) => Err(self.paid(booking, invoice.map(shown)).await?),
+            Some(Payment::OnItsWay) => Err(processing()),
+            None => Ok(()),
         }
     }
 
@@ -110,20 +132,24 @@ impl CommandService {
         let is_it = |session: &Value| {
             self.is_of_app(session, booking) && own.is_none_or(|own| session["id"] != own)
         };
-        for _ in 0..MOST_ENDED {
-            let Some(id) = client.open_session(account, since, is_it).await? else {
-                return Ok(());
-            };
-            match client.expire_session(account, &id).await {
+        // One more tells that there are more.
+        let open = client
+            .open_sessions(account, since, is_it, MOST_ENDED + 1)
+            .await?;
+        for id in open.iter().take(MOST_ENDED) {
+            match client.expire_session(account, id).await {
                 // A guest was faster.
                 Err(ApiError::Refused(refusal)) if refusal.status == 400 => {
-                    self.refuse_gone_through(client, account, booking, &id)
+                    self.refuse_gone_through(client, account, booking, id)
                         .await?;
                 }
                 expired => drop(expired?),
             }
         }
-        Err(CommandError::in_progress().into())
+        match open.len() > MOST_ENDED {
+            true => Err(CommandError::in_progress().into()),
+            false => Ok(()),
+        }
     }
 
     /// Refuses where a guest went through the session, and the money is there or on its way.

@@ -1,5 +1,6 @@
 //! The commands about bookings.
 
+mod accounts;
 mod cancel;
 mod cancels;
 mod checkout;
@@ -8,6 +9,7 @@ pub mod fields;
 mod invoice;
 mod listing;
 mod made_by_app;
+pub(super) mod paid;
 mod request;
 pub(super) mod session;
 mod told;
@@ -33,6 +35,12 @@ fn booking_id(value: Value) -> Result<BookingId, String> {
 /// The key under which a booking's session is made.
 pub(super) fn key(booking: BookingId) -> String {
     format!("booking.checkout:{booking}")
+}
+
+/// The booking of a session's key.
+pub(super) fn booking_of_key(key: &str) -> Option<BookingId> {
+    let id = key.strip_prefix("booking.checkout:")?;
+    decode::booking_id(id).ok()
 }
 
 /// The key under which it is noted that a booking was canceled.

@@ -39,6 +39,11 @@ pub fn key(host: &str) -> String {
     format!("host.onboard:{host}")
 }
 
+/// The host whose account is noted under this key.
+pub fn host_of_key(key: &str) -> Option<&str> {
+    key.strip_prefix("host.onboard:")
+}
+
 impl CommandService {
     /// The account of a host that has one and did not cut the connection.
     ///
@@ -55,7 +60,10 @@ impl CommandService {
     ///
     /// # Errors
     /// Nothing is noted of the host, and a connected account names it. Or the database is away.
-    pub(super) async fn noted(&self, host: &str) -> Result<Option<Known>, CommandError> {
+    pub(in crate::commands) async fn noted(
+        &self,
+        host: &str,
+    ) -> Result<Option<Known>, CommandError> {
         let client = self.client()?;
         let record = self
             .settled(&key(host), &AccountMaker { client, host })
@@ -128,7 +136,7 @@ impl CommandService {
 }
 
 /// The refusal of a host that has no account.
-pub(super) fn unknown() -> CommandError {
+pub(in crate::commands) fn unknown() -> CommandError {
     CommandError::new(
         "host_unknown",
         "the host has no connected account; host.onboard makes one",

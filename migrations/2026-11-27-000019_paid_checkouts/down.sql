@@ -1,0 +1,2 @@
+DROP INDEX stripe.command_host_account_idx;
+DROP INDEX stripe.command_checkout_idx;
