@@ -15,7 +15,7 @@ use store::command::{self, Attempt, End, Record, State};
 use tracing::{info, warn};
 
 use super::{
-    error::{CommandError, EXPIRED},
+    error::{CommandError, EXPIRED, STRIPE_REFUSED},
     service::CommandService,
 };
 use crate::stripe::{
@@ -294,12 +294,10 @@ impl CommandService {
                 let found = look(record, maker).await?;
                 Ok(found.map_or_else(nothing_now, Ended::Made))
             }
-            // The API key is another one, or lacks a right: that says nothing of what was asked
-            // before, by somebody else or by an earlier try of this request.
-            Err(ApiError::Refused(refusal))
-                if (asked == Asked::Perhaps || refusal.in_doubt)
-                    && matches!(refusal.status, 401 | 403 | 404) =>
-            {
+            // Whatever the refusal is, it says nothing of what was asked before, by somebody else
+            // or by an earlier try of this request: the key, its rights, or what Stripe takes may
+            // have changed since.
+            Err(ApiError::Refused(refusal)) if asked == Asked::Perhaps || refusal.in_doubt => {
                 warn!(%refusal, "Stripe refuses to go on with what a command asked for");
                 let found = look(record, maker).await;
                 // The account has left. Nobody was told of what may have been made on it.
@@ -309,6 +307,12 @@ impl CommandService {
                     Ok(Some(id)) => Ok(Ended::Made(id)),
                     Ok(None) if age > SETTLED => Ok(Ended::Nothing(refused)),
                     Err(_) if has_left && age > SETTLED => Ok(Ended::Nothing(refused)),
+                    // What is wrong with a request that somebody else began is not the caller's.
+                    Ok(None) | Err(_)
+                        if asked == Asked::Perhaps && refused.code == STRIPE_REFUSED =>
+                    {
+                        Err(CommandError::in_progress())
+                    }
                     Ok(None) | Err(_) => Err(refused),
                 }
             }

@@ -137,10 +137,14 @@ async fn an_answer_that_comes_too_late_makes_no_second_account() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_after_a_try_without_an_answer_does_not_end_the_attempt() {
     const STRIPES: &str = r#"{"error":{"type":"invalid_request_error","message":"No."}}"#;
+    const BLOCKED: &str = r#"{"error":{"code":"accounts_v2_access_blocked","message":"No."}}"#;
     const HTML: &str = "<html><h1>Denied</h1></html>";
     for (api, status, body, code) in [
         (AccountsApi::V1, 401, STRIPES, "stripe_key_refused"),
         (AccountsApi::V2, 403, STRIPES, "accounts_v2_unavailable"),
+        (AccountsApi::V1, 400, STRIPES, "stripe_refused"),
+        (AccountsApi::V2, 400, BLOCKED, "accounts_v2_unavailable"),
+        (AccountsApi::V1, 402, STRIPES, "stripe_refused"),
         (AccountsApi::V1, 403, HTML, "stripe_unavailable"),
         (AccountsApi::V2, 404, HTML, "stripe_unavailable"),
         (AccountsApi::V1, 408, HTML, "stripe_unavailable"),
@@ -168,6 +172,34 @@ async fn a_refusal_after_a_try_without_an_answer_does_not_end_the_attempt() {
         assert_eq!(accounts.len(), 1, "{status} {body}");
         assert_eq!(accounts[0]["id"], answer["stripeAccountId"]);
         assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+    }
+}
+
+/// A worker died while Stripe was asked, and Stripe refuses the same request now: whether it
+/// took effect the first time is not known before it is over, and the next caller, who may ask
+/// for something else, hears that it is being done.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_of_an_interrupted_request_ends_it_once_nothing_is_under_way() {
+    let mut wrong = onboard("42");
+    wrong["country"] = "ZZ".into();
+    for api in [AccountsApi::V1, AccountsApi::V2] {
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        let gate = Gate::new();
+        let lost = Kind::HeldAndLost(gate.clone());
+        desk.api.fault(Fault::post(path(api), lost));
+        tokio::select! {
+            answer = desk.run(Name::HostOnboard, wrong.clone()) => panic!("{answer:?}"),
+            () = gate.reached() => {}
+        }
+        gate.release_all();
+        let error = desk.onboard("42").await.unwrap_err();
+        assert_eq!((error.code, error.retryable), ("in_progress", true));
+        let taken_over = ["host.onboard:42 1 in_progress taken_over f"];
+        assert_eq!(desk.records().await, taken_over);
+        desk.begun_before(6).await;
+        desk.onboard("42").await.unwrap();
+        assert_eq!(desk.api.accounts().len(), 1);
+        assert_eq!(desk.records().await, ["host.onboard:42 2 done t"]);
     }
 }
 
