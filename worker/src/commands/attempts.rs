@@ -291,8 +291,12 @@ impl CommandService {
             Err(ApiError::Refused(refusal))
                 if refusal.kind.as_deref() == Some("idempotency_error") =>
             {
-                let found = look(record, maker).await?;
-                Ok(found.map_or_else(nothing_now, Ended::Made))
+                match look(record, maker).await? {
+                    Some(id) => Ok(Ended::Made(id)),
+                    None if age > SETTLED => Ok(nothing_now()),
+                    // The request that came first under the key may still be under way.
+                    None => Err(CommandError::in_progress()),
+                }
             }
             // Whatever the refusal is, it says nothing of what was asked before, by somebody else
             // or by an earlier try of this request: the key, its rights, or what Stripe takes may

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join;
-use harness::stripe_api::{Fault, Gate, Kind, Options, RestrictedKey};
+use harness::stripe_api::{Fault, Gate, Kind, Options, Recorded, RestrictedKey};
 use serde_json::json;
 use store::command::{self, Attempt, End};
 use tokio_util::sync::CancellationToken;
@@ -197,6 +197,47 @@ async fn what_is_refused_of_an_interrupted_request_ends_it_once_nothing_is_under
         let taken_over = ["host.onboard:42 1 in_progress taken_over f"];
         assert_eq!(desk.records().await, taken_over);
         desk.begun_before(6).await;
+        desk.onboard("42").await.unwrap();
+        assert_eq!(desk.api.accounts().len(), 1);
+        assert_eq!(desk.records().await, ["host.onboard:42 2 done t"]);
+    }
+}
+
+/// Stripe says that the key came with another request before. That one may be under way for as
+/// long as any request is, and then the attempt is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_another_request_ends_the_attempt_once_nothing_is_under_way() {
+    const OTHER: &str = r#"{"error":{"type":"idempotency_error","message":"No."}}"#;
+    let answered = Kind::Answered {
+        status: 400,
+        body: OTHER,
+    };
+    let taken_over = ["host.onboard:42 1 in_progress taken_over f"];
+    for api in [AccountsApi::V1, AccountsApi::V2] {
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        let refuse = || desk.api.fault(Fault::post(path(api), answered.clone()));
+        let gate = dies(&desk, path(api), Kind::HeldBefore).await;
+        refuse();
+        let error = desk.onboard("42").await.unwrap_err();
+        assert_eq!((error.code, error.retryable), ("in_progress", true));
+        assert_eq!(desk.records().await, taken_over);
+        // The first one took effect after all.
+        gate.release_all();
+        let is_made = |one: &Recorded| one.path == path(api) && one.status == Some(200);
+        desk.api.wait_for_requests(1, is_made).await.unwrap();
+        refuse();
+        let answer = desk.onboard("42").await.unwrap();
+        let accounts = desk.api.accounts();
+        assert_eq!(accounts.len(), 1);
+        assert_eq!(accounts[0]["id"], answer["stripeAccountId"]);
+        assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+
+        // Nothing came of it, and it cannot be under way any more.
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        let gate = dies(&desk, path(api), Kind::HeldAndLost).await;
+        gate.release_all();
+        desk.begun_before(6).await;
+        desk.api.fault(Fault::post(path(api), answered.clone()));
         desk.onboard("42").await.unwrap();
         assert_eq!(desk.api.accounts().len(), 1);
         assert_eq!(desk.records().await, ["host.onboard:42 2 done t"]);
