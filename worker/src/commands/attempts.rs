@@ -81,11 +81,17 @@ pub(super) trait Maker: Sync {
         since: i64,
     ) -> impl Future<Output = Result<Option<String>, ApiError>> + Send;
 
-    /// Does what is due as soon as it is made, before that is noted: where the worker dies
-    /// meanwhile the attempt is found in progress, and this is done again. It says itself what
-    /// went wrong, and holds nothing up.
-    fn made(&self, _: &CommandService, _: &str) -> impl Future<Output = ()> + Send {
-        async {}
+    /// Does what is due as soon as it is made, before that is noted: where it fails, or the
+    /// worker dies meanwhile, the attempt is found in progress, and this is done again.
+    ///
+    /// # Errors
+    /// It is still due.
+    fn made(
+        &self,
+        _: &CommandService,
+        _: &str,
+    ) -> impl Future<Output = Result<(), CommandError>> + Send {
+        async { Ok(()) }
     }
 
     /// What a refusal means to the main app.
@@ -181,7 +187,7 @@ impl CommandService {
         let ended = self.attempt(record, asked, maker).await;
         let ended = ended.map_err(Failed::Open)?;
         if let Ended::Made(id) = &ended {
-            maker.made(self, id).await;
+            maker.made(self, id).await.map_err(Failed::Open)?;
         }
         let conn = self.connection().await.map_err(Failed::Open)?;
         let end = match &ended {

@@ -109,6 +109,59 @@ async fn an_account_that_was_made_gets_its_row_without_another_call() {
     assert_eq!(desk.api.accounts().len(), 1);
 }
 
+/// The account is made, and Stripe does not give it: the attempt ends when the main app has a row
+/// of it, although nobody asks again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_could_not_be_read_gets_its_row_without_another_call() {
+    let failing = || Kind::Status500 { took_effect: false };
+    for api in [AccountsApi::V1, AccountsApi::V2] {
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        // As often as each read is tried, by the command and by a run of the job.
+        let tries = 20;
+        desk.api
+            .fault(Fault::get("/v1/accounts/", failing()).times(tries));
+        let error = desk.onboard("42").await.unwrap_err();
+        assert_eq!((error.code, error.retryable), ("stripe_unavailable", true));
+        let job = FinishCommands {
+            service: desk.service.clone(),
+            client: desk.service.client.clone().unwrap(),
+        };
+        let later = shared::clock::now_utc() + chrono::TimeDelta::minutes(2);
+        let stop = CancellationToken::new();
+        job.finish(later, &stop).await.unwrap();
+        assert!(desk.hosts().await.is_empty());
+        desk.api.clear_faults();
+        job.finish(later, &stop).await.unwrap();
+        assert_eq!(desk.hosts().await, ["42 INCOMPLETE f"]);
+        assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+        assert_eq!(desk.api.accounts().len(), 1);
+    }
+}
+
+/// The host cuts the connection before the account was read: it is noted as made, and the host
+/// can get another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_left_before_it_was_read_does_not_hold_up_its_host() {
+    let desk = Desk::new().await;
+    let gate = Gate::new();
+    let held = Kind::HeldBefore(gate.clone());
+    desk.api.fault(Fault::get("/v1/accounts/", held));
+    let leave = async {
+        gate.reached().await;
+        let id = desk.api.accounts()[0]["id"].as_str().unwrap().to_owned();
+        desk.api.deauthorize(&id);
+        gate.release_all();
+        id
+    };
+    let (answer, left) = join(desk.onboard("42"), leave).await;
+    assert_eq!(answer.unwrap_err().code, "stripe_permission");
+    assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+    desk.take_events().await;
+    let second = account(&desk.onboard("42").await.unwrap());
+    assert_ne!(second, left);
+    assert_eq!(desk.records().await, ["host.onboard:42 2 done t"]);
+}
+
 /// Stripe answers when the worker waits no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_comes_too_late_makes_no_second_account() {
