@@ -117,7 +117,7 @@ fn sessions<'a>(account: &'a AccountId, since: i64, status: Option<&'static str>
         path: "/checkout/sessions",
         account: Some(account),
         prefix: PREFIX,
-        since,
+        since: Some(since),
         status,
     }
 }

@@ -25,10 +25,19 @@ pub(super) struct List<'a> {
     pub(super) account: Option<&'a AccountId>,
     /// How the ids of its objects begin.
     pub(super) prefix: &'static str,
-    /// Of objects made at or after this time, in Unix seconds.
-    pub(super) since: i64,
+    /// Of objects made at or after this time alone, in Unix seconds.
+    pub(super) since: Option<i64>,
     /// Of objects with this status alone.
     pub(super) status: Option<&'static str>,
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub struct Page {
+    /// The objects with their ids, the newest first.
+    pub objects: Vec<(String, Value)>,
+    /// The id behind which the next page begins; `None` of the last page.
+    pub next: Option<String>,
 }
 
 impl Client {
@@ -42,39 +51,61 @@ impl Client {
         list: &List<'_>,
         is_it: impl Fn(&Value) -> bool,
     ) -> Result<Option<String>, ApiError> {
-        let id_of = |object: &Value| {
-            let id = object_id(object, list.prefix);
-            id.ok_or(ApiError::Unreadable("an object of a list has no id"))
-        };
         let mut after: Option<String> = None;
         for _ in 0..MAX_PAGES {
-            let mut query = json!({ "created": { "gte": list.since }, "limit": 100 });
-            if let Some(status) = list.status {
-                query["status"] = status.into();
+            let page = self.page(list, after.as_deref()).await?;
+            let mut objects = page.objects.into_iter();
+            if let Some((id, _)) = objects.find(|(_, object)| is_it(object)) {
+                return Ok(Some(id));
             }
-            if let Some(after) = &after {
-                query["starting_after"] = after.as_str().into();
-            }
-            let call = Call::get(ApiFamily::V1, list.endpoint, list.path, &query);
-            let call = match list.account {
-                Some(account) => call.of_account(account),
-                None => call,
-            };
-            let page = self.send(&call).await?;
-            let objects = page["data"].as_array();
-            let objects = objects.ok_or(ApiError::Unreadable("it is no list"))?;
-            let ids = objects.iter().map(id_of);
-            let mut ids = ids.collect::<Result<Vec<String>, _>>()?;
-            if let Some(found) = objects.iter().position(&is_it) {
-                return Ok(Some(ids.swap_remove(found)));
-            }
-            if page["has_more"] != true {
+            if page.next.is_none() {
                 return Ok(None);
             }
-            let last = ids.pop();
-            after = Some(last.ok_or(ApiError::Unreadable("a page of a list is empty"))?);
+            after = page.next;
         }
         Err(ApiError::Unreadable("the list does not end"))
+    }
+
+    /// The page of a list behind the object `after`.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub(super) async fn page(
+        &self,
+        list: &List<'_>,
+        after: Option<&str>,
+    ) -> Result<Page, ApiError> {
+        let mut query = json!({ "limit": 100 });
+        if let Some(since) = list.since {
+            query["created"] = json!({ "gte": since });
+        }
+        if let Some(status) = list.status {
+            query["status"] = status.into();
+        }
+        if let Some(after) = after {
+            query["starting_after"] = after.into();
+        }
+        let call = Call::get(ApiFamily::V1, list.endpoint, list.path, &query);
+        let call = match list.account {
+            Some(account) => call.of_account(account),
+            None => call,
+        };
+        let mut page = self.send(&call).await?;
+        let Value::Array(objects) = page["data"].take() else {
+            return Err(ApiError::Unreadable("it is no list"));
+        };
+        let with_id = |object: Value| match object_id(&object, list.prefix) {
+            Some(id) => Ok((id, object)),
+            None => Err(ApiError::Unreadable("an object of a list has no id")),
+        };
+        let objects = objects.into_iter().map(with_id);
+        let objects = objects.collect::<Result<Vec<_>, _>>()?;
+        let next = match (page["has_more"] == true, objects.last()) {
+            (false, _) => None,
+            (true, Some((last, _))) => Some(last.clone()),
+            (true, None) => return Err(ApiError::Unreadable("a page of a list is empty")),
+        };
+        Ok(Page { objects, next })
     }
 }
 
