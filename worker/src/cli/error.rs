@@ -46,6 +46,8 @@ pub(super) enum CliError {
     Usage(String),
     #[error("{0}")]
     NotFound(String),
+    #[error("{0}")]
+    Stripe(String),
     /// The output said already what failed.
     #[error("not all went well")]
     NotAllWell,
@@ -80,6 +82,7 @@ impl CliError {
             | Self::Replay(_)
             | Self::Output(_)
             | Self::NotFound(_)
+            | Self::Stripe(_)
             | Self::NotAllWell => ExitCode::FAILURE,
         }
     }

@@ -27,7 +27,12 @@ pub(super) enum Hosts {
     #[command(
         after_help = "Commands use the account that a command made for the host. Of one from before \
 there were commands they know no more than what its metadata say (hostId), which its holder may \
-have written. Each command is answered with host_account_unconfirmed until it is adopted.
+have written, and nothing at all where no event of it came: adopt accounts before the first \
+host.onboard. It needs the variables of `worker run`, STRIPE_API_KEY among them.
+
+--all reads all accounts of the platform, a hundred by each read, within the allowance for reads. \
+Standard accounts are told and not adopted: their holders write their metadata. Compare them with \
+what the main app knows, and adopt them by name.
 
 Examples:
   worker hosts adopt --host 42 --account acct_1abc

@@ -15,6 +15,7 @@ mod projections;
 mod prune;
 mod rebuild;
 mod replay;
+mod stripe;
 mod time_arg;
 
 use std::process::ExitCode;

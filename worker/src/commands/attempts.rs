@@ -15,7 +15,7 @@ use store::command::{self, Attempt, End, Record, State};
 use tracing::{info, warn};
 
 use super::{
-    error::{CommandError, EXPIRED},
+    error::{CommandError, EXPIRED, STRIPE_REFUSED},
     service::CommandService,
 };
 use crate::stripe::{
@@ -81,11 +81,17 @@ pub(super) trait Maker: Sync {
         since: i64,
     ) -> impl Future<Output = Result<Option<String>, ApiError>> + Send;
 
-    /// Does what is due as soon as it is made, before that is noted: where the worker dies
-    /// meanwhile the attempt is found in progress, and this is done again. It says itself what
-    /// went wrong, and holds nothing up.
-    fn made(&self, _: &CommandService, _: &str) -> impl Future<Output = ()> + Send {
-        async {}
+    /// Does what is due as soon as it is made, before that is noted: where it fails, or the
+    /// worker dies meanwhile, the attempt is found in progress, and this is done again.
+    ///
+    /// # Errors
+    /// It is still due.
+    fn made(
+        &self,
+        _: &CommandService,
+        _: &str,
+    ) -> impl Future<Output = Result<(), CommandError>> + Send {
+        async { Ok(()) }
     }
 
     /// What a refusal means to the main app.
@@ -181,7 +187,7 @@ impl CommandService {
         let ended = self.attempt(record, asked, maker).await;
         let ended = ended.map_err(Failed::Open)?;
         if let Ended::Made(id) = &ended {
-            maker.made(self, id).await;
+            maker.made(self, id).await.map_err(Failed::Open)?;
         }
         let conn = self.connection().await.map_err(Failed::Open)?;
         let end = match &ended {
@@ -291,15 +297,17 @@ impl CommandService {
             Err(ApiError::Refused(refusal))
                 if refusal.kind.as_deref() == Some("idempotency_error") =>
             {
-                let found = look(record, maker).await?;
-                Ok(found.map_or_else(nothing_now, Ended::Made))
+                match look(record, maker).await? {
+                    Some(id) => Ok(Ended::Made(id)),
+                    None if age > SETTLED => Ok(nothing_now()),
+                    // The request that came first under the key may still be under way.
+                    None => Err(CommandError::in_progress()),
+                }
             }
-            // The API key is another one, or lacks a right: that says nothing of what was asked
-            // before, by somebody else or by an earlier try of this request.
-            Err(ApiError::Refused(refusal))
-                if (asked == Asked::Perhaps || refusal.in_doubt)
-                    && matches!(refusal.status, 401 | 403 | 404) =>
-            {
+            // Whatever the refusal is, it says nothing of what was asked before, by somebody else
+            // or by an earlier try of this request: the key, its rights, or what Stripe takes may
+            // have changed since.
+            Err(ApiError::Refused(refusal)) if asked == Asked::Perhaps || refusal.in_doubt => {
                 warn!(%refusal, "Stripe refuses to go on with what a command asked for");
                 let found = look(record, maker).await;
                 // The account has left. Nobody was told of what may have been made on it.
@@ -309,6 +317,12 @@ impl CommandService {
                     Ok(Some(id)) => Ok(Ended::Made(id)),
                     Ok(None) if age > SETTLED => Ok(Ended::Nothing(refused)),
                     Err(_) if has_left && age > SETTLED => Ok(Ended::Nothing(refused)),
+                    // What is wrong with a request that somebody else began is not the caller's.
+                    Ok(None) | Err(_)
+                        if asked == Asked::Perhaps && refused.code == STRIPE_REFUSED =>
+                    {
+                        Err(CommandError::in_progress())
+                    }
                     Ok(None) | Err(_) => Err(refused),
                 }
             }

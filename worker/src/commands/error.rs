@@ -15,6 +15,8 @@ use crate::{
 
 /// The code of a command whose time is over.
 pub(super) const EXPIRED: &str = "expired";
+/// The code of a command that Stripe refuses for what it asks for.
+pub(super) const STRIPE_REFUSED: &str = "stripe_refused";
 
 /// Why a command was not done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -212,7 +214,7 @@ fn refused(refusal: &Refusal) -> CommandError {
         _ => {
             let code = refusal.code.as_deref().or(refusal.kind.as_deref());
             let code = code.unwrap_or("no code");
-            CommandError::new("stripe_refused", format!("Stripe refuses it: {code}"))
+            CommandError::new(STRIPE_REFUSED, format!("Stripe refuses it: {code}"))
         }
     };
     match refusal.param.as_deref().and_then(field) {

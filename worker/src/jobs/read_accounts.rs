@@ -192,6 +192,27 @@ pub struct ReadAccount {
     snapshot: AccountSnapshot,
 }
 
+impl ReadAccount {
+    /// What Stripe's list says of an account of which nothing was known when it was asked.
+    pub fn of_unknown(id: AccountId, snapshot: AccountSnapshot) -> Self {
+        Self {
+            id,
+            known: Account::default(),
+            snapshot,
+        }
+    }
+
+    /// What was known of it.
+    pub fn known(&self) -> &Account {
+        &self.known
+    }
+
+    /// What Stripe says of it.
+    pub fn snapshot(&self) -> &AccountSnapshot {
+        &self.snapshot
+    }
+}
+
 /// Asks Stripe how an account is. No connection is held meanwhile.
 pub async fn ask(pool: &Pool, client: &Client, id: &AccountId) -> Result<ReadAccount, ReadError> {
     let known = {

@@ -12,7 +12,7 @@ use super::{
     call::{ApiFamily, Call, IdempotencyKey},
     client::Client,
     error::{ApiError, Refusal},
-    list::{List, PAGES_OF_MADE, is_id, object_id},
+    list::{List, PAGES_OF_MADE, Page, is_id, object_id},
 };
 
 /// How the ids of accounts begin.
@@ -38,13 +38,7 @@ impl Client {
     /// # Errors
     /// [`ReadError`].
     pub async fn account(&self, id: &AccountId) -> Result<AccountSnapshot, ReadError> {
-        let answer = self.account_object(id).await?;
-        // Accounts of every version are read like an event's object.
-        let patch = AccountPatch::deserialize(&answer).map_err(|_| ReadError::NoAccount)?;
-        if patch.id.as_deref() != Some(id.as_str()) {
-            return Err(ReadError::NoAccount);
-        }
-        patch.into_snapshot().map_err(ReadError::Rejected)
+        snapshot(id, &self.account_object(id).await?)
     }
 
     /// The account as Stripe answers it, in the shape of version 1.
@@ -87,17 +81,53 @@ impl Client {
         value: &str,
         since: i64,
     ) -> Result<Option<AccountId>, ApiError> {
-        let list = List {
-            endpoint: "/v1/accounts",
-            path: "/accounts",
-            account: None,
-            prefix: PREFIX,
-            since,
-            status: None,
-            pages: PAGES_OF_MADE,
-        };
+        let list = list(Some(since));
         let found = self.find(&list, |account| account["metadata"][key] == value);
         Ok(found.await?.map(AccountId::from))
+    }
+
+    /// A page of all accounts that are connected to the platform, behind the account `after`.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn accounts(&self, after: Option<&str>) -> Result<Page, ApiError> {
+        self.page(&list(None), after).await
+    }
+}
+
+fn list(since: Option<i64>) -> List<'static> {
+    List {
+        endpoint: "/v1/accounts",
+        path: "/accounts",
+        account: None,
+        prefix: PREFIX,
+        since,
+        status: None,
+        pages: PAGES_OF_MADE,
+    }
+}
+
+/// What is kept of an account as Stripe answers it, of every version like an event's object.
+///
+/// # Errors
+/// It is not this account, or cannot be kept.
+pub fn snapshot(id: &AccountId, answer: &Value) -> Result<AccountSnapshot, ReadError> {
+    let patch = AccountPatch::deserialize(answer).map_err(|_| ReadError::NoAccount)?;
+    if patch.id.as_deref() != Some(id.as_str()) {
+        return Err(ReadError::NoAccount);
+    }
+    patch.into_snapshot().map_err(ReadError::Rejected)
+}
+
+/// Whether the holder of an account can write its metadata: one that has the full Dashboard has
+/// API keys of its own. Where the answer does not say, it can.
+pub fn is_written_by_holder(answer: &Value) -> bool {
+    let kind = answer["type"].as_str();
+    let dashboard = answer["controller"]["stripe_dashboard"]["type"].as_str();
+    match (kind, dashboard) {
+        (Some("standard") | None, _) | (_, Some("full")) => true,
+        (Some("express" | "custom"), _) => false,
+        (Some(_), dashboard) => dashboard.is_none(),
     }
 }
 

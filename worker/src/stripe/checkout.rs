@@ -128,7 +128,7 @@ fn sessions(account: &AccountId, since: i64) -> List<'_> {
         path: "/checkout/sessions",
         account: Some(account),
         prefix: PREFIX,
-        since,
+        since: Some(since),
         status: None,
         pages: 0,
     }

@@ -27,12 +27,21 @@ pub(super) struct List<'a> {
     pub(super) account: Option<&'a AccountId>,
     /// How the ids of its objects begin.
     pub(super) prefix: &'static str,
-    /// Of objects made at or after this time, in Unix seconds.
-    pub(super) since: i64,
+    /// Of objects made at or after this time alone, in Unix seconds.
+    pub(super) since: Option<i64>,
     /// Of objects with this status alone.
     pub(super) status: Option<&'static str>,
     /// The most pages of it that are read.
     pub(super) pages: u32,
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub struct Page {
+    /// The objects with their ids, the newest first.
+    pub objects: Vec<(String, Value)>,
+    /// The id behind which the next page begins; `None` of the last page.
+    pub next: Option<String>,
 }
 
 impl Client {
@@ -62,37 +71,58 @@ impl Client {
     ) -> Result<Vec<String>, ApiError> {
         let (mut found, mut after) = (Vec::new(), None::<String>);
         for _ in 0..list.pages {
-            let mut query = json!({ "created": { "gte": list.since }, "limit": PAGE });
-            if let Some(status) = list.status {
-                query["status"] = status.into();
-            }
-            if let Some(after) = &after {
-                query["starting_after"] = after.as_str().into();
-            }
-            let call = Call::get(ApiFamily::V1, list.endpoint, list.path, &query);
-            let call = match list.account {
-                Some(account) => call.of_account(account),
-                None => call,
-            };
-            let page = self.send(&call).await?;
-            let objects = page["data"].as_array();
-            let objects = objects.ok_or(ApiError::Unreadable("it is no list"))?;
-            let mut last = None;
-            for object in objects {
-                let id = object_id(object, list.prefix);
-                let id = id.ok_or(ApiError::Unreadable("an object of a list has no id"))?;
-                if is_it(object) {
-                    found.push(id.clone());
-                }
-                last = Some(id);
-            }
-            if found.len() >= most || page["has_more"] != true {
+            let page = self.page(list, after.as_deref()).await?;
+            let fitting = page.objects.into_iter().filter(|(_, one)| is_it(one));
+            found.extend(fitting.map(|(id, _)| id));
+            if found.len() >= most || page.next.is_none() {
                 found.truncate(most);
                 return Ok(found);
             }
-            after = Some(last.ok_or(ApiError::Unreadable("a page of a list is empty"))?);
+            after = page.next;
         }
         Err(ApiError::TooLong(list.endpoint))
+    }
+
+    /// The page of a list behind the object `after`.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub(super) async fn page(
+        &self,
+        list: &List<'_>,
+        after: Option<&str>,
+    ) -> Result<Page, ApiError> {
+        let mut query = json!({ "limit": PAGE });
+        if let Some(since) = list.since {
+            query["created"] = json!({ "gte": since });
+        }
+        if let Some(status) = list.status {
+            query["status"] = status.into();
+        }
+        if let Some(after) = after {
+            query["starting_after"] = after.into();
+        }
+        let call = Call::get(ApiFamily::V1, list.endpoint, list.path, &query);
+        let call = match list.account {
+            Some(account) => call.of_account(account),
+            None => call,
+        };
+        let mut page = self.send(&call).await?;
+        let Value::Array(objects) = page["data"].take() else {
+            return Err(ApiError::Unreadable("it is no list"));
+        };
+        let with_id = |object: Value| match object_id(&object, list.prefix) {
+            Some(id) => Ok((id, object)),
+            None => Err(ApiError::Unreadable("an object of a list has no id")),
+        };
+        let objects = objects.into_iter().map(with_id);
+        let objects = objects.collect::<Result<Vec<_>, _>>()?;
+        let next = match (page["has_more"] == true, objects.last()) {
+            (false, _) => None,
+            (true, Some((last, _))) => Some(last.clone()),
+            (true, None) => return Err(ApiError::Unreadable("a page of a list is empty")),
+        };
+        Ok(Page { objects, next })
     }
 }
 

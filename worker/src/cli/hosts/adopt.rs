@@ -1,13 +1,11 @@
 //! `worker hosts adopt`: notes accounts as their hosts' that no command made.
 
+mod all;
+
 use clap::Args;
-use domain::{account::Account, ids::AccountId};
+use domain::ids::AccountId;
 use serde_json::json;
-use store::{
-    Connection,
-    account::{self, NamedHost},
-    command,
-};
+use store::{Connection, command};
 
 use crate::{
     cli::{
@@ -15,13 +13,12 @@ use crate::{
         context::{Context, OutputFormat},
         error::CliError,
         output::{Output, safe},
+        stripe::{self, Stripe},
     },
     commands::host::known,
-    jobs::read_accounts,
+    jobs::read_accounts::{self, ReadAccount, ReadError},
+    stripe::{accounts::ReadError as AccountError, error::ApiError},
 };
-
-/// How many hosts are looked up at once.
-const PAGE: i64 = 100;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Adopt {
@@ -38,7 +35,7 @@ pub(in crate::cli) struct Adopt {
     #[arg(long, value_name = "ACCOUNT", requires = "host")]
     account: Option<String>,
     /// All connected accounts that are the only one to name their host, where no command knows
-    /// the host
+    /// the host; not those whose holder can write the name (Standard)
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -50,9 +47,10 @@ pub(in crate::cli) struct Adopt {
 impl Adopt {
     pub(super) async fn run(&self, context: &Context<'_>) -> Result<(), CliError> {
         let conn = context.connect().await?;
+        let stripe = Stripe::new(context, &conn).await?;
         match (&self.host, &self.account) {
-            (Some(host), Some(account)) => self.one(context, &conn, host, account).await,
-            _ => self.all(context, &conn).await,
+            (Some(host), Some(account)) => self.one(context, &stripe, &conn, host, account).await,
+            _ => self.all(context, &stripe, &conn).await,
         }
     }
 
@@ -60,11 +58,13 @@ impl Adopt {
     async fn one(
         &self,
         context: &Context<'_>,
+        stripe: &Stripe,
         conn: &Connection,
         host: &str,
         account: &str,
     ) -> Result<(), CliError> {
-        let after = check(conn, host, account).await?;
+        let read = read(stripe, account).await?;
+        let after = check(conn, host, account, &read).await?;
         let mut output = self.form.output();
         if self.change.dry_run {
             return print(&mut output, host, account, false);
@@ -75,71 +75,49 @@ impl Adopt {
             safe(host)
         );
         self.change.confirm(&question, &context.stop).await?;
+        // The main app has a row of it then, also where no event of it ever came.
+        read_accounts::keep(&stripe.pool, &[read], stripe.outbox).await?;
         if !command::adopt(conn, &known::key(host), account, after).await? {
             let changed = "a command changed what is noted of the host; look again";
             return Err(CliError::NotFound(changed.into()));
         }
         print(&mut output, host, account, true)
     }
+}
 
-    /// Adopts what nobody can mistake, a page of hosts at a time.
-    async fn all(&self, context: &Context<'_>, conn: &Connection) -> Result<(), CliError> {
-        let mut output = self.form.output();
-        if !self.change.dry_run {
-            let question = "Note each connected account that alone names a host as that host's";
-            self.change.confirm(question, &context.stop).await?;
+/// Reads a connected account from Stripe.
+async fn read(stripe: &Stripe, account: &str) -> Result<ReadAccount, CliError> {
+    let id = AccountId::from(account.to_owned());
+    let read = read_accounts::ask(&stripe.pool, &stripe.client, &id).await;
+    read.map_err(|error| match error {
+        ReadError::Client(AccountError::Api(ApiError::Refused(refusal)))
+            if stripe::is_not_ours(&refusal) =>
+        {
+            not_connected(account)
         }
-        let (mut after, mut adopted, mut left) = (String::new(), 0, 0);
-        loop {
-            let page = account::named_hosts(conn, &after, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after.clone_from(&last.host);
-            for NamedHost { host, accounts } in page {
-                context.check()?;
-                let mut connected = Vec::new();
-                for id in accounts {
-                    if is_connected(conn, &id).await? {
-                        connected.push(id);
-                    }
-                }
-                match &*connected {
-                    [] => {}
-                    [account] => {
-                        let is_done = !self.change.dry_run
-                            && command::adopt(conn, &known::key(&host), account, None).await?;
-                        print(&mut output, &host, account, is_done)?;
-                        adopted += 1;
-                    }
-                    several => {
-                        let (host, several) = (safe(&host), several.join(", "));
-                        eprintln!("Host {host} is named by {several}: adopt one of them by name.");
-                        left += 1;
-                    }
-                }
-            }
-        }
-        let verb = if self.change.dry_run {
-            "would be"
-        } else {
-            "were"
-        };
-        eprintln!("{adopted} accounts {verb} adopted; {left} hosts are named by several.");
-        Ok(())
-    }
+        error => stripe::failed(error),
+    })
+}
+
+fn not_connected(account: &str) -> CliError {
+    let shown = safe(account);
+    CliError::NotFound(format!("{shown} is no connected account of the platform"))
 }
 
 /// Whether the account can be noted as the host's. Gives back the ended attempt that it takes the
 /// place of.
-async fn check(conn: &Connection, host: &str, account: &str) -> Result<Option<i32>, CliError> {
+async fn check(
+    conn: &Connection,
+    host: &str,
+    account: &str,
+    read: &ReadAccount,
+) -> Result<Option<i32>, CliError> {
     let refuse = |why: String| Err(CliError::NotFound(why));
     let shown = safe(account);
-    let known = read_accounts::load(conn, &AccountId::from(account.to_owned())).await?;
-    if !known.is_known() || known.is_disconnected() {
-        return refuse(format!(
-            "{shown} is no connected account that is known here"
-        ));
+    if read.known().is_disconnected() {
+        return Err(not_connected(account));
     }
-    if host_of(&known) != Some(host) {
+    if read.snapshot().host_id.as_deref() != Some(host) {
         return refuse(format!(
             "{shown} does not name the host: set its metadata hostId at Stripe, so that \
              \"HostOnboarding\" shows whose it is"
@@ -168,10 +146,6 @@ async fn check(conn: &Connection, host: &str, account: &str) -> Result<Option<i3
 async fn is_connected(conn: &Connection, account: &str) -> store::Result<bool> {
     let account = read_accounts::load(conn, &AccountId::from(account.to_owned())).await?;
     Ok(account.is_known() && !account.is_disconnected())
-}
-
-fn host_of(account: &Account) -> Option<&str> {
-    account.winner()?.snapshot.host_id.as_deref()
 }
 
 fn print(output: &mut Output, host: &str, account: &str, adopted: bool) -> Result<(), CliError> {

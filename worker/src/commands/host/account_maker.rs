@@ -7,7 +7,9 @@ use tracing::warn;
 
 use crate::{
     commands::{attempts::Maker, error::CommandError, service::CommandService},
+    jobs::read_accounts::{self, ReadError},
     stripe::{
+        accounts::ReadError as AccountError,
         call::{ApiFamily, IdempotencyKey},
         client::Client,
         error::{ApiError, Refusal},
@@ -47,14 +49,26 @@ impl Maker for AccountMaker<'_> {
         Ok(found.map(|id| id.to_string()))
     }
 
-    /// Has the account read, so that the main app has a row of it.
-    async fn made(&self, service: &CommandService, id: &str) {
+    /// Has the account read, so that the main app has a row of it. One that has left since is not
+    /// read any more.
+    async fn made(&self, service: &CommandService, id: &str) -> Result<(), CommandError> {
         let id = AccountId::from(id.to_owned());
-        if let Err(error) = service.read_unknown(self.client, &id).await {
-            warn!(
-                code = error.code,
-                "an account was made, and could not be read yet"
-            );
+        let known = {
+            let conn = service.connection().await?;
+            read_accounts::load(&conn, &id).await?
+        };
+        if known.has_current_snapshot() || known.is_disconnected() {
+            return Ok(());
+        }
+        match read_accounts::ask(&service.pool, self.client, &id).await {
+            Ok(read) => service.telling.tell_account(read).await,
+            Err(ReadError::Client(AccountError::Api(ApiError::Refused(refusal))))
+                if refusal.has_code("account_invalid") =>
+            {
+                warn!(%refusal, "an account was made, and left before it was read");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -106,32 +106,14 @@ impl CommandService {
         client: &Client,
         mut known: Known,
     ) -> Result<Known, CommandError> {
-        if !known.account.has_current_snapshot() {
-            known.account = self.read_unknown(client, &known.id).await?;
-        }
-        Ok(known)
-    }
-
-    /// All that is known of an account, which is read from Stripe where that is nothing.
-    ///
-    /// # Errors
-    /// Stripe or the database is away.
-    pub(super) async fn read_unknown(
-        &self,
-        client: &Client,
-        id: &AccountId,
-    ) -> Result<Account, CommandError> {
-        let load = async || -> Result<Account, CommandError> {
-            let conn = self.connection().await?;
-            Ok(read_accounts::load(&conn, id).await?)
-        };
-        let known = load().await?;
-        if known.has_current_snapshot() {
+        if known.account.has_current_snapshot() {
             return Ok(known);
         }
-        let read = read_accounts::ask(&self.pool, client, id).await?;
+        let read = read_accounts::ask(&self.pool, client, &known.id).await?;
         self.telling.tell_account(read).await?;
-        load().await
+        let conn = self.connection().await?;
+        known.account = read_accounts::load(&conn, &known.id).await?;
+        Ok(known)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join;
-use harness::stripe_api::{Fault, Gate, Kind, Options, RestrictedKey};
+use harness::stripe_api::{Fault, Gate, Kind, Options, Recorded, RestrictedKey};
 use serde_json::json;
 use store::command::{self, Attempt, End};
 use tokio_util::sync::CancellationToken;
@@ -109,6 +109,59 @@ async fn an_account_that_was_made_gets_its_row_without_another_call() {
     assert_eq!(desk.api.accounts().len(), 1);
 }
 
+/// The account is made, and Stripe does not give it: the attempt ends when the main app has a row
+/// of it, although nobody asks again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_could_not_be_read_gets_its_row_without_another_call() {
+    let failing = || Kind::Status500 { took_effect: false };
+    for api in [AccountsApi::V1, AccountsApi::V2] {
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        // As often as each read is tried, by the command and by a run of the job.
+        let tries = 20;
+        desk.api
+            .fault(Fault::get("/v1/accounts/", failing()).times(tries));
+        let error = desk.onboard("42").await.unwrap_err();
+        assert_eq!((error.code, error.retryable), ("stripe_unavailable", true));
+        let job = FinishCommands {
+            service: desk.service.clone(),
+            client: desk.service.client.clone().unwrap(),
+        };
+        let later = shared::clock::now_utc() + chrono::TimeDelta::minutes(2);
+        let stop = CancellationToken::new();
+        job.finish(later, &stop).await.unwrap();
+        assert!(desk.hosts().await.is_empty());
+        desk.api.clear_faults();
+        job.finish(later, &stop).await.unwrap();
+        assert_eq!(desk.hosts().await, ["42 INCOMPLETE f"]);
+        assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+        assert_eq!(desk.api.accounts().len(), 1);
+    }
+}
+
+/// The host cuts the connection before the account was read: it is noted as made, and the host
+/// can get another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_left_before_it_was_read_does_not_hold_up_its_host() {
+    let desk = Desk::new().await;
+    let gate = Gate::new();
+    let held = Kind::HeldBefore(gate.clone());
+    desk.api.fault(Fault::get("/v1/accounts/", held));
+    let leave = async {
+        gate.reached().await;
+        let id = desk.api.accounts()[0]["id"].as_str().unwrap().to_owned();
+        desk.api.deauthorize(&id);
+        gate.release_all();
+        id
+    };
+    let (answer, left) = join(desk.onboard("42"), leave).await;
+    assert_eq!(answer.unwrap_err().code, "stripe_permission");
+    assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+    desk.take_events().await;
+    let second = account(&desk.onboard("42").await.unwrap());
+    assert_ne!(second, left);
+    assert_eq!(desk.records().await, ["host.onboard:42 2 done t"]);
+}
+
 /// Stripe answers when the worker waits no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_comes_too_late_makes_no_second_account() {
@@ -137,10 +190,14 @@ async fn an_answer_that_comes_too_late_makes_no_second_account() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_after_a_try_without_an_answer_does_not_end_the_attempt() {
     const STRIPES: &str = r#"{"error":{"type":"invalid_request_error","message":"No."}}"#;
+    const BLOCKED: &str = r#"{"error":{"code":"accounts_v2_access_blocked","message":"No."}}"#;
     const HTML: &str = "<html><h1>Denied</h1></html>";
     for (api, status, body, code) in [
         (AccountsApi::V1, 401, STRIPES, "stripe_key_refused"),
         (AccountsApi::V2, 403, STRIPES, "accounts_v2_unavailable"),
+        (AccountsApi::V1, 400, STRIPES, "stripe_refused"),
+        (AccountsApi::V2, 400, BLOCKED, "accounts_v2_unavailable"),
+        (AccountsApi::V1, 402, STRIPES, "stripe_refused"),
         (AccountsApi::V1, 403, HTML, "stripe_unavailable"),
         (AccountsApi::V2, 404, HTML, "stripe_unavailable"),
         (AccountsApi::V1, 408, HTML, "stripe_unavailable"),
@@ -168,6 +225,75 @@ async fn a_refusal_after_a_try_without_an_answer_does_not_end_the_attempt() {
         assert_eq!(accounts.len(), 1, "{status} {body}");
         assert_eq!(accounts[0]["id"], answer["stripeAccountId"]);
         assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+    }
+}
+
+/// A worker died while Stripe was asked, and Stripe refuses the same request now: whether it
+/// took effect the first time is not known before it is over, and the next caller, who may ask
+/// for something else, hears that it is being done.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_of_an_interrupted_request_ends_it_once_nothing_is_under_way() {
+    let mut wrong = onboard("42");
+    wrong["country"] = "ZZ".into();
+    for api in [AccountsApi::V1, AccountsApi::V2] {
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        let gate = Gate::new();
+        let lost = Kind::HeldAndLost(gate.clone());
+        desk.api.fault(Fault::post(path(api), lost));
+        tokio::select! {
+            answer = desk.run(Name::HostOnboard, wrong.clone()) => panic!("{answer:?}"),
+            () = gate.reached() => {}
+        }
+        gate.release_all();
+        let error = desk.onboard("42").await.unwrap_err();
+        assert_eq!((error.code, error.retryable), ("in_progress", true));
+        let taken_over = ["host.onboard:42 1 in_progress taken_over f"];
+        assert_eq!(desk.records().await, taken_over);
+        desk.begun_before(6).await;
+        desk.onboard("42").await.unwrap();
+        assert_eq!(desk.api.accounts().len(), 1);
+        assert_eq!(desk.records().await, ["host.onboard:42 2 done t"]);
+    }
+}
+
+/// Stripe says that the key came with another request before. That one may be under way for as
+/// long as any request is, and then the attempt is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_another_request_ends_the_attempt_once_nothing_is_under_way() {
+    const OTHER: &str = r#"{"error":{"type":"idempotency_error","message":"No."}}"#;
+    let answered = Kind::Answered {
+        status: 400,
+        body: OTHER,
+    };
+    let taken_over = ["host.onboard:42 1 in_progress taken_over f"];
+    for api in [AccountsApi::V1, AccountsApi::V2] {
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        let refuse = || desk.api.fault(Fault::post(path(api), answered.clone()));
+        let gate = dies(&desk, path(api), Kind::HeldBefore).await;
+        refuse();
+        let error = desk.onboard("42").await.unwrap_err();
+        assert_eq!((error.code, error.retryable), ("in_progress", true));
+        assert_eq!(desk.records().await, taken_over);
+        // The first one took effect after all.
+        gate.release_all();
+        let is_made = |one: &Recorded| one.path == path(api) && one.status == Some(200);
+        desk.api.wait_for_requests(1, is_made).await.unwrap();
+        refuse();
+        let answer = desk.onboard("42").await.unwrap();
+        let accounts = desk.api.accounts();
+        assert_eq!(accounts.len(), 1);
+        assert_eq!(accounts[0]["id"], answer["stripeAccountId"]);
+        assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+
+        // Nothing came of it, and it cannot be under way any more.
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        let gate = dies(&desk, path(api), Kind::HeldAndLost).await;
+        gate.release_all();
+        desk.begun_before(6).await;
+        desk.api.fault(Fault::post(path(api), answered.clone()));
+        desk.onboard("42").await.unwrap();
+        assert_eq!(desk.api.accounts().len(), 1);
+        assert_eq!(desk.records().await, ["host.onboard:42 2 done t"]);
     }
 }
 

@@ -78,6 +78,14 @@ impl Desk {
         assert!(adopted.unwrap());
     }
 
+    /// So many minutes ago the attempts began that are noted.
+    pub async fn begun_before(&self, minutes: i32) {
+        let earlier =
+            "UPDATE stripe.command SET attempted_at = attempted_at - make_interval(mins => $1)";
+        let client = &self.lab.client;
+        client.execute(earlier, &[&minutes]).await.unwrap();
+    }
+
     /// The worker takes all events that Stripe has made since.
     pub async fn take_events(&self) {
         let events: Vec<Vec<u8>> = self
