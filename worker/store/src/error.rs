@@ -12,6 +12,9 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 pub enum Error {
     /// Nobody can use the database now: wait, and try again.
     Unavailable(Source),
+    /// A session that was open ended, or says that it takes no writes: wait, and try again. It may
+    /// be the database that is away, or a row of the main app's at which Postgres ends the session.
+    SessionLost(Source),
     /// Somebody else was in the way: try again.
     Contended(Source),
     /// A rule of the database refuses a value: no retry helps.
@@ -31,6 +34,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(_) => f.write_str("the database cannot be used"),
+            Self::SessionLost(_) => f.write_str("the session can be used no more"),
             Self::Contended(_) => f.write_str("the statement failed"),
             Self::Refused { rule, .. } => write!(f, "the database refused a value: {rule}"),
             Self::Panicked => f.write_str("a handler panicked"),
@@ -44,18 +48,24 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unavailable(source) | Self::Contended(source) | Self::Refused { source, .. } => {
-                Some(source.as_ref())
-            }
+            Self::Unavailable(source)
+            | Self::SessionLost(source)
+            | Self::Contended(source)
+            | Self::Refused { source, .. } => Some(source.as_ref()),
             Self::LeftOut | Self::Panicked => None,
         }
     }
 }
 
 impl Error {
-    /// Whether nobody can use the database now.
+    /// Whether the database seems to be away.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::SessionLost(_))
+    }
+
+    /// Whether a session could be opened and then used no more.
+    pub fn is_session_lost(&self) -> bool {
+        matches!(self, Self::SessionLost(_))
     }
 }
 
@@ -64,14 +74,14 @@ impl From<DieselError> for Error {
         let DieselError::DatabaseError(kind, information) = &error else {
             return match error {
                 DieselError::RollbackErrorOnCommit { .. }
-                | DieselError::BrokenTransactionManager => Self::Unavailable(error.into()),
+                | DieselError::BrokenTransactionManager => Self::SessionLost(error.into()),
                 error => Self::Contended(error.into()),
             };
         };
         let rule = match kind {
             DatabaseErrorKind::ClosedConnection
             | DatabaseErrorKind::UnableToSendCommand
-            | DatabaseErrorKind::ReadOnlyTransaction => return Self::Unavailable(error.into()),
+            | DatabaseErrorKind::ReadOnlyTransaction => return Self::SessionLost(error.into()),
             DatabaseErrorKind::NotNullViolation => "a column that may not be null",
             DatabaseErrorKind::CheckViolation => "a check constraint",
             DatabaseErrorKind::ExclusionViolation => "an exclusion constraint",
