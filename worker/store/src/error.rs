@@ -63,6 +63,22 @@ impl Error {
         matches!(self, Self::Unavailable(_) | Self::SessionLost(_))
     }
 
+    /// Whether Postgres says that it waited for too long, or for somebody who waited for it: the
+    /// same may succeed later. It says so in English or in a text that this does not know.
+    pub(crate) fn is_of_time(&self) -> bool {
+        let Self::Contended(source) = self else {
+            return false;
+        };
+        match source.downcast_ref::<DieselError>() {
+            Some(DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _)) => true,
+            Some(DieselError::DatabaseError(_, said)) => {
+                let said = said.message();
+                SAID_OF_TIME.iter().any(|of_time| said.contains(of_time))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a session could be opened and then used no more.
     pub fn is_session_lost(&self) -> bool {
         matches!(self, Self::SessionLost(_))
@@ -95,6 +111,14 @@ impl From<DieselError> for Error {
         Self::Refused { rule, source }
     }
 }
+
+/// What Postgres says where a statement waited for a lock, was cancelled, or had to give way.
+const SAID_OF_TIME: [&str; 4] = [
+    "canceling statement",
+    "lock timeout",
+    "lock not available",
+    "deadlock detected",
+];
 
 /// Whether Postgres says that it cannot keep a value, whichever statement brings it. Diesel
 /// does not tell the SQLSTATE; the sessions ask for messages in English.

@@ -1,8 +1,11 @@
-//! Who is in the way of a migration.
+//! Who is in the way of a migration, or of a query.
 
 use std::{fmt, time::Duration};
 
-use diesel::{QueryableByName, sql_types::Text};
+use diesel::{
+    QueryableByName,
+    sql_types::{Bool, Text},
+};
 use diesel_async::RunQueryDsl;
 
 use crate::{Connection, Result};
@@ -63,4 +66,20 @@ pub(crate) async fn of(mut conn: &Connection, app_schema: &str) -> Result<Vec<Lo
     .bind::<Text, _>(app_schema)
     .load(&mut conn)
     .await?)
+}
+
+#[derive(QueryableByName)]
+struct Yes {
+    #[diesel(sql_type = Bool)]
+    yes: bool,
+}
+
+/// Whether another session of this database has locked a table against reading, or waits for that
+/// with everybody behind it.
+pub(crate) async fn is_a_table_locked(mut conn: &Connection) -> Result<bool> {
+    let query = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'relation' \
+        AND mode = 'AccessExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid() \
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS yes";
+    let row: Yes = diesel::sql_query(query).get_result(&mut conn).await?;
+    Ok(row.yes)
 }

@@ -70,6 +70,7 @@ mod replay;
 mod roles;
 mod row_security;
 mod sessions;
+mod start;
 mod tables;
 mod telling;
 mod tls;
