@@ -39,6 +39,7 @@ use crate::{
         main_app::MainApp,
         postgres::Postgres,
         process::{BatchResult, Work, process},
+        unknown_errors::{self, Failures},
     },
 };
 
@@ -155,6 +156,7 @@ impl BatchExecutor {
         let mut backoff = Backoff::default();
         let mut delivery = Cow::Borrowed(delivery);
         let mut tables = MainAppTables::Used;
+        let mut failures = Failures::default();
         loop {
             match self
                 .when_available(slice::from_ref(&*delivery), tables, stop)
@@ -173,10 +175,28 @@ impl BatchExecutor {
                     let event = delivery.event_id().unwrap_or("unreadable");
                     warn!(event, reason = %store::in_log(error), "the database refuses an event");
                     delivery = Cow::Owned(refused_by_database(&delivery, rule));
+                    // The main app is not what refused it.
+                    tables = MainAppTables::Used;
                 }
                 Some(Err(error)) => {
                     let event = delivery.event_id().unwrap_or("unreadable");
-                    warn!(event, reason = %store::in_log(&error), "an event cannot be committed now; trying again");
+                    let reason = store::in_log(&error);
+                    if delivery.decoded.is_ok()
+                        && failures.are_enough(self, &delivery, &error).await
+                    {
+                        warn!(
+                            event,
+                            reason, "an event cannot be committed while others can"
+                        );
+                        delivery = Cow::Owned(refused_by_database(&delivery, unknown_errors::RULE));
+                        // The main app is not what refused it.
+                        tables = MainAppTables::Used;
+                        continue;
+                    }
+                    warn!(
+                        event,
+                        reason, "an event cannot be committed now; trying again"
+                    );
                     pause(&mut backoff, stop).await?;
                 }
                 None => return Ok(Disposition::Requeue),

@@ -65,7 +65,7 @@ impl Error {
 
     /// Whether Postgres says that it waited for too long, or for somebody who waited for it: the
     /// same may succeed later. It says so in English or in a text that this does not know.
-    pub(crate) fn is_of_time(&self) -> bool {
+    pub fn is_of_time(&self) -> bool {
         let Self::Contended(source) = self else {
             return false;
         };
@@ -77,6 +77,15 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Whether a row holds what this release cannot read: another one may.
+    pub fn is_of_another_release(&self) -> bool {
+        let Self::Contended(source) = self else {
+            return false;
+        };
+        let error = source.downcast_ref::<DieselError>();
+        matches!(error, Some(DieselError::DeserializationError(_)))
     }
 
     /// Whether a session could be opened and then used no more.

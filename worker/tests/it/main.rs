@@ -74,6 +74,7 @@ mod start;
 mod tables;
 mod telling;
 mod tls;
+mod unknown_errors;
 mod unwanted;
 mod upgrade;
 mod upgrade_hosts;
