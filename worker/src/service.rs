@@ -15,7 +15,11 @@ use shared::{
     telemetry::report,
     topology::{Role, TopologyError},
 };
-use store::{Pool, main_app::booking, outbox::Outbox};
+use store::{
+    Pool,
+    main_app::booking::{self, Taken},
+    outbox::Outbox,
+};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -312,17 +316,24 @@ impl Spawn<'_> {
     }
 }
 
-/// Asks the query for a booking that no one has, so that a wrong one is refused
-/// now and not with the first event.
-async fn check_owner_query(executor: &BatchExecutor) -> Result<(), ConfigError> {
+/// Asks the query for a booking that no one has, so that a wrong one is refused now and not with
+/// the first event. A table that the main app has locked is no fault of the query: the worker
+/// starts, and bookings that cannot be read are pending.
+///
+/// # Errors
+/// The database does not take the query.
+pub async fn check_owner_query(executor: &BatchExecutor) -> Result<(), ConfigError> {
     let (Some(query), Ok(conn)) = (&executor.owner_query, executor.pool.get().await) else {
         return Ok(());
     };
-    match booking::owners(&conn, Some(query), &[0]).await {
-        Ok(_) => Ok(()),
-        // Nothing is known of the query then.
-        Err(error) if error.is_unavailable() => Ok(()),
-        Err(error) => Err(ConfigError::new(
+    match booking::try_query(&conn, query).await {
+        Ok(Taken::Yes) => Ok(()),
+        Ok(Taken::NotTried(error)) | Err(error) => {
+            let reason = store::in_log(&error);
+            warn!(reason, "BOOKING_OWNER_QUERY could not be tried");
+            Ok(())
+        }
+        Ok(Taken::No(error)) => Err(ConfigError::new(
             "BOOKING_OWNER_QUERY",
             Held::value(query),
             format!("a query that this database takes: {}", report(&error)),

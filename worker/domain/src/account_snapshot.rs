@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    decode::{self, MAX_ID, MAX_TEXT},
+    decode::{self, MAX_ID, MAX_METADATA, MAX_TEXT},
     rejection::Rejection,
 };
 
@@ -225,7 +225,7 @@ impl AccountPatch {
             future_deadline: deadline(future.current_deadline)?,
             country: short(self.country, "account.country")?,
             default_currency: short(self.default_currency, "account.default_currency")?,
-            host_id: decode::optional_text(host_id, "account.metadata.hostId", MAX_TEXT)?,
+            host_id: decode::optional_text(host_id, "account.metadata.hostId", MAX_METADATA)?,
             created: known(self.created)
                 .map(|at| decode::time(at, "account.created"))
                 .transpose()?,

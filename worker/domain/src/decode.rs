@@ -18,6 +18,9 @@ pub const MAX_ID: usize = 255;
 /// The longest other text that is kept, in bytes: invoice URLs carry tokens of
 /// some hundred bytes.
 pub const MAX_TEXT: usize = 8 * 1024;
+/// The longest value of metadata that is kept, in bytes: Stripe has at most 500 characters, and
+/// an index of Postgres takes 2,704 bytes.
+pub const MAX_METADATA: usize = 2000;
 /// The longest code that is kept, in bytes: Stripe's longest has 59.
 const MAX_CODE: usize = 100;
 /// The last second of the year 9999, which both Postgres and chrono can hold.

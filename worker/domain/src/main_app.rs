@@ -31,6 +31,8 @@ text_enum! {
         RowLevelSecurity = "row_level_security",
         /// The worker's role lacks a right.
         Permission = "permission_denied",
+        /// Postgres ends the session that reads or writes the row.
+        SessionEnded = "session_ended",
         /// Anything else that Postgres says, such as the exception of a trigger.
         Refused = "refused",
         /// Others in the same transaction took all the time that there was.

@@ -5,7 +5,10 @@
 //! The main app tells nobody when that is, so the job looks. It holds the writers' lock no
 //! more than half of the time, so events go on meanwhile.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use domain::{
     ids::{BookingId, ObjectId},
@@ -23,7 +26,7 @@ use tracing::{debug, warn};
 
 use crate::{
     jobs::{Job, JobError},
-    pipeline::executor::BatchExecutor,
+    pipeline::executor::{BatchExecutor, Stopped},
 };
 
 /// The most rows in one transaction.
@@ -52,7 +55,7 @@ impl Job for ProjectPending {
 
     async fn run_once(&mut self, stop: &CancellationToken) -> Result<(), JobError> {
         let rows = self.write_pending(stop).await?;
-        let objects = self.poll(PAGES).await?;
+        let objects = self.poll(PAGES, stop).await?;
         if rows + objects > 0 {
             debug!(rows, objects, "pending projections were tried");
         }
@@ -105,7 +108,7 @@ impl ProjectPending {
                 targets,
                 ..Recheck::default()
             };
-            self.recheck(recheck).await?;
+            self.recheck(recheck, stop).await?;
             tokio::time::sleep(began.elapsed()).await;
         }
         Ok(tried)
@@ -117,7 +120,7 @@ impl ProjectPending {
     /// # Errors
     /// The database is away; objects joined before stay joined.
     pub async fn poll_all(&mut self) -> Result<usize, Error> {
-        self.poll(usize::MAX).await
+        self.poll(usize::MAX, &CancellationToken::new()).await
     }
 
     /// Looks at those of the newest bookings, and at some pages of all of them, from where
@@ -126,8 +129,8 @@ impl ProjectPending {
     ///
     /// # Errors
     /// The database is away; objects joined before stay joined.
-    pub async fn poll(&mut self, pages: usize) -> Result<usize, Error> {
-        let mut rechecked = self.poll_newest().await?;
+    pub async fn poll(&mut self, pages: usize, stop: &CancellationToken) -> Result<usize, Error> {
+        let mut rechecked = self.poll_newest(stop).await?;
         let pool = self.executor.pool.clone();
         for _ in 0..pages {
             let page = {
@@ -148,13 +151,13 @@ impl ProjectPending {
                 break;
             };
             self.after = last;
-            rechecked += self.recheck_objects(objects).await?;
+            rechecked += self.recheck_objects(objects, stop).await?;
         }
         Ok(rechecked)
     }
 
     /// Computes those of the main app's newest bookings anew.
-    async fn poll_newest(&self) -> Result<usize, Error> {
+    async fn poll_newest(&self, stop: &CancellationToken) -> Result<usize, Error> {
         let waiting = {
             let conn = self.executor.pool.get().await?;
             let has_bookings = self.executor.look_for_bookings(&conn).await?;
@@ -163,32 +166,41 @@ impl ProjectPending {
             }
             waiting::of_newest_bookings(&conn).await?
         };
-        self.recheck_objects(waiting.into_iter().map(|one| one.object).collect())
-            .await
+        let objects = waiting.into_iter().map(|one| one.object);
+        self.recheck_objects(objects.collect(), stop).await
     }
 
     /// Computes objects anew. Gives back how many.
-    async fn recheck_objects(&self, objects: BTreeSet<ObjectId>) -> Result<usize, Error> {
+    async fn recheck_objects(
+        &self,
+        objects: BTreeSet<ObjectId>,
+        stop: &CancellationToken,
+    ) -> Result<usize, Error> {
         let count = objects.len();
         let recheck = Recheck {
             objects,
             ..Recheck::default()
         };
         if count > 0 {
-            self.recheck(recheck).await?;
+            self.recheck(recheck, stop).await?;
         }
         Ok(count)
     }
 
     /// Computes objects and rows anew: together, else one by one for as long as a run takes. What
-    /// the main app refuses only at the commit undoes everything in the transaction, so that it
-    /// shows which row it is only there.
+    /// the main app refuses only at the commit undoes everything in the transaction, and what ends
+    /// the session does so as well, so that it shows which row it is only there.
     ///
     /// # Errors
     /// The database cannot be used.
-    async fn recheck(&self, recheck: Recheck) -> Result<(), Error> {
+    async fn recheck(&self, recheck: Recheck, stop: &CancellationToken) -> Result<(), Error> {
         match self.executor.recheck(&recheck).await {
             Ok(_) => return Ok(()),
+            Err(error) if error.is_session_lost() => {
+                if self.executor.wait_until_available(stop).await == Err(Stopped) {
+                    return Err(error);
+                }
+            }
             Err(error) if error.is_unavailable() => return Err(error),
             Err(_) => {}
         }
@@ -197,14 +209,7 @@ impl ProjectPending {
             if started.elapsed() >= RUN {
                 break;
             }
-            match self.executor.recheck(&one).await {
-                Ok(_) => {}
-                Err(error) if error.is_unavailable() => return Err(error),
-                Err(error) => {
-                    let obstacle = savepoint::obstacle(&error);
-                    self.executor.note_refused(&one, obstacle).await?;
-                }
-            }
+            self.executor.recheck_one(&one, stop).await?;
         }
         Ok(())
     }
@@ -222,7 +227,13 @@ impl ProjectPending {
         let asked = store::transaction(&mut conn, async |tx| {
             read::owners(tx, query, &bookings).await
         });
-        let (owners, failed) = asked.await?;
+        let (owners, failed) = match asked.await {
+            // The query may be what ends it: those whose owner it does not say go on waiting.
+            Err(error) if error.is_session_lost() => {
+                (BTreeMap::new(), Some(savepoint::obstacle(&error)))
+            }
+            asked => asked?,
+        };
         let is_to_say = |at: Instant| at.elapsed() >= WARN_EVERY;
         if let Some(obstacle) = failed
             && self.owner_query_failed.is_none_or(is_to_say)

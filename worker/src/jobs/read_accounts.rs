@@ -14,7 +14,11 @@ use std::{
 };
 
 use domain::{
-    account::Account, account_snapshot::AccountSnapshot, ids::AccountId, working_set::WorkingSet,
+    account::Account,
+    account_snapshot::AccountSnapshot,
+    ids::AccountId,
+    main_app::{Obstacle, ObstacleReason},
+    working_set::WorkingSet,
 };
 use prometheus_client::metrics::counter::Counter;
 use shared::clock;
@@ -228,14 +232,22 @@ pub async fn ask(pool: &Pool, client: &Client, id: &AccountId) -> Result<ReadAcc
 
 /// Keeps in one transaction what Stripe said of accounts, where it is still needed.
 pub async fn keep(pool: &Pool, read: &[ReadAccount], outbox: Outbox) -> store::Result<()> {
-    match keep_beside(pool, read, outbox, &LeftAlone::default()).await {
-        // It may be the main app that refuses the commit: its rows are pending then.
-        Err(error) if !error.is_unavailable() => {
-            let left_alone = LeftAlone::all(savepoint::obstacle(&error));
-            keep_beside(pool, read, outbox, &left_alone).await
-        }
-        kept => kept,
+    let mut kept = keep_beside(pool, read, outbox, &LeftAlone::default()).await;
+    if kept.as_ref().is_err_and(Error::is_session_lost) {
+        kept = keep_beside(pool, read, outbox, &LeftAlone::default()).await;
     }
+    let obstacle = match kept {
+        // It may be one of the rows that ended the session twice: the job that writes pending rows
+        // finds which.
+        Err(error) if error.is_session_lost() => {
+            let said = "a transaction with this row ended its session";
+            Obstacle::new(ObstacleReason::NotTried, said)
+        }
+        // It may be the main app that refuses the commit: its rows are pending then.
+        Err(error) if !error.is_unavailable() => savepoint::obstacle(&error),
+        kept => return kept,
+    };
+    keep_beside(pool, read, outbox, &LeftAlone::all(obstacle)).await
 }
 
 /// As [`keep`], but for the main app's tables that are left alone.

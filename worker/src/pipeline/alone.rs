@@ -22,6 +22,7 @@ use crate::{
     pipeline::{
         delivery::{Decoder, Delivery},
         executor::{BatchExecutor, Tried, refused_by_database},
+        unknown_errors::{self, Failures},
     },
 };
 
@@ -41,6 +42,8 @@ pub(super) struct Alone<'a> {
     tries: i32,
     /// Whether the last try ended without a death: what is noted of it no longer counts.
     is_survived: bool,
+    /// The tries that failed otherwise.
+    failures: Failures,
 }
 
 impl<'a> Alone<'a> {
@@ -56,6 +59,7 @@ impl<'a> Alone<'a> {
             id: note_id(message),
             tries: 0,
             is_survived: false,
+            failures: Failures::default(),
         }
     }
 
@@ -99,7 +103,7 @@ impl<'a> Alone<'a> {
     }
 
     /// Decodes and applies it.
-    async fn handle(&self) -> Tried<Decision> {
+    async fn handle(&mut self) -> Tried<Decision> {
         let decoded = match self.tries {
             ..=MAX_TRIES => self.decoder.decode(&self.message.data)?,
             tries => Err(given_up(self.message, tries)),
@@ -114,7 +118,16 @@ impl<'a> Alone<'a> {
                 Ok(mut decisions) => {
                     return Some(Ok(decisions.pop().unwrap_or(Decision::Duplicate)));
                 }
-                Err(error) => return Some(Err(error)),
+                Err(error) => {
+                    let can_be_refused = delivery.decoded.is_ok();
+                    let failures = &mut self.failures;
+                    if !can_be_refused
+                        || !failures.are_enough(self.executor, &delivery, &error).await
+                    {
+                        return Some(Err(error));
+                    }
+                    delivery = refused_by_database(&delivery, unknown_errors::RULE);
+                }
             }
         }
     }

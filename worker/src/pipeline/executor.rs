@@ -24,6 +24,7 @@ use store::{
         booking::{self, Bookings},
     },
     outbox::Outbox,
+    savepoint,
     working_set::Projected,
 };
 use tokio::time::Instant;
@@ -38,6 +39,7 @@ use crate::{
         main_app::MainApp,
         postgres::Postgres,
         process::{BatchResult, Work, process},
+        unknown_errors::{self, Failures},
     },
 };
 
@@ -72,6 +74,10 @@ pub enum Disposition {
 /// The worker is to stop before a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped;
+
+/// After so many sessions that the same work lost it is tried without the main app's tables. One is
+/// lost whenever the database goes away.
+const LOST_SESSIONS: u32 = 2;
 
 /// What a try does with the main app's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,9 +121,6 @@ impl BatchExecutor {
         for tables in [MainAppTables::Used, MainAppTables::LeftAlone] {
             match self.when_available(deliveries, tables, stop).await? {
                 Some(Ok(done)) => {
-                    if tables == MainAppTables::LeftAlone {
-                        self.main_app.refused_commit();
-                    }
                     return Ok(done.decisions.into_iter().map(Disposition::Ack).collect());
                 }
                 Some(Err(error)) => {
@@ -153,6 +156,7 @@ impl BatchExecutor {
         let mut backoff = Backoff::default();
         let mut delivery = Cow::Borrowed(delivery);
         let mut tables = MainAppTables::Used;
+        let mut failures = Failures::default();
         loop {
             match self
                 .when_available(slice::from_ref(&*delivery), tables, stop)
@@ -171,10 +175,28 @@ impl BatchExecutor {
                     let event = delivery.event_id().unwrap_or("unreadable");
                     warn!(event, reason = %store::in_log(error), "the database refuses an event");
                     delivery = Cow::Owned(refused_by_database(&delivery, rule));
+                    // The main app is not what refused it.
+                    tables = MainAppTables::Used;
                 }
                 Some(Err(error)) => {
                     let event = delivery.event_id().unwrap_or("unreadable");
-                    warn!(event, reason = %store::in_log(&error), "an event cannot be committed now; trying again");
+                    let reason = store::in_log(&error);
+                    if delivery.decoded.is_ok()
+                        && failures.are_enough(self, &delivery, &error).await
+                    {
+                        warn!(
+                            event,
+                            reason, "an event cannot be committed while others can"
+                        );
+                        delivery = Cow::Owned(refused_by_database(&delivery, unknown_errors::RULE));
+                        // The main app is not what refused it.
+                        tables = MainAppTables::Used;
+                        continue;
+                    }
+                    warn!(
+                        event,
+                        reason, "an event cannot be committed now; trying again"
+                    );
                     pause(&mut backoff, stop).await?;
                 }
                 None => return Ok(Disposition::Requeue),
@@ -197,12 +219,37 @@ impl BatchExecutor {
         Ok(tried.ok_or(Error::Panicked)??.saved.projected)
     }
 
-    /// As [`BatchExecutor::recheck`], but for the main app's rows: they are noted as pending with
-    /// this obstacle, which showed only at the commit.
+    /// As [`BatchExecutor::recheck`], for one object or row. Where the main app does not let it be
+    /// committed, or it ends its session twice in a row, its rows are noted as pending with that
+    /// obstacle.
     ///
     /// # Errors
     /// As [`BatchExecutor::recheck`].
-    pub async fn note_refused(&self, recheck: &Recheck, obstacle: Obstacle) -> Result<(), Error> {
+    pub async fn recheck_one(&self, one: &Recheck, stop: &CancellationToken) -> Result<(), Error> {
+        let mut tried = self.recheck(one).await;
+        if tried.as_ref().is_err_and(Error::is_session_lost) {
+            // Where the server's process crashed, it needs a moment.
+            if self.wait_until_available(stop).await == Err(Stopped) {
+                return tried.map(drop);
+            }
+            tried = self.recheck(one).await;
+        }
+        match tried {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_unavailable() && !error.is_session_lost() => Err(error),
+            Err(error) => {
+                if error.is_session_lost() && self.wait_until_available(stop).await == Err(Stopped)
+                {
+                    return Err(error);
+                }
+                self.note_refused(one, savepoint::obstacle(&error)).await
+            }
+        }
+    }
+
+    /// As [`BatchExecutor::recheck`], but for the main app's rows: they are noted as pending with
+    /// this obstacle, which showed only at the commit.
+    async fn note_refused(&self, recheck: &Recheck, obstacle: Obstacle) -> Result<(), Error> {
         let work = Work {
             deliveries: &[],
             recheck,
@@ -221,7 +268,9 @@ impl BatchExecutor {
         self.when_available(&[], tables, stop).await.map(drop)
     }
 
-    /// Tries until the database is there.
+    /// Tries until the database is there. A database that opens sessions may not be away: reading
+    /// or writing a row of the main app's can end a session. So where that happens again, the next
+    /// try leaves the main app's tables alone. Where the database is away, that try fails as well.
     async fn when_available(
         &self,
         deliveries: &[Delivery],
@@ -229,12 +278,33 @@ impl BatchExecutor {
         stop: &CancellationToken,
     ) -> Result<Tried<BatchResult>, Stopped> {
         let mut backoff = Backoff::default();
+        let (mut lost, mut this_time) = (0, tables);
         loop {
-            let error = match self.try_once(deliveries, tables).await {
+            let error = match self.try_once(deliveries, this_time).await {
                 Some(Err(error)) if error.is_unavailable() => error,
-                tried => return Ok(tried),
+                tried => {
+                    if matches!(tried, Some(Ok(_))) && this_time == MainAppTables::LeftAlone {
+                        self.main_app.undid_transaction();
+                    }
+                    return Ok(tried);
+                }
             };
-            warn!(reason = %store::in_log(&error), "the database is away; events wait in the queue");
+            lost = match this_time == tables {
+                true => lost + u32::from(error.is_session_lost()),
+                false => 0,
+            };
+            this_time = match lost >= LOST_SESSIONS {
+                true => MainAppTables::LeftAlone,
+                false => tables,
+            };
+            let reason = store::in_log(&error);
+            match lost >= LOST_SESSIONS && tables == MainAppTables::Used {
+                true => warn!(
+                    reason,
+                    "transactions end their sessions; trying without the main app's tables"
+                ),
+                false => warn!(reason, "the database is away; events wait in the queue"),
+            }
             pause(&mut backoff, stop).await?;
         }
     }

@@ -66,8 +66,9 @@ impl MainApp {
         }
     }
 
-    /// The main app refused the commit of a whole batch: its tables are left alone for a moment.
-    pub(super) fn refused_commit(&self) {
+    /// The main app had the transaction of a whole batch undone: its tables are left alone for a
+    /// moment.
+    pub(super) fn undid_transaction(&self) {
         let mut seen = self.seen();
         let until = Instant::now() + CLOSED;
         seen.bookings_closed_until = Some(until);

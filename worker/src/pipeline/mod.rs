@@ -7,7 +7,8 @@
 //!    did, and [`alone`] handles it where that fails.
 //! 3. [`executor`] sees that each delivery of a batch gets a decision: it waits while the
 //!    database is away, and narrows a batch that fails down to one delivery. [`main_app`]
-//!    says whether a batch may use the main app's tables.
+//!    says whether a batch may use the main app's tables, and
+//!    [`unknown_errors`] when an event that fails alone is given up.
 //! 4. [`process`] applies a batch in one transaction: [`admission`] tells which events are
 //!    new, [`decision`] has them decided by the crate `domain`, [`storage`] saves what they
 //!    changed ([`postgres`]).
@@ -31,3 +32,4 @@ pub mod rebuild;
 mod replay_outcomes;
 pub mod storage;
 mod suspects;
+mod unknown_errors;

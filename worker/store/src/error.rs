@@ -12,6 +12,9 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 pub enum Error {
     /// Nobody can use the database now: wait, and try again.
     Unavailable(Source),
+    /// A session that was open ended, or says that it takes no writes: wait, and try again. It may
+    /// be the database that is away, or a row of the main app's at which Postgres ends the session.
+    SessionLost(Source),
     /// Somebody else was in the way: try again.
     Contended(Source),
     /// A rule of the database refuses a value: no retry helps.
@@ -31,6 +34,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(_) => f.write_str("the database cannot be used"),
+            Self::SessionLost(_) => f.write_str("the session can be used no more"),
             Self::Contended(_) => f.write_str("the statement failed"),
             Self::Refused { rule, .. } => write!(f, "the database refused a value: {rule}"),
             Self::Panicked => f.write_str("a handler panicked"),
@@ -44,18 +48,49 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unavailable(source) | Self::Contended(source) | Self::Refused { source, .. } => {
-                Some(source.as_ref())
-            }
+            Self::Unavailable(source)
+            | Self::SessionLost(source)
+            | Self::Contended(source)
+            | Self::Refused { source, .. } => Some(source.as_ref()),
             Self::LeftOut | Self::Panicked => None,
         }
     }
 }
 
 impl Error {
-    /// Whether nobody can use the database now.
+    /// Whether the database seems to be away.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::SessionLost(_))
+    }
+
+    /// Whether Postgres says that it waited for too long, or for somebody who waited for it: the
+    /// same may succeed later. It says so in English or in a text that this does not know.
+    pub fn is_of_time(&self) -> bool {
+        let Self::Contended(source) = self else {
+            return false;
+        };
+        match source.downcast_ref::<DieselError>() {
+            Some(DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _)) => true,
+            Some(DieselError::DatabaseError(_, said)) => {
+                let said = said.message();
+                SAID_OF_TIME.iter().any(|of_time| said.contains(of_time))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a row holds what this release cannot read: another one may.
+    pub fn is_of_another_release(&self) -> bool {
+        let Self::Contended(source) = self else {
+            return false;
+        };
+        let error = source.downcast_ref::<DieselError>();
+        matches!(error, Some(DieselError::DeserializationError(_)))
+    }
+
+    /// Whether a session could be opened and then used no more.
+    pub fn is_session_lost(&self) -> bool {
+        matches!(self, Self::SessionLost(_))
     }
 }
 
@@ -64,14 +99,14 @@ impl From<DieselError> for Error {
         let DieselError::DatabaseError(kind, information) = &error else {
             return match error {
                 DieselError::RollbackErrorOnCommit { .. }
-                | DieselError::BrokenTransactionManager => Self::Unavailable(error.into()),
+                | DieselError::BrokenTransactionManager => Self::SessionLost(error.into()),
                 error => Self::Contended(error.into()),
             };
         };
         let rule = match kind {
             DatabaseErrorKind::ClosedConnection
             | DatabaseErrorKind::UnableToSendCommand
-            | DatabaseErrorKind::ReadOnlyTransaction => return Self::Unavailable(error.into()),
+            | DatabaseErrorKind::ReadOnlyTransaction => return Self::SessionLost(error.into()),
             DatabaseErrorKind::NotNullViolation => "a column that may not be null",
             DatabaseErrorKind::CheckViolation => "a check constraint",
             DatabaseErrorKind::ExclusionViolation => "an exclusion constraint",
@@ -85,6 +120,14 @@ impl From<DieselError> for Error {
         Self::Refused { rule, source }
     }
 }
+
+/// What Postgres says where a statement waited for a lock, was cancelled, or had to give way.
+const SAID_OF_TIME: [&str; 4] = [
+    "canceling statement",
+    "lock timeout",
+    "lock not available",
+    "deadlock detected",
+];
 
 /// Whether Postgres says that it cannot keep a value, whichever statement brings it. Diesel
 /// does not tell the SQLSTATE; the sessions ask for messages in English.

@@ -34,7 +34,7 @@ mod invoice;
 pub mod invoice_query;
 pub mod job_lock;
 pub mod late_outcome;
-mod lock_holders;
+pub mod lock_holders;
 pub mod main_app;
 pub mod migrations;
 pub mod operator_query;

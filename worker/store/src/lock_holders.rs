@@ -1,8 +1,11 @@
-//! Who is in the way of a migration.
+//! Who is in the way of a migration, a query or an event.
 
 use std::{fmt, time::Duration};
 
-use diesel::{QueryableByName, sql_types::Text};
+use diesel::{
+    QueryableByName,
+    sql_types::{Bool, Text},
+};
 use diesel_async::RunQueryDsl;
 
 use crate::{Connection, Result};
@@ -63,4 +66,33 @@ pub(crate) async fn of(mut conn: &Connection, app_schema: &str) -> Result<Vec<Lo
     .bind::<Text, _>(app_schema)
     .load(&mut conn)
     .await?)
+}
+
+#[derive(QueryableByName)]
+struct Yes {
+    #[diesel(sql_type = Bool)]
+    yes: bool,
+}
+
+/// Whether another session of this database has locked a table against reading, or waits for that
+/// with everybody behind it.
+pub(crate) async fn is_a_table_locked(mut conn: &Connection) -> Result<bool> {
+    let query = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'relation' \
+        AND mode = 'AccessExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid() \
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS yes";
+    let row: Yes = diesel::sql_query(query).get_result(&mut conn).await?;
+    Ok(row.yes)
+}
+
+/// Whether another session holds a lock of the worker's own tables with which it can have locked
+/// rows, or keep rows from being written.
+pub async fn are_rows_locked(mut conn: &Connection) -> Result<bool> {
+    // To read, and to vacuum, is in nobody's way.
+    let query = "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation \
+        WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() \
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+        AND c.relkind IN ('r', 'p') AND c.relnamespace = to_regnamespace('stripe') \
+        AND l.mode NOT IN ('AccessShareLock', 'ShareUpdateExclusiveLock')) AS yes";
+    let row: Yes = diesel::sql_query(query).get_result(&mut conn).await?;
+    Ok(row.yes)
 }

@@ -27,11 +27,14 @@ pub struct Failed {
 }
 
 /// The pause before the second try in seconds. Each later one is twice as long, up to 30 s,
-/// and up to 5 s where a lock is in the way: many locked rows are found at the price of one.
+/// up to 5 s where a lock is in the way, because many locked rows are found at the price of one, and
+/// up to 600 s where each try ends a session.
 fn first_pause(reason: ObstacleReason) -> i32 {
     match reason {
         ObstacleReason::Locked => 1,
         ObstacleReason::NotTried => 0,
+        // Where the server's process crashes, the server ends every session.
+        ObstacleReason::SessionEnded => 30,
         ObstacleReason::ForeignKey
         | ObstacleReason::Check
         | ObstacleReason::NotNull
@@ -113,7 +116,8 @@ bulk! {
         tries = p.tries + (excluded.reason <> 'not_tried')::integer, \
         next_try_at = now() + least( \
             extract(epoch FROM excluded.next_try_at - now()) * 2 ^ least(p.tries, 10), \
-            CASE excluded.reason WHEN 'locked' THEN 5 ELSE 30 END) * interval '1 s'"
+            CASE excluded.reason WHEN 'locked' THEN 5 WHEN 'session_ended' THEN 600 ELSE 30 END) \
+            * interval '1 s'"
 }
 
 /// Notes what could not be written.

@@ -118,7 +118,16 @@ async fn undo(mut conn: &Connection, error: Error) -> Result<Obstacle> {
         Ok(()) => Ok(obstacle(&error)),
         // The first one says why.
         Err(_) if error.is_unavailable() => Err(error),
-        Err(lost) => Err(lost.into()),
+        // Postgres says it as an error like any other where it ends the session.
+        Err(lost) => Err(Error::SessionLost(lost.into())),
+    }
+}
+
+/// Why a commit failed, where what followed failed as well.
+fn cause(error: &DieselError) -> &DieselError {
+    match error {
+        DieselError::RollbackErrorOnCommit { commit_error, .. } => commit_error,
+        error => error,
     }
 }
 
@@ -128,15 +137,24 @@ pub fn obstacle(error: &Error) -> Obstacle {
         Error::LeftOut | Error::Panicked => {
             return Obstacle::new(ObstacleReason::Refused, &error.to_string());
         }
-        Error::Unavailable(source) | Error::Contended(source) | Error::Refused { source, .. } => {
-            source
-        }
+        Error::Unavailable(source)
+        | Error::SessionLost(source)
+        | Error::Contended(source)
+        | Error::Refused { source, .. } => source,
     };
-    let Some(DieselError::DatabaseError(kind, said)) = source.downcast_ref::<DieselError>() else {
-        return Obstacle::new(ObstacleReason::Refused, &source.to_string());
+    let said = source.downcast_ref::<DieselError>().map(cause);
+    let Some(DieselError::DatabaseError(kind, said)) = said else {
+        let reason = match error.is_session_lost() {
+            true => ObstacleReason::SessionEnded,
+            false => ObstacleReason::Refused,
+        };
+        return Obstacle::new(reason, &source.to_string());
     };
     let message = said.message();
     let reason = match kind {
+        // A trigger can raise it too, and the session is not lost then.
+        DatabaseErrorKind::ReadOnlyTransaction => ObstacleReason::Refused,
+        _ if error.is_session_lost() => ObstacleReason::SessionEnded,
         DatabaseErrorKind::ForeignKeyViolation | DatabaseErrorKind::RestrictViolation => {
             ObstacleReason::ForeignKey
         }

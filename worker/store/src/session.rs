@@ -191,6 +191,12 @@ pub async fn setting(mut conn: &Connection, name: &str) -> Result<String> {
     Ok(held.held)
 }
 
+/// Whether the session's messages are in English, so that errors can be told by their text.
+pub(crate) async fn is_english(conn: &Connection) -> Result<bool> {
+    let held = setting(conn, "lc_messages").await?;
+    Ok(held == "C" || held == "POSIX" || held.starts_with("en") || held.starts_with("C."))
+}
+
 #[derive(QueryableByName)]
 struct Writable {
     #[diesel(sql_type = Bool)]

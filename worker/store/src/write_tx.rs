@@ -3,7 +3,10 @@
 use std::ops::Deref;
 
 use diesel::{connection::TransactionDepthChange, result::Error as DieselError};
-use diesel_async::{AsyncConnection, SimpleAsyncConnection, TransactionManager};
+use diesel_async::{
+    AsyncConnection, SimpleAsyncConnection, TransactionManager,
+    pooled_connection::PoolableConnection,
+};
 use futures_util::try_join;
 
 use crate::{Connection, Error, session::LOCK_TIMEOUT};
@@ -92,16 +95,18 @@ pub async fn transaction<T, E: From<Error>>(
             // it. Where `work` succeeds, it has been undone to a savepoint.
             Manager::transaction_manager_status_mut(conn)
                 .set_requires_rollback_maybe_up_to_top_level(false);
-            Manager::commit_transaction(conn)
-                .await
-                .map_err(Error::from)?;
-            Ok(done)
+            match Manager::commit_transaction(conn).await {
+                Ok(()) => Ok(done),
+                // Postgres says it as an error like any other where it ends the session.
+                Err(lost) if conn.is_broken() => Err(Error::SessionLost(lost.into()).into()),
+                Err(error) => Err(Error::from(error).into()),
+            }
         }
         // Where it cannot be undone the connection has failed, and that is the reason: the
         // first error may be only what Postgres said last.
         Err(error) => match Manager::rollback_transaction(conn).await {
             Err(lost) if !matches!(lost, DieselError::BrokenTransactionManager) => {
-                Err(Error::from(lost).into())
+                Err(Error::SessionLost(lost.into()).into())
             }
             Ok(()) | Err(_) => Err(error),
         },

@@ -40,7 +40,7 @@ fn panicking(body: &[u8], rules: &Rules) -> Result<Decoded, Rejected> {
 }
 
 /// Has everything delivered so often to a consumer that goes without an ack.
-async fn return_all(broker: &TestBroker, count: usize, times: usize) {
+pub async fn return_all(broker: &TestBroker, count: usize, times: usize) {
     for _ in 0..times {
         let connection = rabbitmq::connect(broker.url()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();

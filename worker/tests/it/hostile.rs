@@ -16,6 +16,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use store::Database;
+use tokio_util::sync::CancellationToken;
 use worker::{amqp::headers, jobs::project_pending::ProjectPending};
 
 fn paid(id: &str) -> Vec<u8> {
@@ -203,9 +204,10 @@ async fn invoices_of_bookings_that_nobody_has_are_looked_at_a_part_at_a_time() {
     // The last in the order of ids comes in its turn, like any other.
     lab.book(999).await;
     let mut job = ProjectPending::new(lab.executor.clone());
+    let stop = CancellationToken::new();
     let mut rechecked = Vec::new();
     loop {
-        rechecked.push(job.poll(1).await.unwrap());
+        rechecked.push(job.poll(1, &stop).await.unwrap());
         if job.is_at_start() {
             break;
         }

@@ -279,3 +279,28 @@ async fn the_allowance_grows_with_what_was_paid() {
     let reads = store::api_read::reads(&conn).await.unwrap();
     assert_eq!((reads.sent, reads.allowed), (0, 10_000));
 }
+
+/// What Stripe said is kept, and the row waits for the job that writes pending rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_row_ends_the_session_is_read_once() {
+    let lab = Lab::new().await;
+    lab.take(&[updated("evt_1", true), updated("evt_2", false)])
+        .await;
+    let end = r#"CREATE FUNCTION finish() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$;
+        CREATE TRIGGER finish BEFORE INSERT OR UPDATE ON "HostOnboarding"
+            FOR EACH ROW EXECUTE FUNCTION finish()"#;
+    lab.client.batch_execute(end).await.unwrap();
+    let (api, asked) = stripe(200, account(true)).await;
+    let metrics = Metrics::default();
+    job(&lab, &api, &metrics).read_all().await.unwrap();
+    job(&lab, &api, &metrics).read_all().await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "asked again without need");
+    lab.project_pending().await;
+    assert_eq!(lab.pending().await, ["host acct_a session_ended 1"]);
+    let drop = r#"DROP TRIGGER finish ON "HostOnboarding""#;
+    lab.client.batch_execute(drop).await.unwrap();
+    lab.project_pending().await;
+    assert_eq!(status(&lab).await, ["ENABLED false"]);
+    assert_eq!(lab.pending().await, Vec::<String>::new());
+}

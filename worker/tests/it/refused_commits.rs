@@ -1,10 +1,18 @@
 //! What the main app does to a whole transaction: errors that look like the database's own, a
-//! refusal that comes only at the commit, settings that a trigger leaves behind, and a query that
-//! fails for one booking. Events are applied all the same, and only the row concerned is pending.
+//! session that ends, a refusal that comes only at the commit, settings that a trigger leaves
+//! behind, and a query that fails for one booking. Events are applied all the same, and only the
+//! row concerned is pending.
 
-use harness::stripe::{Account, Event};
+use std::time::Duration;
 
-use crate::support::{APPLIED, Lab, payments::nth_paid};
+use domain::outcome::Decision;
+use harness::{
+    proxy::Proxy,
+    stripe::{Account, Event},
+    test_servers::roles::{self, WORKER},
+};
+
+use crate::support::{APPLIED, Lab, migrated, payments::nth_paid, running::BOUND};
 
 /// The rows of `"Invoice"`, in short.
 const SHOWN: &str = r#"SELECT concat_ws(' ', "bookingId", "stripeInvoiceId", "status")
@@ -57,6 +65,16 @@ fn host(id: &str, account: &str) -> Event {
     Event::new(id, "account.updated", object.value()).of_account(account)
 }
 
+/// Makes a function that ends the session that calls it, as a crash of the server's process does.
+/// The worker's role may not.
+const END_SESSION: &str = "CREATE FUNCTION end_session() RETURNS boolean SECURITY DEFINER
+    LANGUAGE sql AS 'SELECT pg_terminate_backend(pg_backend_pid())'";
+
+/// As [`Lab::take`], within a bound: an event that is held up would be waited for without one.
+async fn take(lab: &Lab, events: &[Event]) -> Vec<Decision> {
+    tokio::time::timeout(BOUND, lab.take(events)).await.unwrap()
+}
+
 async fn sql(lab: &Lab, statements: &str) {
     lab.client.batch_execute(statements).await.unwrap();
 }
@@ -75,6 +93,94 @@ async fn an_error_that_says_that_nothing_is_written_is_the_rows() {
     sql(&lab, r#"DROP TRIGGER refuse ON "Invoice""#).await;
     lab.project_pending().await;
     assert_eq!(lab.pending().await, Vec::<String>::new());
+    assert_eq!(lab.rows(SHOWN).await.len(), 3);
+}
+
+/// As the one before, where it comes only at the commit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_says_that_nothing_is_written_holds_up_no_event() {
+    let lab = Lab::new().await;
+    let raise = "RAISE 'maintenance' USING ERRCODE = 'read_only_sql_transaction'";
+    sql(&lab, &at_commit("Invoice", BOOKING_TWO, raise)).await;
+    let events: Vec<Event> = (0..3).map(nth_paid).collect();
+    assert_eq!(take(&lab, &events).await, [APPLIED, APPLIED, APPLIED]);
+    lab.project_pending().await;
+    assert_eq!(lab.rows(SHOWN).await, ["1 in_0 PAID", "3 in_2 PAID"]);
+    assert_eq!(lab.pending().await, ["booking 2 refused 1"]);
+    assert_eq!(lab.rows(SAID).await, ["maintenance"]);
+    sql(&lab, r#"DROP TRIGGER first ON "Invoice""#).await;
+    lab.project_pending().await;
+    assert_eq!(lab.pending().await, Vec::<String>::new());
+    assert_eq!(lab.rows(SHOWN).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_ends_its_session_holds_up_no_event() {
+    let lab = Lab::new().await;
+    sql(&lab, END_SESSION).await;
+    let end = trigger("Invoice", BOOKING_TWO, "PERFORM end_session()");
+    sql(&lab, &end).await;
+    let events: Vec<Event> = (0..3).map(nth_paid).collect();
+    assert_eq!(take(&lab, &events).await, [APPLIED, APPLIED, APPLIED]);
+    // It did not show which row it is: the job finds it.
+    lab.project_pending().await;
+    assert_eq!(lab.rows(SHOWN).await, ["1 in_0 PAID", "3 in_2 PAID"]);
+    assert_eq!(lab.pending().await, ["booking 2 session_ended 1"]);
+    let pause =
+        "SELECT (next_try_at > now() + interval '25 s')::text FROM stripe.pending_projection";
+    assert_eq!(lab.rows(pause).await, ["true"]);
+    // A further event of it, and a stranger's, lose no session.
+    let mut again = nth_paid(1);
+    again.id = "evt_again".into();
+    take(&lab, &[again, nth_paid(3)]).await;
+    lab.project_pending().await;
+    assert_eq!(lab.rows(SHOWN).await.len(), 3);
+    assert_eq!(lab.pending().await, ["booking 2 session_ended 2"]);
+    sql(&lab, r#"DROP TRIGGER refuse ON "Invoice""#).await;
+    lab.project_pending().await;
+    assert_eq!(lab.pending().await, Vec::<String>::new());
+    assert_eq!(lab.rows(SHOWN).await.len(), 4);
+}
+
+/// Else the rows of an outage would come late.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_away_leaves_no_row_pending() {
+    let database = migrated().await;
+    let client = database.connect().await.unwrap();
+    roles::grant(&client).await.unwrap();
+    let url = roles::url_as(database.url(), WORKER);
+    let proxy = Proxy::before(&url, 5432).await.unwrap();
+    let lab = Lab::with_url(database, proxy.url().into()).await;
+    take(&lab, &[nth_paid(0)]).await;
+    let events: Vec<Event> = (1..4).map(nth_paid).collect();
+    proxy.cut();
+    let away = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        proxy.restore();
+    };
+    let (decisions, ()) = tokio::join!(take(&lab, &events), away);
+    assert_eq!(decisions, [APPLIED, APPLIED, APPLIED]);
+    assert_eq!(lab.pending().await, Vec::<String>::new());
+    assert_eq!(lab.rows(SHOWN).await.len(), 4);
+}
+
+/// The deployment's query can be what ends the session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_ends_its_session_holds_up_no_event() {
+    let mut lab = Lab::with_bookings(&[1, 2, 3]).await;
+    sql(&lab, END_SESSION).await;
+    let query = "SELECT CASE WHEN $1 = 2 THEN end_session()::text ELSE 'acct_h' END";
+    lab.executor.owner_query = Some(query.into());
+    let events: Vec<Event> = (0..3)
+        .map(|index| nth_paid(index).of_account("acct_h"))
+        .collect();
+    assert_eq!(take(&lab, &events).await, [APPLIED, APPLIED, APPLIED]);
+    lab.project_pending().await;
+    assert_eq!(lab.rows(SHOWN).await, ["1 in_0 PAID", "3 in_2 PAID"]);
+    assert_eq!(lab.pending().await, ["booking 2 session_ended 1"]);
+    lab.executor.owner_query = Some("SELECT 'acct_h'".into());
+    lab.project_pending().await;
+    lab.project_pending().await;
     assert_eq!(lab.rows(SHOWN).await.len(), 3);
 }
 

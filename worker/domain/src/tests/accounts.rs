@@ -152,6 +152,20 @@ fn an_object_that_says_little_gives_a_snapshot_that_says_nothing() {
     }
 }
 
+/// It is in an index, which takes no value of any length.
+#[test]
+fn a_host_id_is_as_long_as_a_value_of_metadata_can_be() {
+    let with = |host: String| {
+        let mut object = object();
+        object["metadata"] = json!({ "hostId": host });
+        updated(&object, None)
+    };
+    assert!(with("\u{1f600}".repeat(500)).is_ok());
+    let rejected = with("x".repeat(2001)).unwrap_err();
+    assert_eq!(rejected.code(), "text_too_long");
+    assert!(rejected.to_string().starts_with("account.metadata.hostId "));
+}
+
 /// What an application says of a connection.
 type OfApplication = fn(Option<String>) -> AccountChange;
 

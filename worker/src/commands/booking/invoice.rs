@@ -202,6 +202,7 @@ fn pending_words(reason: ObstacleReason) -> String {
         | ObstacleReason::NotNull
         | ObstacleReason::Unique
         | ObstacleReason::RowLevelSecurity
+        | ObstacleReason::SessionEnded
         | ObstacleReason::Refused => {
             format!("the database refuses it ({})", reason.as_str())
         }

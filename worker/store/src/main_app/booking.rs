@@ -12,7 +12,7 @@ use domain::{
     ownership::Owner,
 };
 
-use crate::{Connection, Result, statement::lookup};
+use crate::{Connection, Error, Result, lock_holders, session, statement::lookup};
 
 /// How the deployment tells whether a booking is there and whose it is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,4 +107,36 @@ pub async fn owners(
         (BookingId(row.booking), Owner::Account(account))
     };
     Ok(rows.into_iter().map(owner).collect())
+}
+
+/// Whether the database takes the deployment's query, asked for a booking that nobody has.
+#[derive(Debug)]
+pub enum Taken {
+    /// It does.
+    Yes,
+    /// It said nothing of the query: somebody has locked a table, or the answer took too long.
+    NotTried(Error),
+    /// It does not.
+    No(Error),
+}
+
+/// Tries the query once. A table that the main app has locked says nothing of it.
+///
+/// # Errors
+/// The database cannot be used.
+pub async fn try_query(conn: &Connection, query: &str) -> Result<Taken> {
+    let error = match owners(conn, Some(query), &[0]).await {
+        Ok(_) => return Ok(Taken::Yes),
+        Err(error) if error.is_unavailable() => return Err(error),
+        Err(error) => error,
+    };
+    let is_of_time = match session::is_english(conn).await? {
+        true => error.is_of_time(),
+        // Its words are not known: who holds locks tells it.
+        false => error.is_of_time() || lock_holders::is_a_table_locked(conn).await?,
+    };
+    Ok(match is_of_time {
+        true => Taken::NotTried(error),
+        false => Taken::No(error),
+    })
 }

@@ -167,6 +167,7 @@ pub struct Costs {
 impl Costs {
     pub async fn after(lab: &Lab, attack: &Attack, number: usize) -> Self {
         let host = (attack.event)(LATER + number);
+        let stop = CancellationToken::new();
         Self {
             host: Cost::of(lab, attack, async |one| take(&one, &[host]).await).await,
             stranger: Cost::of(lab, attack, async |one| {
@@ -174,7 +175,7 @@ impl Costs {
             })
             .await,
             look: Cost::of(lab, attack, async |one| {
-                ProjectPending::new(one).poll(PAGES).await.unwrap();
+                ProjectPending::new(one).poll(PAGES, &stop).await.unwrap();
             })
             .await,
         }
@@ -240,7 +241,8 @@ impl Timer {
             self.times[place].push(start.elapsed());
         }
         let start = Instant::now();
-        self.job.poll(PAGES).await.unwrap();
+        let stop = CancellationToken::new();
+        self.job.poll(PAGES, &stop).await.unwrap();
         self.times[2].push(start.elapsed());
     }
 
