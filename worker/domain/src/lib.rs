@@ -2,20 +2,23 @@
 //!
 //! One event passes through these modules from top to bottom:
 //!
-//! 1. [`event`] decodes it, its [`header`] first; [`invoice`], [`checkout_session`], [`account`]
-//!    with [`account_snapshot`], [`charge`] and [`credit_note`] decode its object, with the
-//!    helpers of [`decode`], the types of [`ids`] and by the [`rules`] of the deployment. What
-//!    cannot be decoded has a [`rejection`].
-//! 2. [`working_set`] loads what the event touches from a [`source`], keeps it by kind in
-//!    [`objects`], and merges the event into it: [`merge`] says which of two events speaks
-//!    last, [`connections`] through which applications an account is connected, [`by_claim`] keeps the state of an object apart by claim, [`ownership`] says what
-//!    a claim is, [`holders`] who has a booking by it, [`refunds`] which charges and credit notes are of
-//!    which invoice, in the terms of [`given_back`].
-//! 3. [`projection`] computes the [`rows`] that the main app reads, with [`onboarding`] and
-//!    [`money`], out of what [`main_app`] says of the main app's tables.
+//! 1. Decoding. [`event`] decodes it, its [`header`] first, by the [`rules`] of the deployment and
+//!    with the helpers of [`decode`] and the types of [`ids`]. Its object is decoded by
+//!    [`invoice`], [`checkout_session`], [`account`] with [`account_snapshot`], [`charge`] or
+//!    [`credit_note`]. What cannot be decoded has a [`rejection`].
+//! 2. Loading. [`working_set`] loads what the event touches from a [`source`], and keeps it by kind
+//!    in [`objects`].
+//! 3. Merging. [`merge`] says which of two events speaks last, and [`connections`] through which
+//!    applications an account is connected. [`by_claim`] keeps the state of an object apart by
+//!    claim.
+//! 4. Ownership. [`ownership`] says what a claim is, and [`holders`] who has a booking by it.
+//!    [`refunds`] says which charges and credit notes are of which invoice, in the terms of
+//!    [`given_back`].
+//! 5. Projection. [`projection`] computes the [`rows`] that the main app reads, with
+//!    [`onboarding`] and [`money`], out of what [`main_app`] says of the main app's tables.
 //!    [`changes`] collects the rows to save, and [`news`] what the main app is told of them.
-//! 4. [`outcome`] decides what becomes of the event, [`reclassify`] what becomes of
-//!    earlier ones, and [`history`] keeps a host's transitions.
+//! 6. Outcome. [`outcome`] decides what becomes of the event, and [`reclassify`] what becomes of
+//!    earlier ones. [`history`] keeps a host's transitions.
 //!
 //! Beside that way: [`price`] says what a guest can be charged, [`invoicing`] whether Stripe can
 //! issue invoices in a host's name, and [`host_words`] and [`invoice_words`] how things are with

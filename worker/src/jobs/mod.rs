@@ -1,9 +1,8 @@
 //! Jobs: what the running worker does beside the queue.
 //!
-//! A job says how often it runs and what one run does. The runner sees to the interval,
-//! the stop, the back-off after a failure and the metrics, and that of several workers one
-//! runs a job at a time, where the job does not say otherwise: it holds a lock of the database
-//! meanwhile.
+//! A job says how often it runs and what one run does. The runner does the rest: the interval,
+//! the stop, the back-off after a failure and the metrics. An exclusive job runs on one worker at
+//! a time: the runner holds a lock of the database meanwhile.
 
 pub mod count_backlog;
 pub mod project_pending;

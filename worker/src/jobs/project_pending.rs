@@ -118,7 +118,7 @@ impl ProjectPending {
     /// how many.
     ///
     /// # Errors
-    /// The database is away; objects joined before stay joined.
+    /// The database is away. What was committed before stays.
     pub async fn poll_all(&mut self) -> Result<usize, Error> {
         self.poll(usize::MAX, &CancellationToken::new()).await
     }
@@ -128,7 +128,7 @@ impl ProjectPending {
     /// computed anew.
     ///
     /// # Errors
-    /// The database is away; objects joined before stay joined.
+    /// The database is away. What was committed before stays.
     pub async fn poll(&mut self, pages: usize, stop: &CancellationToken) -> Result<usize, Error> {
         let mut rechecked = self.poll_newest(stop).await?;
         let pool = self.executor.pool.clone();

@@ -116,8 +116,8 @@ impl BatchExecutor {
         deliveries: &[Delivery],
         stop: &CancellationToken,
     ) -> Result<Vec<Disposition>, Stopped> {
-        // Two tries together: most of what is in the way has gone by the second. What the main
-        // app refuses at the commit is in nobody's way then.
+        // The batch is tried twice, because most obstacles have gone by the second try. That one
+        // leaves the main app's tables alone, so that their refusal at the commit cannot fail it.
         for tables in [MainAppTables::Used, MainAppTables::LeftAlone] {
             match self.when_available(deliveries, tables, stop).await? {
                 Some(Ok(done)) => {

@@ -22,7 +22,7 @@ pub struct LateChanges {
     pub reclassified: Reclassified,
     /// Why each booking's other claims are refused.
     pub why: BTreeMap<BookingId, Rejection>,
-    /// What was computed anew: of all its claims it was looked what they mean.
+    /// The objects and rows whose claims were all compared again.
     pub rechecked: Recheck,
 }
 

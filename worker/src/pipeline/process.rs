@@ -24,7 +24,7 @@ use crate::pipeline::{
 pub struct Work<'a> {
     /// The deliveries.
     pub deliveries: &'a [Delivery],
-    /// Objects to compute anew: the part that they missed may be there now.
+    /// Objects and rows to compute anew: what they waited for may be there now.
     pub recheck: &'a Recheck,
     /// Whether the bytes of applied events are archived.
     pub archive: ArchivePolicy,
