@@ -170,10 +170,7 @@ fn client_reference(env: &Env) -> Result<bool, ConfigError> {
 }
 
 fn outbox(env: &Env) -> Result<Outbox, ConfigError> {
-    Ok(match yes_or_no(env, "CHANGES")? {
-        Some(true) => Outbox::On,
-        Some(false) | None => Outbox::Off,
-    })
+    Ok(yes_or_no(env, "CHANGES")?.unwrap_or(false).into())
 }
 
 fn yes_or_no(env: &Env, name: &'static str) -> Result<Option<bool>, ConfigError> {

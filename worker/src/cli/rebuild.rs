@@ -6,7 +6,7 @@ use domain::ids::{BookingId, ObjectId};
 use serde_json::json;
 use shared::clock;
 use store::{
-    Connection,
+    Connection, outbox,
     rebuild::{self, Subject},
 };
 
@@ -46,7 +46,8 @@ some of its events may be older than the ledger.
 
 Events that are dead stay dead, but for those whose booking is theirs now: replay them.
 
-It can be interrupted and repeated. It needs the variables of `worker run`.
+It can be interrupted and repeated. It needs the variables of `worker run`, but for CHANGES: \
+whether the main app is told of its rows is as the running worker has it.
 
 Examples:
   worker rebuild --object in_1abc --dry-run
@@ -106,7 +107,8 @@ impl Rebuild {
         let pool = context.database.pool();
         let archive = config.retention.archive();
         let mut executor = BatchExecutor::new(pool, config.owner_query.clone(), archive);
-        executor.outbox = config.outbox;
+        // The row is written once: without its news, nobody would tell the main app of it.
+        executor.outbox = outbox::setting(&conn).await?.unwrap_or(config.outbox);
         let decoder = Decoder {
             rules: config.rules,
             decode: domain::event::decode,

@@ -14,7 +14,7 @@ use crate::config::Config;
 pub(super) enum Refusal {
     /// It belongs to another one.
     Other(ConfigError),
-    /// It takes no writes, and belongs to none yet.
+    /// It takes no writes, and something is to be noted in it.
     ReadOnly,
     /// It does not answer.
     Failed(Error),

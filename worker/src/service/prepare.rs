@@ -6,6 +6,7 @@ use shared::{config::ConfigError, telemetry::report};
 use store::{
     ConnectError, Connection, Database,
     migrations::{self, MigrateError},
+    outbox::{self, Outbox},
     pooler::{self, Pooled, PoolerError},
     row_security::{self, HiddenTable},
     session,
@@ -165,10 +166,24 @@ async fn is_fit(connection: &Connection, config: &Config) -> Result<Tables, Prep
     if !hidden.is_empty() {
         return Err(PrepareError::RowSecurity(hidden));
     }
-    match deployment::check(connection, config).await {
+    if let Err(refusal) = deployment::check(connection, config).await {
+        return refused(refusal);
+    }
+    match note_changes(connection, config.outbox).await {
         Ok(()) => Ok(Tables::Ready),
         Err(refusal) => refused(refusal),
     }
+}
+
+/// Notes whether this worker tells the main app news, for the commands beside it.
+async fn note_changes(connection: &Connection, ours: Outbox) -> Result<(), Refusal> {
+    if outbox::setting(connection).await? == Some(ours) {
+        return Ok(());
+    }
+    if !session::takes_writes(connection).await? {
+        return Err(Refusal::ReadOnly);
+    }
+    Ok(outbox::set(connection, ours).await?)
 }
 
 fn away(error: ConnectError) -> Result<Tables, PrepareError> {

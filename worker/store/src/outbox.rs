@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    QueryableByName,
-    sql_types::{Array, BigInt, Integer, Jsonb, Nullable, Text, Timestamptz},
+    OptionalExtension, QueryableByName,
+    sql_types::{Array, BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 use domain::{main_app::Target, news::News, text_enum};
@@ -19,6 +19,46 @@ pub enum Outbox {
     /// They are not, and no statement is sent for them.
     #[default]
     Off,
+}
+
+impl Outbox {
+    /// Whether they are noted.
+    pub fn is_on(self) -> bool {
+        self == Self::On
+    }
+}
+
+impl From<bool> for Outbox {
+    fn from(is_on: bool) -> Self {
+        match is_on {
+            true => Self::On,
+            false => Self::Off,
+        }
+    }
+}
+
+/// What the worker that started last has set; `None` before a worker of this release started.
+pub async fn setting(mut conn: &Connection) -> Result<Option<Outbox>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        is_on: bool,
+    }
+    let query = diesel::sql_query("SELECT is_on FROM stripe.changes_setting");
+    let row: Option<Row> = query.get_result(&mut conn).await.optional()?;
+    Ok(row.map(|row| row.is_on.into()))
+}
+
+/// Notes what the worker has set that starts now.
+pub async fn set(mut conn: &Connection, outbox: Outbox) -> Result<()> {
+    diesel::sql_query(
+        "INSERT INTO stripe.changes_setting (is_on) VALUES ($1) \
+         ON CONFLICT (is_only) DO UPDATE SET is_on = excluded.is_on, set_at = now()",
+    )
+    .bind::<Bool, _>(outbox.is_on())
+    .execute(&mut conn)
+    .await?;
+    Ok(())
 }
 
 text_enum! {

@@ -239,7 +239,7 @@ async fn hot_statements_read_no_whole_table_and_every_index_is_needed() {
     let unused = UNUSED.replace(
         "__EXPECTED__",
         "'Invoice_pkey', 'made_here_pkey', '__diesel_schema_migrations_pkey', \
-            'deployment_pkey'",
+            'deployment_pkey', 'changes_setting_pkey'",
     );
     wait::until(
         "all indexes used",

@@ -6,6 +6,8 @@ use std::slice;
 use chrono::{DateTime, Utc};
 use domain::ids::{BookingId, ObjectId};
 use harness::{
+    private::PrivateFolder,
+    services::{Service, ServiceOptions},
     stripe::{Event, Invoice},
     stripe_api::Payment,
     test_servers::TestBroker,
@@ -17,6 +19,7 @@ use worker::pipeline::rebuild::{Rebuild, Rebuilt};
 use crate::support::{
     Lab, decoder,
     histories::{sayings, signs, try_all},
+    news,
     operator::Operator,
     payments::{nth_paid, paid},
     shop::{self, Shop},
@@ -330,4 +333,53 @@ async fn an_operator_computes_rows_anew_by_object_account_booking_or_all() {
     lab.client.batch_execute(remember).await.unwrap();
     let other = operator.run("rebuild --all --yes").await;
     assert_eq!(other.code, 64, "{}", other.err);
+}
+
+/// The shell of a rebuild need not say whether the main app is told: the database does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_tells_news_where_the_worker_does_whatever_its_shell_says() {
+    let broker = TestBroker::new("rebuildnews");
+    for (worker, shell, told) in [
+        (Some("yes"), None, vec!["booking.invoice.paid 1 1"]),
+        (Some("yes"), Some("no"), vec!["booking.invoice.paid 1 1"]),
+        (Some("no"), Some("yes"), vec![]),
+        // Before a worker of this release has started.
+        (None, Some("yes"), vec!["booking.invoice.paid 1 1"]),
+        (None, None, vec![]),
+    ] {
+        let lab = Lab::new().await;
+        if let Some(changes) = worker {
+            // The last start counts.
+            for changes in [if changes == "yes" { "no" } else { "yes" }, changes] {
+                start(&lab, &broker, changes).await;
+            }
+        }
+        // The main app's row is lost, as by a restore of its tables alone.
+        lab.take_one(&nth_paid(0)).await;
+        let lose = r#"DELETE FROM "Invoice""#;
+        lab.client.batch_execute(lose).await.unwrap();
+        let mut operator = Operator::new(lab.worker_url(), &broker).with("STRIPE_MODE", "test");
+        if let Some(changes) = shell {
+            operator = operator.with("CHANGES", changes);
+        }
+        // Its sample objects are old: what is known is kept, and the row is written anew.
+        let done = operator.run("rebuild --booking 1 --yes").await;
+        assert_eq!(done.code, 1, "{}", done.err);
+        assert_eq!(lab.invoices().await.len(), 1);
+        assert_eq!(news::told(&lab).await, told, "{worker:?} {shell:?}");
+    }
+}
+
+/// A worker starts with this `CHANGES` and stops.
+async fn start(lab: &Lab, broker: &TestBroker, changes: &str) {
+    let folder = PrivateFolder::make("changes").unwrap();
+    let options = ServiceOptions::worker(folder.path())
+        .unwrap()
+        .env("AMQP_URL", broker.url())
+        .env("AMQP_PREFIX", broker.prefix())
+        .env("DATABASE_URL", lab.database.url())
+        .env("STRIPE_MODE", "test")
+        .env("CHANGES", changes);
+    let mut worker = Service::start(options).await.unwrap();
+    worker.terminate().await.unwrap();
 }

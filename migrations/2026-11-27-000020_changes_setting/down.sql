@@ -1,0 +1,1 @@
+DROP TABLE stripe.changes_setting;
