@@ -225,6 +225,33 @@ async fn an_account_that_left_before_it_was_read_does_not_hold_up_its_host() {
     assert_eq!(desk.records().await, ["host.onboard:42 2 done t"]);
 }
 
+/// Stripe's version 2 knows a key for 30 days, its version 1 for one. Until then the attempt goes on
+/// under its key, whatever lists show; afterwards what it may have made is looked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_goes_on_under_its_key_for_as_long_as_stripe_knows_it() {
+    const HOUR: i32 = 60;
+    const DAY: i32 = 24 * HOUR;
+    for (api, minutes, attempt) in [
+        (AccountsApi::V1, 22 * HOUR, 1),
+        (AccountsApi::V1, 24 * HOUR, 2),
+        (AccountsApi::V2, 24 * HOUR, 1),
+        (AccountsApi::V2, 28 * DAY, 1),
+        (AccountsApi::V2, 30 * DAY, 2),
+    ] {
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        let gate = dies(&desk, path(api), Kind::HeldAndLost).await;
+        gate.release_all();
+        desk.begun_before(minutes).await;
+        desk.onboard("42").await.unwrap();
+        let record = format!("host.onboard:42 {attempt} done t");
+        assert_eq!(desk.records().await, [record], "{api:?} {minutes}");
+        let asked = desk.requests(path(api)).into_iter();
+        let asked = asked.filter(|one| one.method == "POST" && one.path == path(api));
+        let keys: BTreeSet<_> = asked.map(|one| one.idempotency_key).collect();
+        assert_eq!(i32::try_from(keys.len()), Ok(attempt), "{api:?} {minutes}");
+    }
+}
+
 /// Stripe answers when the worker waits no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_comes_too_late_makes_no_second_account() {
