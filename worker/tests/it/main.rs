@@ -70,6 +70,7 @@ mod replay;
 mod roles;
 mod row_security;
 mod sessions;
+mod stripe_rates;
 mod tables;
 mod telling;
 mod tls;
