@@ -23,8 +23,6 @@ use crate::stripe::{
     error::{ApiError, Refusal},
 };
 
-/// For how long Stripe keeps an idempotency key at least; its version 2 keeps it longer.
-const KEY_LASTS: Duration = Duration::from_secs(23 * 3600);
 /// By how much Stripe's clock may differ from the database's, in seconds.
 const CLOCKS_DIFFER: i64 = 300;
 /// A day, in seconds.
@@ -36,6 +34,18 @@ const SETTLED: Duration = Duration::from_secs(300);
 pub(super) const OUTLIVED: Duration = Duration::from_secs(48 * 3600);
 /// The most attempts of one command.
 const MOST_ATTEMPTS: u32 = 3;
+
+/// For how long the same request under one idempotency key has one effect at Stripe: an hour less
+/// than 24 hours by version 1, and a day less than 30 days by version 2.
+///
+/// Stripe's own words on both: <https://docs.stripe.com/api-v2-overview#idempotency>, "Idempotency
+/// differences between API v1 and API v2".
+const fn key_lasts(family: ApiFamily) -> Duration {
+    match family {
+        ApiFamily::V1 => Duration::from_secs(23 * 3600),
+        ApiFamily::V2 => Duration::from_secs(29 * 24 * 3600),
+    }
+}
 
 /// What is to exist once.
 #[derive(Debug)]
@@ -260,10 +270,11 @@ impl CommandService {
     ) -> Result<Ended, CommandError> {
         let age = (clock::now_utc() - record.attempted_at).to_std();
         let age = age.unwrap_or_default();
-        if age > KEY_LASTS + SETTLED {
+        let key_lasts = key_lasts(ApiFamily::of(&record.api));
+        if age > key_lasts + SETTLED {
             return look_late(record, age, maker).await;
         }
-        if age > KEY_LASTS {
+        if age > key_lasts {
             // Whoever asked last may be at it.
             return Err(CommandError::in_progress());
         }

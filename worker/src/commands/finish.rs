@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use domain::ids::BookingId;
 use shared::clock;
-use store::command::{self, Record, State};
+use store::{
+    api_read,
+    command::{self, Record, State},
+};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -25,6 +28,11 @@ use crate::{
 
 /// How long an attempt is left to whoever began it.
 const LEFT_ALONE: chrono::TimeDelta = chrono::TimeDelta::minutes(2);
+/// The pause before an attempt that Stripe did not finish is gone on with again; it doubles with
+/// each try. Each try may read Stripe's lists, whose reads are counted.
+const FIRST_PAUSE: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
+/// The longest such pause.
+const LONGEST_PAUSE: chrono::TimeDelta = chrono::TimeDelta::hours(1);
 /// The most attempts of one run.
 const MOST: i64 = 100;
 
@@ -49,7 +57,8 @@ impl Job for FinishCommands {
 
 impl FinishCommands {
     /// Goes on with the attempts in progress that began before `before`. One that Stripe does
-    /// not finish now is left for the next run.
+    /// not finish now is left for a later run, after a pause that doubles. Where Stripe's
+    /// allowance has no room for it Stripe is not asked.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -58,13 +67,26 @@ impl FinishCommands {
         before: chrono::DateTime<chrono::Utc>,
         stop: &CancellationToken,
     ) -> Result<(), JobError> {
+        let now = before + LEFT_ALONE;
         let records = {
             let conn = self.service.pool.get().await.map_err(store::Error::from)?;
-            command::in_progress(&conn, before, MOST).await?
+            command::in_progress(&conn, before, now, MOST).await?
         };
+        let mut left = 0;
         for record in records {
             if stop.is_cancelled() {
                 break;
+            }
+            let has_room = {
+                let conn = self.service.pool.get().await.map_err(store::Error::from)?;
+                // Before Stripe is asked: a worker that dies meanwhile has tried, too.
+                let until = now + pause(record.finish_tries);
+                command::put_off(&conn, &record.key, record.attempt, until).await?;
+                api_read::reads(&conn).await?.has_room_to_finish()
+            };
+            if !has_room {
+                left += 1;
+                continue;
             }
             // What is in the way of one must not hold up the others.
             let done = timeout(COMMAND_TIMEOUT, self.go_on(&record)).await;
@@ -72,6 +94,13 @@ impl FinishCommands {
                 let attempted_at = record.attempted_at;
                 warn!(code = error.code, %attempted_at, "a command's attempt is still in progress");
             }
+        }
+        if left > 0 {
+            warn!(
+                attempts = left,
+                "Stripe's allowance for reads of 30 days is nearly used up: what interrupted \
+                 commands began is left to the same commands"
+            );
         }
         Ok(())
     }
@@ -131,4 +160,11 @@ impl FinishCommands {
         }
         Ok(())
     }
+}
+
+/// The pause behind a try before which there were so many.
+fn pause(tries: i32) -> chrono::TimeDelta {
+    // Six times the first pause doubled is more than the longest one.
+    let doubled = FIRST_PAUSE * 2_i32.pow(tries.clamp(0, 6).unsigned_abs());
+    doubled.min(LONGEST_PAUSE)
 }

@@ -329,6 +329,19 @@ mod tests {
     }
 
     #[test]
+    fn stripes_word_on_retries_is_read_from_its_header() {
+        for (said, read) in [
+            ("true", Some(true)),
+            ("false", Some(false)),
+            ("perhaps", None),
+        ] {
+            let (ended, _) = failed(500, Some(("stripe-should-retry", said)), "");
+            assert_eq!(ended.should_retry, read, "{said}");
+        }
+        assert_eq!(failed(500, None, "").0.should_retry, None);
+    }
+
+    #[test]
     fn who_is_to_wait_longer_than_is_waited_hears_why_at_once() {
         let (ended, error) = failed(429, Some(("retry-after", "60")), "");
         assert_eq!(error, ApiError::RateLimited(RateLimit::LockTimeout));

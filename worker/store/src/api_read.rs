@@ -68,6 +68,12 @@ impl Reads {
         (self.allowed / 10 * 9 - self.sent).max(0)
     }
 
+    /// Whether there is room for the reads by which interrupted commands are finished: they leave
+    /// a tenth of the allowance to those of accounts, besides the last one.
+    pub fn has_room_to_finish(self) -> bool {
+        self.sent < self.allowed / 10 * 8
+    }
+
     /// Whether there is room for a read that nobody waits for.
     pub fn has_room(self) -> bool {
         self.room() > 0

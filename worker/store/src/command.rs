@@ -87,6 +87,9 @@ pub struct Record {
     /// it cannot be canceled, and where an earlier release began it.
     #[diesel(sql_type = Nullable<Integer>)]
     pub cancels: Option<i32>,
+    /// How often the job that finishes attempts went on with this one.
+    #[diesel(sql_type = Integer)]
+    pub finish_tries: i32,
 }
 
 impl Record {
@@ -98,7 +101,8 @@ impl Record {
 }
 
 const RECORD: &str = "SELECT key, attempt, state, idempotency_key, payload_hash, api, account, \
-    request, object_id, attempted_at, finished_at, cancels FROM stripe.command";
+    request, object_id, attempted_at, finished_at, cancels, finish_tries \
+    FROM stripe.command";
 
 /// What is known of a key; `None` where nothing was ever asked.
 pub async fn find(mut conn: &Connection, key: &str) -> Result<Option<Record>> {
@@ -106,17 +110,21 @@ pub async fn find(mut conn: &Connection, key: &str) -> Result<Option<Record>> {
     Ok(record.get_result(&mut conn).await.optional()?)
 }
 
-/// The oldest attempts in progress that began before `before`, at most `limit`.
+/// The oldest attempts in progress that began before `before`, and of which none is put off beyond
+/// `now`, at most `limit`.
 pub async fn in_progress(
     mut conn: &Connection,
     before: DateTime<Utc>,
+    now: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Record>> {
     let query = format!(
-        "{RECORD} WHERE state = 'in_progress' AND attempted_at < $1 ORDER BY attempted_at LIMIT $2"
+        "{RECORD} WHERE state = 'in_progress' AND attempted_at < $1 \
+            AND (finish_at IS NULL OR finish_at <= $2) ORDER BY attempted_at LIMIT $3"
     );
     let records = diesel::sql_query(query)
         .bind::<Timestamptz, _>(before)
+        .bind::<Timestamptz, _>(now)
         .bind::<BigInt, _>(limit);
     Ok(records.load(&mut conn).await?)
 }
@@ -160,6 +168,26 @@ pub async fn payable_of_paid(
     Ok(records.load(&mut conn).await?)
 }
 
+/// Puts off what the job that finishes attempts does with this one next, until `until`, and counts
+/// that it goes on with it now.
+pub async fn put_off(
+    mut conn: &Connection,
+    key: &str,
+    attempt: i32,
+    until: DateTime<Utc>,
+) -> Result<()> {
+    diesel::sql_query(
+        "UPDATE stripe.command SET finish_tries = finish_tries + 1, finish_at = $3 \
+         WHERE key = $1 AND attempt = $2 AND state = 'in_progress'",
+    )
+    .bind::<Text, _>(key)
+    .bind::<Integer, _>(attempt)
+    .bind::<Timestamptz, _>(until)
+    .execute(&mut conn)
+    .await?;
+    Ok(())
+}
+
 /// Begins the first attempt at a key. Where there is one already nothing changes.
 pub async fn begin(mut conn: &Connection, attempt: &Attempt<'_>) -> Result<()> {
     diesel::sql_query(
@@ -184,7 +212,8 @@ pub async fn begin_again(mut conn: &Connection, after: i32, attempt: &Attempt<'_
     diesel::sql_query(
         "UPDATE stripe.command SET attempt = attempt + 1, state = 'in_progress', \
             idempotency_key = $3, payload_hash = $4, api = $5, request = $6, account = $7, \
-            cancels = $8, object_id = NULL, error = NULL, attempted_at = now(), finished_at = NULL \
+            cancels = $8, object_id = NULL, error = NULL, attempted_at = now(), \
+            finished_at = NULL, finish_tries = 0, finish_at = NULL \
          WHERE key = $1 AND attempt = $2 AND state <> 'in_progress'",
     )
     .bind::<Text, _>(attempt.key)

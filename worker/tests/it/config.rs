@@ -131,6 +131,20 @@ fn a_rate_is_a_number_of_requests() {
     }
 }
 
+/// What Stripe allows: 100 requests in a second, 25 in a sandbox, and 25 to one endpoint.
+#[test]
+fn the_rates_are_stripes_where_none_is_set() {
+    for (mode, key, rates) in [
+        ("live", "sk_live_hidden-word", (100, 25)),
+        ("test", "sk_test_hidden-word", (25, 25)),
+    ] {
+        let set = [("STRIPE_MODE", mode), ("STRIPE_API_KEY", key)];
+        let env = Env::from_pairs(GOOD.iter().chain(&set).copied());
+        let api = Config::from_env(&env).unwrap().api.unwrap();
+        assert_eq!((api.rate.get(), api.endpoint_rate.get()), rates, "{mode}");
+    }
+}
+
 /// With right values it goes on to the database, which is not there.
 #[test]
 fn right_values_of_the_commands_variables_are_taken() {

@@ -3,10 +3,10 @@
 mod interrupted;
 
 use futures_util::future::join_all;
-use harness::stripe_api::{Fault, Gate, Kind, Options, RateLimit};
+use harness::stripe_api::{Fault, Gate, Kind, Options, RateLimit, Recorded};
 use serde_json::json;
 use worker::{
-    commands::command::Name,
+    commands::{command::Name, service::CommandService},
     config::commands::{AccountsApi, Bearer, Origins},
 };
 
@@ -167,6 +167,53 @@ async fn callers_at_once_get_one_account() {
     assert_eq!(ids.len(), 1);
     assert_eq!(desk.api.accounts().len(), 1);
     assert_eq!(account(&desk.onboard("42").await.unwrap()), ids[0]);
+}
+
+/// Two workers have the same command: they share nothing but the database and Stripe.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_at_once_make_one_account() {
+    for api in [AccountsApi::V1, AccountsApi::V2] {
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        let other = desk.other_worker();
+        let path = match api {
+            AccountsApi::V2 => "/v2/core/accounts",
+            AccountsApi::V1 | AccountsApi::V1Type => "/v1/accounts",
+        };
+        let gate = Gate::new();
+        let held = Kind::HeldBefore(gate.clone());
+        desk.api.fault(Fault::post(path, held));
+        let open = async {
+            // Both are at Stripe when the first one takes effect.
+            let is_it = |one: &Recorded| one.method == "POST" && one.path == path;
+            desk.api.wait_for_requests(2, is_it).await.unwrap();
+            gate.release_all();
+        };
+        let both = async |service: &CommandService| {
+            Box::pin(service.run(Name::HostOnboard, onboard("42"))).await
+        };
+        let (first, second, ()) = tokio::join!(both(&desk.service), both(&other), open);
+        let accounts = desk.api.accounts();
+        assert_eq!(accounts.len(), 1, "{api:?}");
+        let mut answered = 0;
+        for answer in [first, second] {
+            match answer {
+                Ok(answer) => {
+                    assert_eq!(accounts[0]["id"], answer["stripeAccountId"]);
+                    answered += 1;
+                }
+                // The key was in use for longer than it tried.
+                Err(error) => assert_eq!((error.code, error.retryable), ("in_progress", true)),
+            }
+        }
+        assert!(answered > 0, "{api:?}");
+        for service in [&desk.service, &other] {
+            let again = both(service).await.unwrap();
+            assert_eq!(accounts[0]["id"], again["stripeAccountId"]);
+        }
+        assert_eq!(desk.api.accounts().len(), 1, "{api:?}");
+        assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+        assert_eq!(desk.hosts().await, ["42 INCOMPLETE f"]);
+    }
 }
 
 /// Whatever goes wrong with the request that makes the account, and whenever the worker is

@@ -181,10 +181,17 @@ async fn sessions_and_dashboards_are_the_hosts_own() {
         .await
         .unwrap();
     assert!(login["url"].as_str().unwrap().starts_with("https://"));
+    let asked = desk.requests("/v1/accounts/").pop().unwrap();
     assert_eq!(
-        desk.requests("/v1/accounts/").last().unwrap().path,
-        format!("/v1/accounts/{id}/login_links")
+        (asked.method, asked.path, asked.params),
+        (
+            "POST".to_owned(),
+            format!("/v1/accounts/{id}/login_links"),
+            json!({})
+        )
     );
+    // It is the platform that asks, not the account.
+    assert_eq!((asked.query, asked.stripe_account), (String::new(), None));
 
     for (dashboard, expected) in [
         ("full", Ok("https://dashboard.stripe.com/")),
@@ -237,13 +244,39 @@ async fn what_a_host_lacks_for_invoices_is_named() {
         (ready, missing),
         (json!(false), vec!["tax.registrations".to_owned()])
     );
+    // One that is over or has not begun collects nothing.
+    for status in ["expired", "scheduled"] {
+        let _ = desk.api.register_for_tax(&id, "ES", status);
+        let (ready, missing) = fields().await;
+        assert_eq!(
+            (ready, missing),
+            (json!(false), vec!["tax.registrations".to_owned()]),
+            "{status}"
+        );
+    }
     let _ = desk.api.register_for_tax(&id, "ES", "active");
+    desk.api.forget_requests();
     let (ready, missing) = fields().await;
     assert_eq!((ready, missing), (json!(true), Vec::new()));
-    assert!(
-        desk.requests("/v1/tax/")
-            .iter()
-            .all(|one| one.stripe_account.as_deref() == Some(&id))
+    let asked = desk.api.requests().into_iter();
+    let asked: Vec<_> = asked
+        .map(|one| (one.method, one.path, one.params, one.stripe_account))
+        .collect();
+    let get = |path: String, params, account: Option<&str>| {
+        let account = account.map(str::to_owned);
+        ("GET".to_owned(), path, params, account)
+    };
+    assert_eq!(
+        asked,
+        [
+            get(format!("/v1/accounts/{id}"), json!({}), None),
+            get("/v1/tax/settings".into(), json!({}), Some(&id)),
+            get(
+                "/v1/tax/registrations".into(),
+                json!({ "status": "active", "limit": 1 }),
+                Some(&id)
+            ),
+        ]
     );
 }
 
@@ -251,6 +284,11 @@ async fn what_a_host_lacks_for_invoices_is_named() {
 /// have it.
 #[tokio::test(flavor = "multi_thread")]
 async fn thin_events_lead_to_the_same_row_as_snapshots() {
+    // All but the account, which is another one each time, and times.
+    const ROW: &str = r#"SELECT (to_jsonb(h) - '{stripeAccountId,currentDeadline,lastEventAt,updatedAt,createdAt}'::text[]
+            || jsonb_build_object('deadline', "currentDeadline" IS NOT NULL))::text
+        FROM "HostOnboarding" h"#;
+    let mut ends = Vec::new();
     for (snapshots, thin) in [(true, false), (false, true), (true, true)] {
         let options = Options {
             snapshot_events: snapshots,
@@ -275,14 +313,23 @@ async fn thin_events_lead_to_the_same_row_as_snapshots() {
         desk.api.require(&id, &["individual.verification.document"]);
         desk.take_events().await;
         read().await;
-        let rows = desk.hosts().await;
-        assert_ne!(rows, ["42 ENABLED t"], "{snapshots} {thin}");
+        let [row] = desk.lab.rows(ROW).await.try_into().unwrap();
+        ends.push(serde_json::from_str::<Value>(&row).unwrap());
         // What was read is not read again.
         let before = desk.api.requests().len();
         read().await;
         assert_eq!(desk.api.requests().len(), before);
         let api_needed = "SELECT api_needed::text FROM stripe.account";
         assert_eq!(desk.lab.rows(api_needed).await, ["false"]);
+    }
+    assert_eq!(ends[0]["status"], "RESTRICTED_SOON");
+    assert_eq!(
+        ends[0]["currentlyDue"],
+        json!(["individual.verification.document"])
+    );
+    assert_eq!(ends[0]["deadline"], true);
+    for end in &ends[1..] {
+        assert_eq!(*end, ends[0]);
     }
 }
 
@@ -341,4 +388,33 @@ async fn every_write_has_an_idempotency_key() {
     keys.sort();
     keys.dedup();
     assert_eq!(keys.len(), writes.len() - 1);
+}
+
+/// What Stripe says of retries counts before the status: a failure that it does not want again is
+/// not sent again, and a refusal that it does is.
+#[tokio::test(flavor = "multi_thread")]
+async fn stripes_word_on_retries_is_heeded() {
+    const NO: &str = r#"{"error":{"type":"invalid_request_error","message":"No."}}"#;
+    let desk = Desk::new().await;
+    desk.onboard("42").await.unwrap();
+    let wanted = json!({ "hostId": "42", "components": ["payments"] });
+    let sessions = "/v1/account_sessions";
+    let refused = Kind::Answered {
+        status: 400,
+        body: NO,
+    };
+    for (kind, should_retry, tries, code) in [
+        (Kind::Unkept500, None, 2, None),
+        (Kind::Unkept500, Some(false), 1, Some("stripe_unavailable")),
+        (refused.clone(), None, 1, Some("stripe_refused")),
+        (refused, Some(true), 2, None),
+    ] {
+        desk.api.forget_requests();
+        let mut fault = Fault::post(sessions, kind);
+        fault.should_retry = should_retry;
+        desk.api.fault(fault);
+        let answer = desk.run(Name::HostSession, wanted.clone()).await;
+        assert_eq!(answer.err().map(|error| error.code), code);
+        assert_eq!(desk.requests(sessions).len(), tries, "{should_retry:?}");
+    }
 }

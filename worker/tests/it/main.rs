@@ -73,6 +73,7 @@ mod roles;
 mod row_security;
 mod sessions;
 mod start;
+mod stripe_rates;
 mod tables;
 mod telling;
 mod tls;

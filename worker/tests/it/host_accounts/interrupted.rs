@@ -85,6 +85,68 @@ async fn what_interrupted_commands_began_is_finished_by_the_job() {
     }
 }
 
+/// Each try may read through Stripe's lists, so an attempt that Stripe does not finish is tried less
+/// and less often, also by a worker that was started anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stripe_does_not_finish_is_tried_less_and_less_often() {
+    let desk = Desk::new().await;
+    let failing = Kind::Status500 { took_effect: false };
+    desk.api
+        .fault(Fault::post(ACCOUNTS, failing.clone()).times(1000));
+    let _ = desk.onboard("42").await.unwrap_err();
+    let now = shared::clock::now_utc();
+    let mut tried = Vec::new();
+    for minute in 0..250 {
+        let before = desk.api.requests().len();
+        let job = FinishCommands {
+            service: desk.service.clone(),
+            client: desk.service.client.clone().unwrap(),
+        };
+        let at = now + chrono::TimeDelta::minutes(minute);
+        job.finish(at, &CancellationToken::new()).await.unwrap();
+        if desk.api.requests().len() > before {
+            tried.push(minute);
+        }
+    }
+    assert_eq!(tried, [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]);
+    // Another attempt begins with the first pause.
+    desk.begun_before(40 * 24 * 60).await;
+    desk.onboard("42").await.unwrap_err();
+    let fresh = "SELECT concat_ws(' ', attempt, finish_tries, finish_at) FROM stripe.command";
+    assert_eq!(desk.lab.rows(fresh).await, ["2 0"]);
+}
+
+/// The reads of the job leave room for those of accounts, which leave room for commands.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_interrupted_commands_began_is_finished_within_the_allowance_for_reads() {
+    let desk = Desk::new().await;
+    dies(&desk, ACCOUNTS, Kind::HeldAfter).await.release_all();
+    let is_made = |one: &Recorded| one.path == ACCOUNTS && one.status == Some(200);
+    desk.api.wait_for_requests(1, is_made).await.unwrap();
+    let job = FinishCommands {
+        service: desk.service.clone(),
+        client: desk.service.client.clone().unwrap(),
+    };
+    let now = shared::clock::now_utc();
+    let finish = async |minutes| {
+        let at = now + chrono::TimeDelta::minutes(minutes);
+        job.finish(at, &CancellationToken::new()).await.unwrap();
+    };
+    let used = async |reads: i64| {
+        let used = "INSERT INTO stripe.api_read (day, reads) VALUES (now(), $1) \
+            ON CONFLICT (day) DO UPDATE SET reads = $1";
+        desk.lab.client.execute(used, &[&reads]).await.unwrap();
+    };
+    let asked = desk.api.requests().len();
+    used(8000).await;
+    finish(2).await;
+    assert_eq!(desk.api.requests().len(), asked);
+    assert_eq!(desk.records().await, ["host.onboard:42 1 in_progress f"]);
+    used(7999).await;
+    finish(3).await;
+    assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
+}
+
 /// The account is made, and the worker dies before the main app has a row of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_was_made_gets_its_row_without_another_call() {
@@ -131,6 +193,7 @@ async fn an_account_that_could_not_be_read_gets_its_row_without_another_call() {
         job.finish(later, &stop).await.unwrap();
         assert!(desk.hosts().await.is_empty());
         desk.api.clear_faults();
+        let later = later + chrono::TimeDelta::minutes(1);
         job.finish(later, &stop).await.unwrap();
         assert_eq!(desk.hosts().await, ["42 INCOMPLETE f"]);
         assert_eq!(desk.records().await, ["host.onboard:42 1 done t"]);
@@ -160,6 +223,33 @@ async fn an_account_that_left_before_it_was_read_does_not_hold_up_its_host() {
     let second = account(&desk.onboard("42").await.unwrap());
     assert_ne!(second, left);
     assert_eq!(desk.records().await, ["host.onboard:42 2 done t"]);
+}
+
+/// Stripe's version 2 knows a key for 30 days, its version 1 for one. Until then the attempt goes on
+/// under its key, whatever lists show; afterwards what it may have made is looked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_goes_on_under_its_key_for_as_long_as_stripe_knows_it() {
+    const HOUR: i32 = 60;
+    const DAY: i32 = 24 * HOUR;
+    for (api, minutes, attempt) in [
+        (AccountsApi::V1, 22 * HOUR, 1),
+        (AccountsApi::V1, 24 * HOUR, 2),
+        (AccountsApi::V2, 24 * HOUR, 1),
+        (AccountsApi::V2, 28 * DAY, 1),
+        (AccountsApi::V2, 30 * DAY, 2),
+    ] {
+        let desk = Desk::with(Options::default(), |set| set.accounts_api = api).await;
+        let gate = dies(&desk, path(api), Kind::HeldAndLost).await;
+        gate.release_all();
+        desk.begun_before(minutes).await;
+        desk.onboard("42").await.unwrap();
+        let record = format!("host.onboard:42 {attempt} done t");
+        assert_eq!(desk.records().await, [record], "{api:?} {minutes}");
+        let asked = desk.requests(path(api)).into_iter();
+        let asked = asked.filter(|one| one.method == "POST" && one.path == path(api));
+        let keys: BTreeSet<_> = asked.map(|one| one.idempotency_key).collect();
+        assert_eq!(i32::try_from(keys.len()), Ok(attempt), "{api:?} {minutes}");
+    }
 }
 
 /// Stripe answers when the worker waits no more.

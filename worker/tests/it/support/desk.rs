@@ -60,6 +60,20 @@ impl Desk {
         Self { lab, api, service }
     }
 
+    /// Another worker of the same deployment.
+    pub fn other_worker(&self) -> CommandService {
+        let executor = self.lab.executor.clone();
+        let pool = Database::parse(self.lab.worker_url())
+            .unwrap()
+            .pool_of(CONNECTIONS);
+        CommandService {
+            client: Some(client(&self.api, "sk_test_standin", Some(pool.clone()))),
+            telling: Telling::start(executor, pool.clone(), Outbox::Off),
+            pool,
+            ..self.service.clone()
+        }
+    }
+
     /// Does a command.
     pub async fn run(&self, name: Name, data: Value) -> Result<Value, CommandError> {
         Box::pin(self.service.run(name, data)).await

@@ -1,0 +1,3 @@
+ALTER TABLE stripe.command
+    DROP COLUMN finish_at,
+    DROP COLUMN finish_tries;
