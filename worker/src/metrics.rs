@@ -5,7 +5,7 @@ pub mod commands;
 pub mod gauges;
 pub mod stripe;
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -170,6 +170,7 @@ struct RunLabels {
 pub struct JobMetrics {
     runs: Family<RunLabels, Counter>,
     last_run: Family<JobLabel, Gauge>,
+    elsewhere: Family<JobLabel, Gauge<f64, AtomicU64>>,
 }
 
 impl JobMetrics {
@@ -180,6 +181,16 @@ impl JobMetrics {
             "When a job last ran well here, in seconds since 1970",
             self.last_run.clone(),
         );
+        registry.register(
+            "job_runs_elsewhere_seconds",
+            "For how long one run of a job has gone on in another worker; 0 where it ran here",
+            self.elsewhere.clone(),
+        );
+    }
+
+    /// Shows for how long a run has gone on elsewhere.
+    pub fn runs_elsewhere(&self, job: &'static str, seconds: f64) {
+        self.elsewhere.get_or_create(&JobLabel { job }).set(seconds);
     }
 
     /// Counts a run.

@@ -19,30 +19,41 @@ const SUBJECT: &str = "pg_class c \
                 AND c.relname IN ('Invoice', 'HostOnboarding', 'Booking')) \
         AND row_security_active(c.oid)";
 
+/// The word `true`, as Postgres keeps an expression of a policy. To write it as SQL again,
+/// Postgres would wait for a lock of the table: a session must open while the main app holds one.
+/// It has no backslash, which `standard_conforming_strings` could give another meaning.
+const TRUE: &str = "'^[{]CONST :consttype 16 [^{}]*:constisnull false [^{}]*:constvalue 1 \
+    [[]( 0)* 1( 0)* []][}]$'";
+
 /// Whether the policies of `c` leave a row out, or refuse one, for some command that the
 /// worker uses: no permissive policy for its role says `true`, or a restrictive one says
 /// something else.
-const HIDES: &str = "EXISTS ( \
+fn hides() -> String {
+    format!(
+        "EXISTS ( \
     SELECT FROM unnest(CASE c.relname WHEN 'Booking' THEN ARRAY['r'] \
         ELSE ARRAY['r', 'a', 'w', 'd'] END) AS used (command) \
     CROSS JOIN LATERAL (SELECT \
         coalesce(bool_or(p.is_open) FILTER (WHERE p.polpermissive), false) AS is_open, \
         coalesce(bool_and(p.is_open) FILTER (WHERE NOT p.polpermissive), true) AS is_unrestricted \
         FROM (SELECT polpermissive, \
-            (command = 'a' OR pg_get_expr(polqual, polrelid) = 'true') \
+            (command = 'a' OR polqual::text ~ {TRUE}) \
             AND (command IN ('r', 'd') \
-                OR coalesce(pg_get_expr(polwithcheck, polrelid), pg_get_expr(polqual, polrelid)) = 'true') \
+                OR coalesce(polwithcheck, polqual)::text ~ {TRUE}) \
                 AS is_open \
             FROM pg_policy WHERE polrelid = c.oid AND polcmd::text IN ('*', command) \
                 AND EXISTS (SELECT FROM unnest(polroles) AS r (oid) WHERE r.oid = 0 \
                     OR pg_has_role(current_user, r.oid, 'USAGE'))) AS p) AS policies \
-    WHERE NOT (policies.is_open AND policies.is_unrestricted))";
+    WHERE NOT (policies.is_open AND policies.is_unrestricted))"
+    )
+}
 
 /// The value of the setting `row_security`, as an expression of SQL.
 pub(crate) fn setting() -> String {
+    let hides = hides();
     format!(
         "CASE WHEN EXISTS (SELECT FROM {SUBJECT}) \
-            AND NOT EXISTS (SELECT FROM {SUBJECT} AND {HIDES}) THEN 'on' ELSE 'off' END"
+            AND NOT EXISTS (SELECT FROM {SUBJECT} AND {hides}) THEN 'on' ELSE 'off' END"
     )
 }
 
@@ -59,9 +70,10 @@ pub struct HiddenTable {
 
 /// The worker's tables whose policies hide rows from this connection's role, or refuse them.
 pub async fn hidden(mut conn: &Connection) -> Result<Vec<HiddenTable>> {
+    let hides = hides();
     let query = format!(
         "SELECT c.oid::regclass::text AS \"table\", current_user::text AS role \
-         FROM {SUBJECT} AND {HIDES} ORDER BY 1"
+         FROM {SUBJECT} AND {hides} ORDER BY 1"
     );
     Ok(diesel::sql_query(query).load(&mut conn).await?)
 }

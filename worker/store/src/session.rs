@@ -31,6 +31,17 @@ const SETTINGS: [(&str, &str); 6] = [
     ("standard_conforming_strings", "on"),
 ];
 
+/// How long the server keeps the session of a worker that has gone without a word, as one does
+/// whose machine lost its power: a minute, in place of the two hours of most systems. Its locks go
+/// with it: that of a job, for instance. They are of the connection's socket; where that is a local
+/// one, or the system has no such setting, it holds 0.
+const KEEPALIVES: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "60000"),
+];
+
 /// An event that was acked has to survive a crash of the server. `off` acks before the
 /// commit is on disk, `local` and `remote_write` before it is on the disk of a standby that
 /// the server waits for. `remote_apply` waits for more than `on`.
@@ -83,8 +94,8 @@ pub(crate) async fn prepare(
 }
 
 fn statements(schema: Option<&str>) -> String {
-    let mut statements: Vec<String> = SETTINGS
-        .iter()
+    let settings = SETTINGS.iter().chain(&KEEPALIVES);
+    let mut statements: Vec<String> = settings
         .map(|(name, value)| format!("SET {name} = '{value}'"))
         .collect();
     if let Some(schema) = schema {
@@ -121,16 +132,22 @@ fn differing(schema: Option<&str>) -> String {
         let schema = schema.replace('\'', "''");
         expected.push(format!("('search_path', quote_ident('{schema}'))"));
     }
+    let keepalives = KEEPALIVES.map(|(name, value)| format!("('{name}', '{value}')"));
     format!(
         "SELECT name, current_setting(name) AS held, expected \
          FROM (VALUES {}) AS s (name, expected) WHERE current_setting(name) <> expected \
+         UNION ALL \
+         SELECT name, current_setting(name), expected \
+         FROM (VALUES {}) AS s (name, expected) \
+         WHERE current_setting(name) NOT IN (expected, '0') \
          UNION ALL \
          SELECT 'synchronous_commit', current_setting('synchronous_commit'), 'on' \
          WHERE current_setting('synchronous_commit') NOT IN {DURABLE} \
          UNION ALL \
          SELECT 'server_encoding', current_setting('server_encoding'), 'UTF8' \
          WHERE current_setting('server_encoding') <> 'UTF8'",
-        expected.join(", ")
+        expected.join(", "),
+        keepalives.join(", ")
     )
 }
 

@@ -1,16 +1,18 @@
 //! What the gauges show of the tables and of the queue.
 
+use std::time::Duration;
+
 use harness::{
     stripe::Event,
     test_servers::TestBroker,
     wait::{self, Seen},
 };
 use prometheus_client::{encoding::text, registry::Registry};
-use store::Database;
+use store::{Database, job_lock};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use worker::{
     health::Health,
-    jobs::{self, Job as _, count_backlog::CountBacklog},
+    jobs::{self, Job, JobError, count_backlog::CountBacklog},
     metrics::{JobMetrics, Metrics},
 };
 
@@ -106,11 +108,7 @@ async fn every_worker_counts_for_itself() {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let conn = Database::parse(lab.worker_url()).unwrap().connect().await;
     let conn = conn.unwrap();
-    assert!(
-        store::job_lock::take(&conn, CountBacklog::NAME)
-            .await
-            .unwrap()
-    );
+    assert!(job_lock::take(&conn, CountBacklog::NAME).await.unwrap());
     let metrics = [Metrics::default(), Metrics::default()];
     for metrics in &metrics {
         let job = counting(&lab, metrics);
@@ -227,4 +225,46 @@ async fn the_gauges_show_what_is_in_hand_and_the_last_commit() {
     until(commit, |at| at > 1_700_000_000.0).await;
     worker.stop().await;
     assert_eq!(shown.value("worker_consuming"), Some(0.0));
+}
+
+/// A job that does nothing.
+struct Idle;
+
+impl Job for Idle {
+    const NAME: &'static str = "idle";
+    const EVERY: Duration = Duration::from_millis(20);
+
+    async fn run_once(&mut self, _: &CancellationToken) -> Result<(), JobError> {
+        Ok(())
+    }
+}
+
+/// A worker that is paused in a run keeps the job's lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_goes_on_elsewhere_is_shown_with_its_length() {
+    let lab = Lab::new().await;
+    let metrics = Metrics::default();
+    let shown = Scrape::of(&metrics, &Health::default());
+    let gauge = r#"worker_job_runs_elsewhere_seconds{job="idle"}"#;
+    let database = Database::parse(lab.database.url()).unwrap();
+    let paused = database.connect().await.unwrap();
+    assert!(job_lock::take(&paused, Idle::NAME).await.unwrap());
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let stop = CancellationToken::new();
+    let pool = database.pool();
+    let running = tokio::spawn(jobs::run(Idle, pool, metrics.jobs.clone(), stop.clone()));
+    let until = async |what: &str, is_it: fn(f64) -> bool| {
+        wait::until(what, BOUND, async || match shown.value(gauge) {
+            Some(seconds) if is_it(seconds) => Seen::Reached(()),
+            seen => Seen::NotYet(format!("{seen:?}")),
+        })
+        .await
+        .unwrap();
+    };
+    until("a run elsewhere", |seconds| (1.1..60.0).contains(&seconds)).await;
+    // Its session ends: the job runs here.
+    drop(paused);
+    until("a run here", |seconds| seconds == 0.0).await;
+    stop.cancel();
+    running.await.unwrap();
 }

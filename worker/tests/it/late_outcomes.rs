@@ -75,3 +75,33 @@ async fn the_outcomes_of_hundreds_of_events_follow_in_pieces() {
         [format!("dead {}", EVENTS + 2), "resolved 1".into()]
     );
 }
+
+/// Else the outcomes of one object would keep those of all others waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_cannot_be_written_holds_up_no_other() {
+    let lab = Lab::new().await;
+    let note = "INSERT INTO stripe.late_outcome (kind, id, noted_at) VALUES \
+            ('invoice', 'in_bad', now() - interval '2 h'), \
+            ('invoice', 'in_1', now() - interval '1 h'), ('invoice', 'in_2', now()); \
+        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS \
+            'BEGIN IF OLD.id = ''in_bad'' THEN RAISE ''so it is''; END IF; RETURN OLD; END'; \
+        CREATE TRIGGER fail BEFORE DELETE ON stripe.late_outcome \
+            FOR EACH ROW EXECUTE FUNCTION fail()";
+    lab.client.batch_execute(note).await.unwrap();
+    let mut job = WriteLateOutcomes {
+        executor: lab.executor.clone(),
+    };
+    let stop = CancellationToken::new();
+    let noted = "SELECT id FROM stripe.late_outcome ORDER BY 1";
+    for _ in 0..3 {
+        // With time for one of them alone in a run it comes in its turn.
+        let _failed = job.run_once(&stop).await;
+    }
+    assert_eq!(lab.rows(noted).await, ["in_bad"]);
+    // Nothing else is there to be done: the job says that it failed.
+    job.run_once(&stop).await.unwrap_err();
+    let mend = "DROP TRIGGER fail ON stripe.late_outcome";
+    lab.client.batch_execute(mend).await.unwrap();
+    job.run_once(&stop).await.unwrap();
+    assert_eq!(lab.rows(noted).await, Vec::<String>::new());
+}

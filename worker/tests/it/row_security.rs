@@ -53,6 +53,15 @@ fn policies() -> Vec<(String, bool)> {
             format!("CREATE POLICY p ON {INVOICE} FOR SELECT USING (true)"),
             true,
         ),
+        (format!("CREATE POLICY p ON {INVOICE} USING (false)"), true),
+        (
+            format!("CREATE POLICY p ON {INVOICE} USING (NULL::boolean)"),
+            true,
+        ),
+        (
+            format!("CREATE POLICY p ON {INVOICE} USING (NOT true)"),
+            true,
+        ),
         (
             format!(
                 "CREATE POLICY p ON {INVOICE} TO {} USING (true)",
@@ -98,6 +107,21 @@ async fn policies_are_read_as_postgres_applies_them() {
         // The owner is not subject to policies that are not forced.
         assert_eq!(seen(lab.database.url()).await, (Vec::new(), "off".into()));
     }
+}
+
+/// The main app alters a table whose policies let the worker see every row: sessions open.
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_are_read_while_their_tables_are_locked() {
+    let lab = Lab::with_bookings(&[7]).await;
+    let policies = r#"ALTER TABLE "Invoice" ENABLE ROW LEVEL SECURITY;
+        ALTER TABLE "Booking" ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY p ON "Invoice" USING (true) WITH CHECK ('yes'::boolean);
+        CREATE POLICY p ON "Booking" FOR SELECT USING (true)"#;
+    lab.client.batch_execute(policies).await.unwrap();
+    let lock = r#"BEGIN; LOCK "Invoice", "Booking" IN ACCESS EXCLUSIVE MODE"#;
+    lab.client.batch_execute(lock).await.unwrap();
+    assert_eq!(seen(lab.worker_url()).await, (Vec::new(), "on".into()));
+    lab.client.batch_execute("ROLLBACK").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use store::Database;
 
 /// Defaults that break something, and what the worker's sessions hold.
-const DEFAULTS: [(&str, &str, &str); 17] = [
+const DEFAULTS: [(&str, &str, &str); 21] = [
     (
         "default_transaction_isolation",
         "'repeatable read'",
@@ -41,6 +41,10 @@ const DEFAULTS: [(&str, &str, &str); 17] = [
     ("row_security", "on", "off"),
     ("standard_conforming_strings", "off", "on"),
     ("transaction_timeout", "'1s'", "0"),
+    ("tcp_keepalives_idle", "7200", "30"),
+    ("tcp_keepalives_interval", "75", "10"),
+    ("tcp_keepalives_count", "9", "3"),
+    ("tcp_user_timeout", "0", "60000"),
 ];
 
 async fn set(database: &TestDatabase, setting: &str, value: &str) {

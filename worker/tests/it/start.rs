@@ -36,7 +36,22 @@ const LOCK: &str = r#"BEGIN; LOCK "Booking", "Invoice", "HostOnboarding" IN ACCE
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_starts_while_the_main_app_has_locked_its_tables() {
+    for has_policies in [false, true] {
+        starts(has_policies).await;
+    }
+}
+
+async fn starts(has_policies: bool) {
     let (lab, broker) = (Lab::with_bookings(&[1]).await, TestBroker::new("start"));
+    for table in ["Booking", "Invoice", "HostOnboarding"] {
+        let policies = format!(
+            r#"ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY;
+            CREATE POLICY p ON "{table}" USING (true)"#
+        );
+        if has_policies {
+            lab.client.batch_execute(&policies).await.unwrap();
+        }
+    }
     let holder = lab.database.connect().await.unwrap();
     holder.batch_execute(LOCK).await.unwrap();
     declare(&broker).await;
