@@ -108,7 +108,7 @@ impl Client {
             None => call,
         };
         let mut page = self.send(&call).await?;
-        let Value::Array(objects) = page["data"].take() else {
+        let Some(Value::Array(objects)) = page.get_mut("data").map(Value::take) else {
             return Err(ApiError::Unreadable("it is no list"));
         };
         let with_id = |object: Value| match object_id(&object, list.prefix) {
