@@ -11,7 +11,7 @@ use diesel::{
     sql_types::{BigInt, Binary, Bool, Double, Integer, Jsonb, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
-use domain::text_enum;
+use domain::{ownership::MAX_OBJECTS, text_enum};
 use serde_json::Value;
 
 use crate::{Connection, Result};
@@ -100,6 +100,9 @@ impl Record {
     }
 }
 
+/// The most claims on a booking that are read, of one account or of all: those that count, and one.
+const MOST_CLAIMS: usize = MAX_OBJECTS + 1;
+
 const RECORD: &str = "SELECT key, attempt, state, idempotency_key, payload_hash, api, account, \
     request, object_id, attempted_at, finished_at, cancels, finish_tries \
     FROM stripe.command";
@@ -130,14 +133,27 @@ pub async fn in_progress(
 }
 
 /// Whether something else that names the booking of a command's session is paid, or its money is
-/// on its way.
-const PAID_BY_OTHER: &str = "EXISTS (SELECT FROM stripe.booking_claim b \
-    LEFT JOIN stripe.checkout_session o ON b.object_kind = 'session' AND o.id = b.object_id \
-    LEFT JOIN stripe.invoice i ON b.object_kind = 'invoice' AND i.id = b.object_id \
-    WHERE b.booking_id = split_part(c.key, ':', 2)::integer \
-        AND b.is_active AND b.object_id <> c.object_id \
-        AND (o.status = 'complete' OR o.payment_status IN ('paid', 'no_payment_required') \
-            OR i.status = 'paid'))";
+/// on its way. Of the claims on the booking the first ones of anybody and of the session's account
+/// are read: others may make any number.
+fn paid_by_other() -> String {
+    let claims = |of: &str| {
+        format!(
+            "(SELECT b.object_kind, b.object_id FROM stripe.booking_claim b \
+              WHERE b.booking_id = split_part(c.key, ':', 2)::integer AND b.is_active {of} \
+              ORDER BY b.is_undated, b.event_created, b.event_id LIMIT {MOST_CLAIMS})"
+        )
+    };
+    format!(
+        "EXISTS (SELECT FROM ({} UNION ALL {}) AS b \
+            LEFT JOIN stripe.checkout_session o ON b.object_kind = 'session' AND o.id = b.object_id \
+            LEFT JOIN stripe.invoice i ON b.object_kind = 'invoice' AND i.id = b.object_id \
+            WHERE b.object_id <> c.object_id \
+                AND (o.status = 'complete' OR o.payment_status IN ('paid', 'no_payment_required') \
+                    OR i.status = 'paid'))",
+        claims(""),
+        claims("AND b.account = c.account"),
+    )
+}
 
 /// Sessions that commands made at or after `since`, of which no event and no answer of Stripe's
 /// says that nobody can pay by them any more, while something else that names the booking is
@@ -154,8 +170,9 @@ pub async fn payable_of_paid(
             AND (c.finished_at, c.key) > ($1, $2) \
             AND NOT EXISTS (SELECT FROM stripe.checkout_session s \
                 WHERE s.id = c.object_id AND s.account = c.account AND s.status <> 'open') \
-            AND {PAID_BY_OTHER} \
-         ORDER BY c.finished_at, c.key LIMIT $3"
+            AND {} \
+         ORDER BY c.finished_at, c.key LIMIT $3",
+        paid_by_other()
     );
     let (made, key) = match after {
         Some(record) => (record.finished_at.unwrap_or(since), record.key.as_str()),
