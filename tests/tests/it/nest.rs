@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 use crate::support::{BOUND, Deployment, SECRET};
 
+/// The document.
+const MAIN_APP: &str = include_str!("../../../docs/MAIN_APP.md");
+
 /// A worker that does commands against the stand-in.
 async fn worker(dialoom: &Deployment, api: &StandIn) -> Service {
     let options = dialoom.commanding(api).env("AUTOMATIC_TAX", "yes");
@@ -42,6 +45,29 @@ async fn ask(app: &mut NestApp, method: &str, argument: Value) -> Result<Value, 
         .await
         .expect("no answer")
         .unwrap()
+}
+
+/// A command waits for at most its expiration in the queue, and as long again in the worker. The
+/// document's app waits for longer, so nothing is begun for it when it has given up.
+#[test]
+fn the_documents_app_waits_for_longer_than_a_command_may_wait() {
+    let number = |text: &str| -> u64 {
+        let digits = text.chars().filter(char::is_ascii_digit);
+        digits.collect::<String>().parse().unwrap()
+    };
+    let mut calls = 0;
+    let mut lines = MAIN_APP.lines();
+    while let Some(line) = lines.next() {
+        let Some((_, set)) = line.split_once("setOptions({ expiration: '") else {
+            continue;
+        };
+        let expiration = number(set.split('\'').next().unwrap());
+        let (_, waits) = lines.next().unwrap().split_once("timeout(").unwrap();
+        let waits = number(waits.split(')').next().unwrap());
+        assert!(2 * expiration < waits, "{expiration} {waits}");
+        calls += 1;
+    }
+    assert_eq!(calls, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,6 +45,20 @@ async fn a_user_becomes_a_host_that_can_sell() {
         status["words"],
         json!(["The host may sell.", "Nothing is due."])
     );
+    // What it says is the row that the main app reads, with each of its columns.
+    let row = r#"SELECT to_jsonb(h)::text FROM "HostOnboarding" h"#;
+    let [row] = desk.lab.rows(row).await.try_into().unwrap();
+    let row: Value = serde_json::from_str(&row).unwrap();
+    for (column, value) in row.as_object().unwrap() {
+        match (column.ends_with("At"), &status[column]) {
+            // To the second.
+            (true, said) => {
+                let (said, value) = (said.as_str().unwrap(), value.as_str().unwrap());
+                assert_eq!(said.get(..19), value.get(..19), "{column}");
+            }
+            (false, said) => assert_eq!(said, value, "{column}"),
+        }
+    }
 
     // An enabled host needs no form.
     let again = desk.onboard("42").await.unwrap();

@@ -62,6 +62,11 @@ fn bearers(dashboard: &str, settings: &CommandSettings) -> Result<(Bearer, Beare
              direct charges: ask for the dashboard full or none, or set \
              HOST_LOSSES_COLLECTOR=application"
         }
+        // A custom account by its type, whose losses are always the platform's.
+        ("none", Bearer::Stripe) if settings.accounts_api == AccountsApi::V1Type => {
+            "Stripe does not bear the losses of accounts of the type custom: ask for the dashboard \
+             full, or set HOST_LOSSES_COLLECTOR=application or STRIPE_ACCOUNTS_API=v1"
+        }
         ("full", Bearer::Application) => {
             "the platform cannot bear the losses of accounts with the full dashboard: ask for \
              the dashboard express or none, or set HOST_LOSSES_COLLECTOR=stripe"
@@ -157,6 +162,20 @@ mod tests {
             ("express", Some(Bearer::Application)),
         ] {
             assert!(parameters(&onboard(dashboard), &set(losses)).is_ok());
+        }
+        // By their type Stripe bears the losses of no accounts but those with the full dashboard.
+        for (dashboard, is_refused) in [("express", true), ("none", true), ("full", false)] {
+            let settings = CommandSettings {
+                accounts_api: AccountsApi::V1Type,
+                ..set(Some(Bearer::Stripe))
+            };
+            let error = parameters(&onboard(dashboard), &settings).err();
+            let code = error.map(|error| error.code);
+            assert_eq!(
+                code,
+                is_refused.then_some("combination_refused"),
+                "{dashboard}"
+            );
         }
     }
 

@@ -3,6 +3,8 @@
 use domain::{host_words, invoicing, rows::HostRow};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use store::main_app::host;
+use tracing::warn;
 
 use super::known;
 use crate::{
@@ -59,7 +61,17 @@ impl CommandService {
     pub(in crate::commands) async fn status(&self, host: &str) -> Result<Value, CommandError> {
         let known = self.noted(host).await?;
         let row = known.ok_or_else(known::unknown)?.row();
+        let written = {
+            let conn = self.connection().await?;
+            host::updated_at(&conn, row.account.as_str()).await
+        };
+        // Whatever the main app does to its table, how the host is can be told.
+        let written = written.unwrap_or_else(|error| {
+            warn!(reason = %store::in_log(&error), "a host's row could not be read");
+            None
+        });
         let mut answer = columns(&row);
+        answer["updatedAt"] = written.map(time).into();
         answer["words"] = host_words::sentences(&row).into();
         Ok(answer)
     }
@@ -102,7 +114,8 @@ fn dashboard_type(account: &Value) -> Option<&str> {
     account["controller"]["stripe_dashboard"]["type"].as_str()
 }
 
-/// The columns of the row that the main app reads, by their names.
+/// The columns of the row that the main app reads, by their names, but for the time at which it
+/// was written.
 fn columns(row: &HostRow) -> Value {
     let requirements = &row.requirements;
     json!({

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::{
-    QueryableByName,
+    OptionalExtension, QueryableByName,
     sql_types::{Bool, Nullable, Text, Timestamp},
 };
 use diesel_async::RunQueryDsl;
@@ -76,6 +76,19 @@ pub(super) async fn write(
         })
         .collect();
     Upsert::rows(tx, &rows).await
+}
+
+/// When the row of an account was last written; `None` where there is no row.
+pub async fn updated_at(mut conn: &Connection, account: &str) -> Result<Option<DateTime<Utc>>> {
+    #[derive(QueryableByName)]
+    struct Written {
+        #[diesel(sql_type = Timestamp)]
+        at: NaiveDateTime,
+    }
+    let query = "SELECT \"updatedAt\" AS at FROM \"HostOnboarding\" WHERE \"stripeAccountId\" = $1";
+    let row = diesel::sql_query(query).bind::<Text, _>(account);
+    let row: Option<Written> = row.get_result(&mut conn).await.optional()?;
+    Ok(row.map(|row| row.at.and_utc()))
 }
 
 lookup! {

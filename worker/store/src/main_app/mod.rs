@@ -4,7 +4,7 @@
 use domain::main_app::Obstacle;
 
 pub mod booking;
-mod host;
+pub mod host;
 pub(crate) mod invoice;
 pub mod read;
 mod row;
