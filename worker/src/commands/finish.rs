@@ -89,7 +89,7 @@ impl FinishCommands {
                 continue;
             }
             // What is in the way of one must not hold up the others.
-            let done = timeout(COMMAND_TIMEOUT, self.go_on(&record)).await;
+            let done = timeout(COMMAND_TIMEOUT, Box::pin(self.go_on(&record))).await;
             if let Err(error) = done.unwrap_or_else(|_| Err(CommandError::timed_out())) {
                 let attempted_at = record.attempted_at;
                 warn!(code = error.code, %attempted_at, "a command's attempt is still in progress");
