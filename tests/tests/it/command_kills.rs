@@ -72,6 +72,11 @@ async fn a_host_of_version_1_gets_one_account_at_whatever_step_its_worker_is_kil
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_by_type_gets_one_account_at_whatever_step_its_worker_is_killed() {
+    kill_at_each_step(Stage::new("kills-v1-type", "v1-type", Asked::Onboard).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_booking_has_one_session_to_pay_by_at_whatever_step_its_worker_is_killed() {
     let mut stage = Stage::new("kills-sale", "v2", Asked::Onboard).await;
     stage.sell().await;
