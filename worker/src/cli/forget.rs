@@ -156,7 +156,7 @@ impl Forget {
         }
     }
 
-    /// Erases the bytes of the account's events from every page that has some. Gives back how
+    /// Erases the bytes of the account's events from every page that has some. Returns how
     /// many events that were.
     async fn erase_bodies(
         &self,

@@ -69,7 +69,7 @@ pub(super) async fn list<const N: usize, L: Listing<N>>(
     Ok(())
 }
 
-/// Prints at most `limit` rows behind `after`. Gives back how many, and where they end;
+/// Prints at most `limit` rows behind `after`. Returns how many, and where they end;
 /// `None` where there was no row.
 pub(super) async fn print<const N: usize, L: Listing<N>>(
     context: &Context<'_>,

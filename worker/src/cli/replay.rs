@@ -198,7 +198,7 @@ async fn follow(
     }
 }
 
-/// Prints all outcomes as JSON, or for people those that are not well. Gives back
+/// Prints all outcomes as JSON, or for people those that are not well. Returns
 /// whether all are.
 async fn print_outcomes(
     output: &mut Output,

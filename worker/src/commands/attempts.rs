@@ -68,7 +68,7 @@ pub(super) struct Wanted<'a> {
 
 /// Asks Stripe for one kind of thing.
 pub(super) trait Maker: Sync {
-    /// Has it made. Gives back its id.
+    /// Has it made. Returns its id.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -128,7 +128,7 @@ enum Ended {
 }
 
 impl CommandService {
-    /// Has something made that is to exist once. Gives back the attempt that made it, which
+    /// Has something made that is to exist once. Returns the attempt that made it, which
     /// may be another caller's, with another payload.
     pub(super) async fn make_once(
         &self,
@@ -223,7 +223,7 @@ impl CommandService {
         }
     }
 
-    /// Begins an attempt, or another one behind one that is over. Gives back the attempt that
+    /// Begins an attempt, or another one behind one that is over. Returns the attempt that
     /// counts now, which may be another caller's.
     async fn begin(&self, wanted: &Wanted<'_>) -> Result<(Record, Asked), CommandError> {
         let IdempotencyKey(idempotency_key) = IdempotencyKey::generate();

@@ -27,7 +27,7 @@ where
     Answer: Send + 'static,
 {
     /// Starts to do what is asked for, until nobody can ask any more. `all` is given what has
-    /// come while it did what came before, and gives back an answer to each; `None` where it
+    /// come while it did what came before, and returns an answer to each; `None` where it
     /// could not be done.
     pub(super) fn start<Work>(all: impl FnMut(Vec<Asked>) -> Work + Send + 'static) -> Self
     where

@@ -124,7 +124,7 @@ impl EndPaidCheckouts {
         }
     }
 
-    /// Ends one session, where its booking is paid by what may pay for it. Gives back whether
+    /// Ends one session, where its booking is paid by what may pay for it. Returns whether
     /// that is so.
     async fn end(&self, record: &Record) -> Result<bool, CommandError> {
         let booking = booking_of_key(&record.key).ok_or_else(CommandError::internal)?;

@@ -29,7 +29,7 @@ impl Discard {
         }
     }
 
-    /// Gives up one page. Gives back the ids; `None` at the end.
+    /// Gives up one page. Returns the ids; `None` at the end.
     ///
     /// # Errors
     /// The database; the pages before stay given up.

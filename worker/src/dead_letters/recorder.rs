@@ -90,7 +90,7 @@ impl DeadLetterRecorder {
     }
 
     /// Records a batch and acks it, one by one where it cannot be recorded as a whole.
-    /// Gives back how many could not be.
+    /// Returns how many could not be.
     async fn record(&self, channel: &Channel, batch: &[Message]) -> Result<usize, SessionError> {
         if self.write(batch).await.is_ok() {
             for message in batch {

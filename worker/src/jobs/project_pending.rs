@@ -78,7 +78,7 @@ impl ProjectPending {
         self.after.is_at_start()
     }
 
-    /// Tries the pending rows that are due. Gives back how many were tried.
+    /// Tries the pending rows that are due. Returns how many were tried.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -114,7 +114,7 @@ impl ProjectPending {
         Ok(tried)
     }
 
-    /// Computes every invoice and session anew that waits and may wait no longer. Gives back
+    /// Computes every invoice and session anew that waits and may wait no longer. Returns
     /// how many.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ impl ProjectPending {
     }
 
     /// Looks at those of the newest bookings, and at some pages of all of them, from where
-    /// the poll before ended; behind the last comes the first again. Gives back how many were
+    /// the poll before ended; behind the last comes the first again. Returns how many were
     /// computed anew.
     ///
     /// # Errors
@@ -170,7 +170,7 @@ impl ProjectPending {
         self.recheck_objects(objects.collect(), stop).await
     }
 
-    /// Computes objects anew. Gives back how many.
+    /// Computes objects anew. Returns how many.
     async fn recheck_objects(
         &self,
         objects: BTreeSet<ObjectId>,

@@ -59,7 +59,7 @@ pub fn days(retention: Retention, kind: Kind) -> i32 {
     }
 }
 
-/// Removes all rows that are older, batch by batch, until `stop`. Gives back how many.
+/// Removes all rows that are older, batch by batch, until `stop`. Returns how many.
 ///
 /// # Errors
 /// The database; the rows removed before stay removed.

@@ -53,7 +53,7 @@ impl Job for ReplayNewlyHandled {
 }
 
 impl ReplayNewlyHandled {
-    /// Sends some of the events again, by a replay of its own. Gives back how many the
+    /// Sends some of the events again, by a replay of its own. Returns how many the
     /// broker has confirmed.
     ///
     /// # Errors

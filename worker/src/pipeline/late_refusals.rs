@@ -30,7 +30,7 @@ pub struct LateChanges {
 const MAX_BODIES: usize = 100;
 
 /// Writes it, as far as one transaction does; the job `write_late_outcomes` writes the rest. Costs
-/// nothing where no booking can have a new owner. Gives back how many events were refused.
+/// nothing where no booking can have a new owner. Returns how many events were refused.
 pub(super) async fn write(
     tx: &WriteTx<'_>,
     changes: &LateChanges,

@@ -33,7 +33,7 @@ impl From<ConfigError> for Refusal {
 }
 
 /// Compares this deployment with that of the database's first start, where the database
-/// remembers one. Gives back whether it does.
+/// remembers one. Returns whether it does.
 pub(super) async fn check_known(conn: &Connection, config: &Config) -> Result<bool, Refusal> {
     let Some(first) = deployment::find(conn).await? else {
         return Ok(false);

@@ -76,7 +76,7 @@ pub(super) async fn prepare(
 }
 
 /// Runs all migrations, or undoes them. While somebody has locked a table that one of them
-/// needs, it is tried again. Gives back how many were run or undone.
+/// needs, it is tried again. Returns how many were run or undone.
 pub async fn migrate(database: &Database, down: bool) -> Result<usize, PrepareError> {
     let verb = if down { "undone" } else { "run" };
     let mut count = 0;

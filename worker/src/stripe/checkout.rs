@@ -17,7 +17,7 @@ const PREFIX: &str = "cs_";
 const PAGES_OF_OPEN: u32 = 5;
 
 impl Client {
-    /// Makes a session, and gives back its id.
+    /// Makes a session, and returns its id.
     ///
     /// # Errors
     /// [`ApiError`].

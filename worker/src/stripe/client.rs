@@ -116,7 +116,7 @@ impl Client {
         }
     }
 
-    /// Sends a request, several times where it may help, and gives back what Stripe
+    /// Sends a request, several times where it may help, and returns what Stripe
     /// answered. A write has one effect at most: its tries share an idempotency key.
     ///
     /// # Errors

@@ -260,7 +260,7 @@ pub enum End<'a> {
 /// What is noted as the error of an attempt in progress that somebody else goes on with.
 const TAKEN_OVER: &str = "taken_over";
 
-/// Notes that somebody else than who began an attempt asks Stripe for what it makes. Gives back
+/// Notes that somebody else than who began an attempt asks Stripe for what it makes. Returns
 /// `false` where the attempt is not in progress any more.
 pub async fn take_over(mut conn: &Connection, key: &str, attempt: i32) -> Result<bool> {
     let taken = diesel::sql_query(
@@ -276,7 +276,7 @@ pub async fn take_over(mut conn: &Connection, key: &str, attempt: i32) -> Result
 }
 
 /// Notes how an attempt in progress ended. Where somebody else did so before, nothing changes,
-/// and it gives back `false`; but what was made is noted also where somebody else had given it
+/// and it returns `false`; but what was made is noted also where somebody else had given it
 /// up. An attempt for which Stripe was not asked ends only where nobody has taken it over.
 pub async fn end(mut conn: &Connection, key: &str, attempt: i32, end: End<'_>) -> Result<bool> {
     let (state, object, error) = match end {
@@ -302,7 +302,7 @@ pub async fn end(mut conn: &Connection, key: &str, attempt: i32, end: End<'_>) -
 
 /// Notes an account as what exists under a key, on an operator's word: in the place of the
 /// attempt numbered `after`, which must have ended, or as the first. Where the key is no longer
-/// as the caller saw it nothing changes, and it gives back `false`.
+/// as the caller saw it nothing changes, and it returns `false`.
 pub async fn adopt(
     mut conn: &Connection,
     key: &str,

@@ -79,7 +79,7 @@ pub async fn find(mut conn: &Connection, ids: &[&str]) -> Result<HashSet<String>
     Ok(noted.into_iter().map(|noted| noted.id).collect())
 }
 
-/// Notes that a try of a delivery alone begins. Gives back the number of the try, 1 for the
+/// Notes that a try of a delivery alone begins. Returns the number of the try, 1 for the
 /// first one. The transaction must be committed before the try begins, and holds nothing but
 /// notes.
 ///

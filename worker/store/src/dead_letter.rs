@@ -260,7 +260,7 @@ pub async fn reopen(tx: &WriteTx<'_>, deaths: &Deaths<'_>) -> Result<Vec<String>
     Ok(reopened.into_iter().map(|row| row.id).collect())
 }
 
-/// Gives up those of `ids` that are dead, for an operator. Gives back their ids.
+/// Gives up those of `ids` that are dead, for an operator. Returns their ids.
 pub async fn discard(tx: &WriteTx<'_>, ids: &[String], by: &str) -> Result<Vec<String>> {
     let mut conn: &Connection = tx;
     let dead = dead_letter::table
@@ -283,7 +283,7 @@ lookup! {
     "UPDATE stripe.event SET outcome = 'replayed' WHERE outcome = 'dead' AND id = ANY(" ")"
 }
 
-/// Takes those of `ids` that are in this state for a replay. Gives back which.
+/// Takes those of `ids` that are in this state for a replay. Returns which.
 pub async fn claim_for_replay(
     tx: &WriteTx<'_>,
     replay: i64,

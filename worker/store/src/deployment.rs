@@ -46,7 +46,7 @@ pub async fn find(mut conn: &Connection) -> Result<Option<Deployment>> {
         .optional()?)
 }
 
-/// Writes the deployment of the first start. Gives back the one that is there afterwards:
+/// Writes the deployment of the first start. Returns the one that is there afterwards:
 /// another worker may have been first.
 pub async fn remember(mut conn: &Connection, first: &Deployment) -> Result<Deployment> {
     let written: Option<Deployment> = diesel::sql_query(

@@ -197,7 +197,7 @@ pub async fn count_few(conn: &Connection, account: &str) -> Result<Erased> {
     act_on_few(conn, Act::Count, account).await
 }
 
-/// Erases up to `limit` rows of the account's news. Gives back how many.
+/// Erases up to `limit` rows of the account's news. Returns how many.
 pub async fn erase_news(mut conn: &Connection, account: &str, limit: i64) -> Result<usize> {
     let (table, condition) = NEWS;
     let query = format!(

@@ -320,7 +320,7 @@ pub async fn reclassify(
 }
 
 impl ReclassifiedEvents {
-    /// Adds what one statement changed. Gives back whether there may be more.
+    /// Adds what one statement changed. Returns whether there may be more.
     fn add(&mut self, changed: Vec<ChangedEvent>) -> bool {
         let are_more = changed.len() >= MAX_RECLASSIFIED;
         self.changed.extend(changed);

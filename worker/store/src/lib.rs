@@ -70,5 +70,5 @@ pub use write_tx::{Transaction, WriteTx, transaction, write};
 pub type Connection = diesel_async::AsyncPgConnection;
 /// A pool of connections.
 pub type Pool = diesel_async::pooled_connection::bb8::Pool<Connection>;
-/// What a function of this crate gives back.
+/// What a function of this crate returns.
 pub type Result<T> = std::result::Result<T, Error>;

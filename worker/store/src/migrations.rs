@@ -108,7 +108,7 @@ struct Schema {
     path: String,
 }
 
-/// Runs what is pending and checks that the main app's tables fit. Gives back
+/// Runs what is pending and checks that the main app's tables fit. Returns
 /// the names of the migrations that ran.
 ///
 /// # Errors
@@ -149,7 +149,7 @@ pub async fn down(mut connection: Connection) -> Result<Vec<String>, MigrateErro
     Ok(undone)
 }
 
-/// Runs the next migration alone. Gives back its name; `None` where all have run.
+/// Runs the next migration alone. Returns its name; `None` where all have run.
 pub async fn run_next(connection: Connection) -> Result<Option<String>, MigrateError> {
     let mut harness = harness(connection).await?;
     if !has_pending(&mut harness)? {
@@ -159,7 +159,7 @@ pub async fn run_next(connection: Connection) -> Result<Option<String>, MigrateE
     Ok(names(ran.map(|name| vec![name]))?.pop())
 }
 
-/// Undoes the last migration alone. Gives back its name; `None` where none has run.
+/// Undoes the last migration alone. Returns its name; `None` where none has run.
 pub async fn undo_last(connection: Connection) -> Result<Option<String>, MigrateError> {
     let mut harness = harness(connection).await?;
     let applied = MigrationHarness::<Pg>::applied_migrations(&mut harness);

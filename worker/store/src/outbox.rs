@@ -184,7 +184,7 @@ struct Count {
 }
 
 /// Removes up to `limit` of the rows that are more than `most`: the oldest that do not wait,
-/// and where there are none of them the oldest of all. Gives back how many.
+/// and where there are none of them the oldest of all. Returns how many.
 pub async fn trim(mut conn: &Connection, most: i64, limit: i64) -> Result<usize> {
     // The span of the ids costs two look-ups, and is no smaller than the number of rows.
     let span: Count = diesel::sql_query(
@@ -238,7 +238,7 @@ pub async fn kept_since(mut conn: &Connection, since: DateTime<Utc>) -> Result<K
     .await?)
 }
 
-/// Has the rows with ids from `from` to `to` published again. Gives back how many that changed.
+/// Has the rows with ids from `from` to `to` published again. Returns how many that changed.
 pub async fn publish_again(mut conn: &Connection, from: i64, to: i64) -> Result<usize> {
     Ok(diesel::sql_query(
         "UPDATE stripe.outbox SET state = 'waiting', published_at = NULL \

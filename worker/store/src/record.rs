@@ -178,21 +178,21 @@ fn on_update<R: Record>(out: &mut AstPass<'_, '_, Pg>) {
 }
 
 impl Insert {
-    /// Sends the statement; nothing for no rows. Gives back how many were written.
+    /// Sends the statement; nothing for no rows. Returns how many were written.
     pub(crate) async fn rows<R: Record>(conn: &Connection, rows: &[R]) -> Result<usize, Error> {
         send::<R, Self>(conn, rows).await
     }
 }
 
 impl Update {
-    /// Sends the statement; nothing for no rows. Gives back how many were written.
+    /// Sends the statement; nothing for no rows. Returns how many were written.
     pub(crate) async fn rows<R: Record>(conn: &Connection, rows: &[R]) -> Result<usize, Error> {
         send::<R, Self>(conn, rows).await
     }
 }
 
 impl Upsert {
-    /// Sends the statement; nothing for no rows. Gives back how many were written.
+    /// Sends the statement; nothing for no rows. Returns how many were written.
     pub(crate) async fn rows<R: Record>(conn: &Connection, rows: &[R]) -> Result<usize, Error> {
         send::<R, Self>(conn, rows).await
     }

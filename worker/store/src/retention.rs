@@ -83,7 +83,7 @@ struct Count {
     count: i64,
 }
 
-/// Removes up to `limit` that are older than `days`. Gives back how many.
+/// Removes up to `limit` that are older than `days`. Returns how many.
 pub async fn remove(mut conn: &Connection, kind: Kind, days: i32, limit: i64) -> Result<usize> {
     let (table, key, old) = kind.parts();
     // SKIP LOCKED: a row that is being worked on is not old.

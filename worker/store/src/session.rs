@@ -72,7 +72,7 @@ impl From<QueryError> for Unfit {
     }
 }
 
-/// Sets the session, and looks in a transaction of its own whether it is so. Gives back the
+/// Sets the session, and looks in a transaction of its own whether it is so. Returns the
 /// first schema of the search path, which is the main app's; `None` where none exists.
 pub(crate) async fn prepare(
     connection: &mut AsyncPgConnection,

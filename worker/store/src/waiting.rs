@@ -65,7 +65,7 @@ impl Cursor {
 }
 
 /// Reads `limit` of each kind behind `after`, and with them all other invoices that wait for
-/// the last booking. Gives back those whose booking is there now and those that wait for its
+/// the last booking. Returns those whose booking is there now and those that wait for its
 /// owner, and where it ended; `None` at the end.
 ///
 /// # Errors

@@ -65,7 +65,7 @@ pub(crate) async fn measure(stage: &mut Stage, plan: &Plan, report: &mut Report)
     Ok(())
 }
 
-/// Drains a queue of these events while so many commands wait for Stripe. Gives back the events
+/// Drains a queue of these events while so many commands wait for Stripe. Returns the events
 /// a second, from when all of them wait.
 async fn drained(stage: &Stage, events: &Events, commands: usize) -> Result<(f64, Shares)> {
     let database = stage.database().await?;

@@ -59,7 +59,7 @@ pub(in super::super) async fn examine(
 }
 
 /// Each booking has one session, which is paid, with one charge, one fee and one invoice.
-/// Gives back the rows of the invoices.
+/// Returns the rows of the invoices.
 fn at_stripe(
     api: &StandIn,
     asked: &Asked,

@@ -51,7 +51,7 @@ impl<K: Ord + Clone> Distance<K> {
         self.of(key) >= UNCHANGED
     }
 
-    /// Wants something at this distance. Gives back whether it was known and farther.
+    /// Wants something at this distance. Returns whether it was known and farther.
     pub(super) fn want<S: Default>(
         &mut self,
         objects: &mut Objects<K, S>,

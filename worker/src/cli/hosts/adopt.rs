@@ -104,7 +104,7 @@ fn not_connected(account: &str) -> CliError {
     CliError::NotFound(format!("{shown} is no connected account of the platform"))
 }
 
-/// Whether the account can be noted as the host's. Gives back the ended attempt that it takes the
+/// Whether the account can be noted as the host's. Returns the ended attempt that it takes the
 /// place of.
 async fn check(
     conn: &Connection,

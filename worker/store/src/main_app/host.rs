@@ -44,7 +44,7 @@ record! {
     on update ""
 }
 
-/// Writes rows, new ones and known ones. Gives back how many were written.
+/// Writes rows, new ones and known ones. Returns how many were written.
 pub(super) async fn write(
     tx: &WriteTx<'_>,
     hosts: &[&HostRow],

@@ -84,19 +84,19 @@ lookup! {
     "DELETE FROM \"Invoice\" WHERE \"bookingId\" = ANY(" ")"
 }
 
-/// Inserts rows. Gives back how many were written.
+/// Inserts rows. Returns how many were written.
 pub(super) async fn insert(tx: &WriteTx<'_>, rows: &[&InvoiceRow]) -> Result<usize> {
     let rows: Vec<Row> = rows.iter().map(|row| Row::new(row)).collect();
     Insert::rows(tx, &rows).await
 }
 
-/// Updates rows. Gives back how many were written.
+/// Updates rows. Returns how many were written.
 pub(super) async fn update(tx: &WriteTx<'_>, rows: &[&InvoiceRow]) -> Result<usize> {
     let rows: Vec<Row> = rows.iter().map(|row| Row::new(row)).collect();
     Update::rows(tx, &rows).await
 }
 
-/// Deletes the rows of bookings. Gives back how many were deleted.
+/// Deletes the rows of bookings. Returns how many were deleted.
 pub(super) async fn delete(tx: &WriteTx<'_>, bookings: &[i32]) -> Result<usize> {
     if bookings.is_empty() {
         return Ok(0);

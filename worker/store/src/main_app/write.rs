@@ -121,7 +121,7 @@ pub(crate) async fn write(
     }
 }
 
-/// Writes the rows of one table that nobody has locked: together, else one by one. Gives back
+/// Writes the rows of one table that nobody has locked: together, else one by one. Returns
 /// what could not be written, and whether the table costs more time than there is.
 async fn separate(writer: Writer<'_>, rows: Vec<Row<'_>>) -> Result<(Vec<Failed>, bool)> {
     if rows.is_empty() {
