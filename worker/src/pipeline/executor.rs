@@ -390,7 +390,7 @@ impl BatchExecutor {
         match &done {
             // Nothing was seen of the main app's tables.
             Ok(_) if !notes.is_empty() => {}
-            Ok(done) => self.main_app.note(&done.saved),
+            Ok(done) => self.main_app.note(&done.saved.projected),
             Err(_) => self.main_app.forget(),
         }
         let done = done?;

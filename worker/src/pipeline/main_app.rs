@@ -10,20 +10,14 @@ use domain::main_app::{Obstacle, ObstacleReason};
 use store::{
     main_app::{Blocked, LeftAlone},
     pending_projection::Failed,
+    working_set::Projected,
 };
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::pipeline::storage::{AppTime, Saved};
-
 /// How long batches leave the main app's tables alone after they cost too much time. The
 /// job that writes pending rows goes on meanwhile.
 const CLOSED: Duration = Duration::from_secs(1);
-
-/// A transaction that takes longer than this for the main app's tables, and more than half of its
-/// time, holds everybody up: batches leave the tables alone for as long as that took, so that at
-/// least half of the time is left for others. Hundreds of rows without slow triggers take less.
-const MAX_TIME: Duration = Duration::from_millis(250);
 
 /// How often the log speaks of rows that one obstacle keeps pending.
 const WARN_EVERY: Duration = Duration::from_secs(60);
@@ -82,12 +76,7 @@ impl MainApp {
     }
 
     /// Notes what came of using the tables.
-    pub(super) fn note(&self, saved: &Saved) {
-        let Saved {
-            projected,
-            app_time,
-            ..
-        } = saved;
+    pub(super) fn note(&self, projected: &Projected) {
         let mut seen = self.seen();
         if !projected.pending.is_empty() {
             // The tables may have come or gone.
@@ -96,16 +85,8 @@ impl MainApp {
         let now = Instant::now();
         seen.warn(&projected.pending, now);
         let Blocked { bookings, hosts } = projected.blocked;
-        close(bookings, &mut seen.bookings_closed_until, now, CLOSED);
-        close(hosts, &mut seen.hosts_closed_until, now, CLOSED);
-        let is_slow = app_time.took > MAX_TIME && app_time.took * 2 > app_time.of;
-        let AppTime {
-            bookings, hosts, ..
-        } = *app_time;
-        let until = &mut seen.bookings_closed_until;
-        close(is_slow && bookings, until, now, app_time.took);
-        let until = &mut seen.hosts_closed_until;
-        close(is_slow && hosts, until, now, app_time.took);
+        close(bookings, &mut seen.bookings_closed_until, now);
+        close(hosts, &mut seen.hosts_closed_until, now);
     }
 
     /// A transaction failed: the tables may have come or gone.
@@ -120,9 +101,9 @@ impl MainApp {
 
 /// Closes a table that cost too much time. A batch that found it closed says so too, and does not
 /// keep it closed.
-fn close(is_blocked: bool, until: &mut Option<Instant>, now: Instant, time: Duration) {
+fn close(is_blocked: bool, until: &mut Option<Instant>, now: Instant) {
     if is_blocked && until.is_none_or(|until| until <= now) {
-        *until = Some(now + time);
+        *until = Some(now + CLOSED);
     }
 }
 

@@ -1,10 +1,6 @@
 //! A batch's storage in PostgreSQL, within one transaction.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, OnceLock, PoisonError},
-    time::Duration,
-};
+use std::collections::BTreeMap;
 
 use domain::{
     ids::BookingId,
@@ -21,13 +17,12 @@ use store::{
     replay_item::{self, ReplayItemKey},
     working_set::{self, Tables},
 };
-use tokio::time::Instant;
 
 use crate::pipeline::{
     admission::Known,
     delivery::Delivery,
     late_refusals,
-    storage::{AppTime, BatchChanges, Saved, Storage},
+    storage::{BatchChanges, Saved, Storage},
 };
 
 /// The tables, within a transaction.
@@ -36,10 +31,6 @@ pub(super) struct Postgres<'c> {
     tables: Tables<'c>,
     left_alone: &'c LeftAlone,
     outbox: Outbox,
-    /// When the writers' lock was had.
-    locked: OnceLock<Instant>,
-    /// How long the main app's tables were read.
-    read_app: Mutex<Duration>,
 }
 
 impl<'c> Postgres<'c> {
@@ -54,8 +45,6 @@ impl<'c> Postgres<'c> {
             tables: Tables::new(tx, bookings, left_alone.bookings.as_ref()),
             left_alone,
             outbox,
-            locked: OnceLock::new(),
-            read_app: Mutex::default(),
         }
     }
 }
@@ -75,10 +64,7 @@ impl Source for Postgres<'_> {
         &self,
         bookings: &[BookingId],
     ) -> Result<BTreeMap<BookingId, AppBooking>, Error> {
-        let began = Instant::now();
-        let loaded = self.tables.load_app(bookings).await;
-        *self.read_app.lock().unwrap_or_else(PoisonError::into_inner) += began.elapsed();
-        loaded
+        self.tables.load_app(bookings).await
     }
 }
 
@@ -90,9 +76,7 @@ impl<'c> Storage for Postgres<'c> {
     }
 
     async fn lock(&self) -> Result<WriteTx<'c>, Error> {
-        let lock = self.tx.lock_writers().await?;
-        let _first = self.locked.set(Instant::now());
-        Ok(lock)
+        self.tx.lock_writers().await
     }
 
     async fn known(&self, deliveries: &[Delivery]) -> Result<Known, Error> {
@@ -125,21 +109,10 @@ impl<'c> Storage for Postgres<'c> {
         // It reads the ledger and the claims as they are saved.
         let refused_late = late_refusals::write(lock, &changes.late, now).await?;
         // By itself, because what the main app refuses is undone to the savepoint.
-        let began = Instant::now();
         let projected = working_set::project(lock, &changes.objects, self.left_alone, now).await?;
-        let read = *self.read_app.lock().unwrap_or_else(PoisonError::into_inner);
-        let app = &changes.objects.app;
-        let rows_of_bookings = app.insert.len() + app.update.len() + app.delete.len();
-        let app_time = AppTime {
-            took: read + began.elapsed(),
-            of: self.locked.get().map(Instant::elapsed).unwrap_or_default(),
-            bookings: rows_of_bookings > 0 || !read.is_zero(),
-            hosts: !app.hosts.is_empty(),
-        };
         Ok(Saved {
             refused_late,
             projected,
-            app_time,
         })
     }
 }

@@ -210,7 +210,7 @@ impl BatchExecutor {
             process_again(&storage, work, now).await
         })
         .await?;
-        self.main_app.note(&done.saved);
+        self.main_app.note(&done.saved.projected);
         Ok(done)
     }
 }

@@ -1,6 +1,6 @@
 //! What a batch reads and writes: PostgreSQL in the worker, memory in the model's tests.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 use chrono::{DateTime, Utc};
 use domain::{changes::Changes, history::AccountTransition, source::Source};
@@ -34,19 +34,6 @@ pub struct BatchChanges<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// What a transaction took for the main app's tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AppTime {
-    /// How long it read and wrote them.
-    pub took: Duration,
-    /// How long it had the writers' lock until then, in all.
-    pub of: Duration,
-    /// Whether it used those of bookings.
-    pub bookings: bool,
-    /// Whether it used that of hosts.
-    pub hosts: bool,
-}
-
 /// What came of saving a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Saved {
@@ -54,8 +41,6 @@ pub struct Saved {
     pub refused_late: usize,
     /// What became of the main app's rows.
     pub projected: Projected,
-    /// What they took.
-    pub app_time: AppTime,
 }
 
 /// What a batch reads and writes.

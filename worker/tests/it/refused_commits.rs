@@ -142,27 +142,6 @@ async fn a_row_that_ends_its_session_holds_up_no_event() {
     assert_eq!(lab.rows(SHOWN).await.len(), 4);
 }
 
-/// A slow trigger succeeds, and holds everybody up all the same: batches that follow leave the
-/// tables alone for as long as it took, and the job writes their rows.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_trigger_leaves_others_half_of_the_time() {
-    let lab = Lab::new().await;
-    let slow = trigger("Invoice", BOOKING_TWO, "PERFORM pg_sleep(0.7)");
-    sql(&lab, &slow).await;
-    take(&lab, &[nth_paid(1)]).await;
-    assert_eq!(lab.pending().await, Vec::<String>::new());
-    take(&lab, &[nth_paid(2), host("evt_h", "acct_h")]).await;
-    assert_eq!(lab.pending().await, ["booking 3 not_tried 0"]);
-    // What it did to bookings is in no host's way.
-    assert_eq!(lab.hosts().await.len(), 1);
-    lab.project_pending().await;
-    assert_eq!(lab.rows(SHOWN).await, ["2 in_1 PAID", "3 in_2 PAID"]);
-    tokio::time::sleep(Duration::from_millis(800)).await;
-    take(&lab, &[nth_paid(3)]).await;
-    assert_eq!(lab.pending().await, Vec::<String>::new());
-    assert_eq!(lab.rows(SHOWN).await.len(), 3);
-}
-
 /// Else the rows of an outage would come late.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_was_away_leaves_no_row_pending() {
