@@ -185,12 +185,7 @@ impl<T: Merge + Clone> ByClaim<T> {
 
     /// All parts merged, whatever their claims; `None` where there is none.
     pub fn whole(&self) -> Option<T> {
-        let mut parts = self.parts.values();
-        let mut whole = parts.next()?.clone();
-        for part in parts {
-            let _ = whole.merge(part.clone());
-        }
-        Some(whole)
+        merged(self.parts.values())
     }
 
     /// The claims that are proof, at most one of an account.
@@ -204,12 +199,8 @@ impl<T: Merge + Clone> ByClaim<T> {
     /// All that events of the account say, merged; `None` where there is none of it.
     pub fn of_account(&self, account: &AccountId) -> Option<T> {
         let parts = self.parts.iter();
-        let mut parts = parts.filter(|(claim, _)| claim.account == *account);
-        let mut whole = parts.next()?.1.clone();
-        for (_, part) in parts {
-            let _ = whole.merge(part.clone());
-        }
-        Some(whole)
+        let parts = parts.filter(|(claim, _)| claim.account == *account);
+        merged(parts.map(|(_, part)| part))
     }
 
     /// Keeps all that events of the account say under the claim that is proof.
@@ -306,6 +297,15 @@ impl<T: Merge + Clone> ByClaim<T> {
         }
         resolved
     }
+}
+
+/// Parts merged; `None` where there is none.
+fn merged<'a, T: Merge + Clone + 'a>(mut parts: impl Iterator<Item = &'a T>) -> Option<T> {
+    let mut whole = parts.next()?.clone();
+    for part in parts {
+        let _ = whole.merge(part.clone());
+    }
+    Some(whole)
 }
 
 fn merge_part<T: Merge>(parts: &mut BTreeMap<Claim, T>, claim: Claim, part: T) -> Change {

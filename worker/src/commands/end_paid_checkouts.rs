@@ -9,17 +9,18 @@ use std::{collections::BTreeMap, time::Duration};
 
 use shared::clock;
 use store::command::{self, Record};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    booking::{booking_of_key, paid::MAY_BE_OPEN},
+    booking::{booking_of_key, session::MAY_BE_OPEN},
     consumer::COMMAND_TIMEOUT,
     error::CommandError,
     service::CommandService,
 };
 use crate::{
+    backoff::Retry,
     jobs::{Job, JobError},
     stripe::client::Client,
 };
@@ -42,13 +43,6 @@ pub struct EndPaidCheckouts {
     client: Client,
     /// The sessions that were tried, by the key and the attempt, and when they are tried again.
     tried: BTreeMap<(String, i32), Retry>,
-}
-
-/// When a session is tried again.
-#[derive(Clone, Copy, Debug)]
-struct Retry {
-    pause: Duration,
-    until: Instant,
 }
 
 impl Job for EndPaidCheckouts {
@@ -96,7 +90,7 @@ impl EndPaidCheckouts {
                 }
                 let key = (record.key.clone(), record.attempt);
                 let before = self.tried.get(&key).copied();
-                if let Some(retry) = before.filter(|retry| retry.until > Instant::now()) {
+                if let Some(retry) = before.filter(|retry| !retry.is_due()) {
                     tried.insert(key, retry);
                     continue;
                 }
@@ -109,7 +103,7 @@ impl EndPaidCheckouts {
                             session = record.object_id,
                             "Stripe was asked to end the session of a booking that is paid"
                         );
-                        tried.insert(key, Retry::after(before));
+                        tried.insert(key, Retry::after(before, FIRST_PAUSE, LONGEST_PAUSE));
                     }
                     Err(error) => {
                         warn!(
@@ -117,7 +111,7 @@ impl EndPaidCheckouts {
                             code = error.code,
                             "the session of a paid booking is still open"
                         );
-                        tried.insert(key, Retry::after(before));
+                        tried.insert(key, Retry::after(before, FIRST_PAUSE, LONGEST_PAUSE));
                     }
                 }
             }
@@ -134,16 +128,5 @@ impl EndPaidCheckouts {
         }
         let ended = service.end_of_paid(&self.client, booking, record).await;
         ended.map(|()| true)
-    }
-}
-
-impl Retry {
-    /// The next try; with twice the pause where the one before was no use either.
-    fn after(before: Option<Self>) -> Self {
-        let pause = before.map_or(FIRST_PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
-        Self {
-            pause,
-            until: Instant::now() + pause,
-        }
     }
 }

@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    backoff::Retry,
     jobs::{Job, JobError},
     stripe::{accounts::ReadError as ApiReadError, client::Client},
 };
@@ -69,13 +70,6 @@ struct Budget {
     looked_at: Option<Instant>,
     left: i64,
     is_used_up: bool,
-}
-
-/// When Stripe is asked again.
-#[derive(Clone, Copy, Debug)]
-struct Retry {
-    pause: Duration,
-    until: Instant,
 }
 
 /// Why an account could not be read.
@@ -132,7 +126,7 @@ impl ReadAccounts {
             after = last.to_string();
             for id in page {
                 let before = self.refused.get(&id).copied();
-                if let Some(retry) = before.filter(|retry| retry.until > Instant::now()) {
+                if let Some(retry) = before.filter(|retry| !retry.is_due()) {
                     refused.insert(id, retry);
                     continue;
                 }
@@ -146,7 +140,7 @@ impl ReadAccounts {
                         info!(account = id.as_str(), "it was read from Stripe's API");
                     }
                     Err(error) => {
-                        refused.insert(id, Retry::after(before));
+                        refused.insert(id, Retry::after(before, FIRST_PAUSE, LONGEST_PAUSE));
                         first_error = first_error.and(Err(error));
                     }
                 }
@@ -283,15 +277,4 @@ pub async fn load(conn: &Connection, id: &AccountId) -> store::Result<Account> {
     set.load(&Tables::new(conn, Bookings::default(), None))
         .await?;
     Ok(set.accounts.get(id).cloned().unwrap_or_default())
-}
-
-impl Retry {
-    /// The next try, where the one before was refused as well; with twice the pause then.
-    fn after(before: Option<Self>) -> Self {
-        let pause = before.map_or(FIRST_PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
-        Self {
-            pause,
-            until: Instant::now() + pause,
-        }
-    }
 }

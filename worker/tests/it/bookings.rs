@@ -101,24 +101,26 @@ async fn a_delayed_payment_is_waited_for() {
     assert_eq!(shop.checkout(7).await.unwrap_err().code, "booking_paid");
 }
 
+/// Another account's claim on booking 7, by an event that says it is older than all others.
+fn forged() -> Event {
+    let invoice = Invoice {
+        id: "in_forged".into(),
+        booking: Some("7".into()),
+        total: 1,
+        ..Invoice::default()
+    };
+    Event::new("evt_forged", "invoice.paid", invoice.value())
+        .of_account("acct_1Forger")
+        .at(1_400_000_000)
+}
+
 /// A session that a command made is proof: a claim that came before it, by an event that says
 /// it is older, is refused, and the paid invoice is the host's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_claim_is_refused_even_if_it_came_first() {
     for forged_first in [true, false] {
         let shop = Shop::new().await;
-        let forge = async || {
-            let forged = Invoice {
-                id: "in_forged".into(),
-                booking: Some("7".into()),
-                total: 1,
-                ..Invoice::default()
-            };
-            let forged = Event::new("evt_forged", "invoice.paid", forged.value())
-                .of_account("acct_1Forger")
-                .at(1_400_000_000);
-            shop.desk.lab.take_one(&forged).await;
-        };
+        let forge = async || shop.desk.lab.take_one(&forged()).await;
         if forged_first {
             forge().await;
             assert_eq!(shop.rows().await, ["7 PAID 0.01 eur"]);
@@ -235,16 +237,7 @@ async fn an_invoice_stays_the_bookings_that_was_sold_whatever_its_metadata_says_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_stays_the_bookings_that_was_sold_and_its_claim_above_all_others() {
     let shop = Shop::new().await;
-    let forged = Invoice {
-        id: "in_forged".into(),
-        booking: Some("7".into()),
-        total: 1,
-        ..Invoice::default()
-    };
-    let forged = Event::new("evt_forged", "invoice.paid", forged.value())
-        .of_account("acct_1Forger")
-        .at(1_400_000_000);
-    shop.desk.lab.take_one(&forged).await;
+    shop.desk.lab.take_one(&forged()).await;
     let sold = session(&shop.checkout(7).await.unwrap());
     rename(&shop.desk.api, &shop.account, &sold, "8").await;
     shop.desk.api.pay(&sold, Payment::Card).unwrap();

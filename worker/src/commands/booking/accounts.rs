@@ -2,7 +2,7 @@
 
 use domain::{ids::AccountId, ownership::Owner, rows::HostRow};
 use store::{
-    account,
+    Connection, account,
     command::{self, Record},
 };
 
@@ -31,10 +31,9 @@ impl CommandService {
             if accounts.contains(&id) {
                 continue;
             }
-            let row = HostRow::new(&id, &read_accounts::load(&conn, &id).await?);
             let noted = command::key_of(&conn, id.as_str()).await?;
-            let is_written_by_us = row.account_type.is_some_and(|kind| kind != "standard");
-            if is_written_by_us && noted.is_none_or(|noted| noted == key) {
+            let named = named_by_us(&conn, &id).await?;
+            if named.is_some() && noted.is_none_or(|noted| noted == key) {
                 accounts.push(id);
             }
         }
@@ -81,8 +80,13 @@ impl CommandService {
         if noted.is_some() {
             return Ok(noted);
         }
-        let row = HostRow::new(id, &read_accounts::load(&conn, id).await?);
-        let is_written_by_us = row.account_type.is_some_and(|kind| kind != "standard");
-        Ok(row.host_id.filter(|_| is_written_by_us))
+        Ok(named_by_us(&conn, id).await?)
     }
+}
+
+/// The host that an account names, where its holder cannot have written that.
+async fn named_by_us(conn: &Connection, id: &AccountId) -> store::Result<Option<String>> {
+    let row = HostRow::new(id, &read_accounts::load(conn, id).await?);
+    let is_written_by_us = row.account_type.is_some_and(|kind| kind != "standard");
+    Ok(row.host_id.filter(|_| is_written_by_us))
 }

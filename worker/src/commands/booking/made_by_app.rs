@@ -27,8 +27,6 @@ use crate::{
     stripe::{client::Client, error::ApiError},
 };
 
-/// A session is open for a day at most, and clocks differ by some minutes, in seconds.
-const MAY_BE_OPEN: i64 = 24 * 3600 + 300;
 /// The most sessions of the app's that one command ends.
 const MOST_ENDED: usize = 10;
 
@@ -128,7 +126,7 @@ impl CommandService {
         booking: BookingId,
         own: Option<&str>,
     ) -> Result<(), NotEnded> {
-        let since = clock::now_unix() - MAY_BE_OPEN;
+        let since = (clock::now_utc() - session::MAY_BE_OPEN).timestamp();
         let is_it = |session: &Value| {
             self.is_of_app(session, booking) && own.is_none_or(|own| session["id"] != own)
         };

@@ -1,7 +1,6 @@
 //! A booking that something else has paid than the session that a command made for it: by that
 //! session a guest could pay once more.
 
-use chrono::TimeDelta;
 use domain::ids::BookingId;
 use serde_json::json;
 use shared::clock;
@@ -15,10 +14,6 @@ use crate::{
     commands::{error::CommandError, service::CommandService},
     stripe::client::Client,
 };
-
-/// A session is open for a day at most since it was made, which was before its record says so, and
-/// clocks differ by some minutes.
-pub(in crate::commands) const MAY_BE_OPEN: TimeDelta = TimeDelta::minutes(24 * 60 + 5);
 
 impl CommandService {
     /// Whether the booking of this session is paid by something else, or is being paid by a
@@ -53,7 +48,7 @@ impl CommandService {
         let progress = kept.as_ref().map(KnownSession::progress);
         let is_old = record
             .finished_at
-            .is_some_and(|made| clock::now_utc() - made > MAY_BE_OPEN);
+            .is_some_and(|made| clock::now_utc() - made > session::MAY_BE_OPEN);
         if is_old || progress.is_some_and(|progress| progress != Progress::Open) {
             return Ok(());
         }

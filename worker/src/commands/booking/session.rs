@@ -1,6 +1,6 @@
 //! Making a booking's Checkout Session, once.
 
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use domain::{
     ids::{AccountId, BookingId},
     rules::ATTEMPT_KEY,
@@ -16,6 +16,10 @@ use crate::{
         error::{ApiError, Refusal},
     },
 };
+
+/// A session is open for a day at most since it was made, which was before its record says so, and
+/// clocks differ by some minutes.
+pub(in crate::commands) const MAY_BE_OPEN: TimeDelta = TimeDelta::minutes(24 * 60 + 5);
 
 /// Makes sessions.
 pub(in crate::commands) struct SessionMaker<'a> {
