@@ -6,14 +6,16 @@
 //! nothing was made, and that nothing can be made under that key any more, does another
 //! attempt begin, under another key.
 
+mod look;
+
 use std::{future::Future, time::Duration};
 
-use domain::rules::ATTEMPT_KEY;
 use serde_json::Value;
 use shared::clock;
 use store::command::{self, Attempt, End, Record, State};
 use tracing::{info, warn};
 
+use self::look::{look, look_late};
 use super::{
     error::{CommandError, EXPIRED, STRIPE_REFUSED},
     service::CommandService,
@@ -23,10 +25,6 @@ use crate::stripe::{
     error::{ApiError, Refusal},
 };
 
-/// By how much Stripe's clock may differ from the database's, in seconds.
-const CLOCKS_DIFFER: i64 = 300;
-/// A day, in seconds.
-const DAY: i64 = 24 * 3600;
 /// After so long no request of an attempt is under way any more.
 const SETTLED: Duration = Duration::from_secs(300);
 /// After so long what an attempt made has come to its end: it was made while the key lasted, and
@@ -319,23 +317,7 @@ impl CommandService {
             // or by an earlier try of this request: the key, its rights, or what Stripe takes may
             // have changed since.
             Err(ApiError::Refused(refusal)) if asked == Asked::Perhaps || refusal.in_doubt => {
-                warn!(%refusal, "Stripe refuses to go on with what a command asked for");
-                let found = look(record, maker).await;
-                // The account has left. Nobody was told of what may have been made on it.
-                let has_left = refusal.has_code("account_invalid");
-                let refused = maker.refused(record, refusal);
-                match found {
-                    Ok(Some(id)) => Ok(Ended::Made(id)),
-                    Ok(None) if age > SETTLED => Ok(Ended::Nothing(refused)),
-                    Err(_) if has_left && age > SETTLED => Ok(Ended::Nothing(refused)),
-                    // What is wrong with a request that somebody else began is not the caller's.
-                    Ok(None) | Err(_)
-                        if asked == Asked::Perhaps && refused.code == STRIPE_REFUSED =>
-                    {
-                        Err(CommandError::in_progress())
-                    }
-                    Ok(None) | Err(_) => Err(refused),
-                }
+                refused_in_doubt(record, asked, age, maker, refusal).await
             }
             Err(ApiError::Refused(refusal)) => {
                 warn!(%refusal, "Stripe refused what a command asked for");
@@ -358,9 +340,29 @@ pub(super) fn new_mark() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
-/// The mark of the attempt; `None` where an earlier version of the worker began it.
-fn mark(record: &Record) -> Option<&str> {
-    record.request.as_ref()?["metadata"][ATTEMPT_KEY].as_str()
+/// What a refusal means where the request had been sent before.
+async fn refused_in_doubt(
+    record: &Record,
+    asked: Asked,
+    age: Duration,
+    maker: &impl Maker,
+    refusal: Refusal,
+) -> Result<Ended, CommandError> {
+    warn!(%refusal, "Stripe refuses to go on with what a command asked for");
+    let found = look(record, maker).await;
+    // The account has left. Nobody was told of what may have been made on it.
+    let has_left = refusal.has_code("account_invalid");
+    let refused = maker.refused(record, refusal);
+    match found {
+        Ok(Some(id)) => Ok(Ended::Made(id)),
+        Ok(None) if age > SETTLED => Ok(Ended::Nothing(refused)),
+        Err(_) if has_left && age > SETTLED => Ok(Ended::Nothing(refused)),
+        // What is wrong with a request that somebody else began is not the caller's.
+        Ok(None) | Err(_) if asked == Asked::Perhaps && refused.code == STRIPE_REFUSED => {
+            Err(CommandError::in_progress())
+        }
+        Ok(None) | Err(_) => Err(refused),
+    }
 }
 
 /// Why an attempt made nothing.
@@ -389,32 +391,4 @@ fn is_kept(record: &Record, error: &ApiError) -> bool {
 
 fn nothing_now() -> Ended {
     Ended::Nothing(CommandError::stripe_unavailable())
-}
-
-/// Looks at Stripe whether an attempt made something.
-async fn look(record: &Record, maker: &impl Maker) -> Result<Option<String>, ApiError> {
-    let mark = mark(record);
-    // The mark is of this attempt alone, so no clock has to be trusted.
-    let earlier = mark.map_or(CLOCKS_DIFFER, |_| DAY);
-    let since = record.attempted_at.timestamp() - earlier;
-    maker.look(record, mark, since).await
-}
-
-/// As [`look`], of an attempt whose key Stripe may have forgotten.
-async fn look_late(
-    record: &Record,
-    age: Duration,
-    maker: &impl Maker,
-) -> Result<Ended, CommandError> {
-    match look(record, maker).await {
-        Ok(found) => Ok(found.map_or_else(nothing_now, Ended::Made)),
-        // The account has left: what may have been made on it can be used no more.
-        Err(ApiError::Refused(refusal))
-            if age > OUTLIVED && matches!(refusal.status, 403 | 404) =>
-        {
-            warn!(%refusal, "Stripe does not say what came of an attempt; it is given up");
-            Ok(nothing_now())
-        }
-        Err(error) => Err(error.into()),
-    }
 }

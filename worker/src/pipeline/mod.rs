@@ -29,6 +29,7 @@ mod main_app;
 mod postgres;
 pub mod process;
 pub mod rebuild;
+mod recheck;
 mod replay_outcomes;
 pub mod storage;
 mod suspects;

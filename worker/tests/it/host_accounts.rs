@@ -1,16 +1,51 @@
 //! A host's account is made once, as Stripe wants it made, whatever goes wrong.
 
+mod finished_by_job;
 mod interrupted;
+mod refused;
 
 use futures_util::future::join_all;
 use harness::stripe_api::{Fault, Gate, Kind, Options, RateLimit, Recorded};
 use serde_json::json;
 use worker::{
-    commands::{command::Name, service::CommandService},
+    commands::{command::Name, finish::FinishCommands, service::CommandService},
     config::commands::{AccountsApi, Bearer, Origins},
 };
 
 use crate::support::desk::{Desk, account, onboard, take_mark};
+
+/// Where accounts of version 2 are made.
+const ACCOUNTS: &str = "/v2/core/accounts";
+
+/// Where accounts are made.
+fn path(api: AccountsApi) -> &'static str {
+    match api {
+        AccountsApi::V2 => ACCOUNTS,
+        AccountsApi::V1 | AccountsApi::V1Type => "/v1/accounts",
+    }
+}
+
+type Held = fn(Gate) -> Kind;
+
+/// The command for host 42 is dropped where its process would die: while Stripe holds its
+/// request to this path, until the gate is opened.
+async fn dies(desk: &Desk, path: &str, held: Held) -> Gate {
+    let gate = Gate::new();
+    desk.api.fault(Fault::post(path, held(gate.clone())));
+    tokio::select! {
+        answer = desk.onboard("42") => panic!("{path}: {answer:?}"),
+        () = gate.reached() => {}
+    }
+    gate
+}
+
+/// The job that finishes what interrupted commands began.
+fn job(desk: &Desk) -> FinishCommands {
+    FinishCommands {
+        service: desk.service.clone(),
+        client: desk.service.client.clone().unwrap(),
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stripe_is_asked_of_an_account_of_version_2_is_this_and_nothing_else() {
