@@ -142,9 +142,10 @@ fn named(text: &str, module: &str) -> BTreeSet<String> {
                 continue;
             }
             let rest = &code[at + word.len()..];
-            let paths = match rest.strip_prefix('{') {
-                Some(group) => members(group),
-                None => vec![path_of(rest)],
+            let path = path_of(rest);
+            let paths = match rest[path.len()..].strip_prefix('{') {
+                Some(group) => members(&path, group),
+                None => vec![path],
             };
             named.extend(paths.iter().map(|path| resolved(word, path, module)));
         }
@@ -171,9 +172,10 @@ fn resolved(word: &str, path: &str, module: &str) -> String {
     parts.join("::")
 }
 
-/// The paths of a group: `a::{b, c}, d` is `a::b`, `a::c` and `d`.
-fn members(group: &str) -> Vec<String> {
-    let (mut paths, mut prefixes, mut name) = (Vec::new(), vec![String::new()], String::new());
+/// The paths of a group behind a prefix: `a::{b, c}, d` behind nothing is `a::b`, `a::c` and `d`.
+fn members(prefix: &str, group: &str) -> Vec<String> {
+    let (mut paths, mut prefixes) = (Vec::new(), vec![prefix.to_owned()]);
+    let mut name = String::new();
     for char in group.chars() {
         match char {
             '{' => prefixes.push(format!("{}{name}", prefixes.last().expect("one"))),
@@ -239,6 +241,8 @@ fn paths_are_read_from_use_groups() {
     let named_in_x = named(text, "x");
     let expected = ["a", "a::b::C", "a::d", "e::F", "g::h"];
     assert!(named_in_x.iter().eq(expected), "{named_in_x:?}");
+    let text = "use crate::a::b::{c::D, e};";
+    assert!(named(text, "x").iter().eq(["a::b::c::D", "a::b::e"]));
     let text = "use super::{a::B, c};\nuse self::d::E;\nsuper::super::f(super::g::H);";
     let named_in_z = named(text, "x::y::z");
     let expected = [

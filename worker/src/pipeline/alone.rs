@@ -122,7 +122,9 @@ impl<'a> Alone<'a> {
                     let can_be_refused = delivery.decoded.is_ok();
                     let failures = &mut self.failures;
                     if !can_be_refused
-                        || !failures.are_enough(self.executor, &delivery, &error).await
+                        || !failures
+                            .are_enough(self.executor.sampler(), &delivery, &error)
+                            .await
                     {
                         return Some(Err(error));
                     }

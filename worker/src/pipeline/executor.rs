@@ -37,7 +37,7 @@ use crate::{
         main_app::MainApp,
         postgres::Postgres,
         process::{BatchResult, Work, process},
-        unknown_errors::{self, Failures},
+        unknown_errors::{self, Failures, Sampler},
     },
 };
 
@@ -180,7 +180,7 @@ impl BatchExecutor {
                     let event = delivery.event_id().unwrap_or("unreadable");
                     let reason = store::in_log(&error);
                     if delivery.decoded.is_ok()
-                        && failures.are_enough(self, &delivery, &error).await
+                        && failures.are_enough(self.sampler(), &delivery, &error).await
                     {
                         warn!(
                             event,
@@ -199,6 +199,15 @@ impl BatchExecutor {
                 }
                 None => return Ok(Disposition::Requeue),
             }
+        }
+    }
+
+    /// How it is seen whether the database takes other events than one that fails.
+    pub(super) fn sampler(&self) -> Sampler<'_> {
+        Sampler {
+            pool: &self.pool,
+            archive: self.archive,
+            outbox: self.outbox,
         }
     }
 

@@ -21,13 +21,15 @@ use futures_util::FutureExt;
 use serde_json::{Value, json};
 use shared::clock;
 use store::{
-    Error, lock_holders,
+    Error, Pool,
+    archive_page::ArchivePolicy,
+    lock_holders,
     main_app::{LeftAlone, booking::Bookings},
+    outbox::Outbox,
 };
 
 use crate::pipeline::{
     delivery::{Decoder, Delivery},
-    executor::BatchExecutor,
     postgres::Postgres,
     process::{Work, process},
 };
@@ -50,17 +52,25 @@ impl Failures {
     /// Notes that the event failed alone. Says whether it is to be given up.
     pub(super) async fn are_enough(
         &mut self,
-        executor: &BatchExecutor,
+        sampler: Sampler<'_>,
         delivery: &Delivery,
         error: &Error,
     ) -> bool {
         let may_pass =
             error.is_unavailable() || error.is_of_time() || error.is_of_another_release();
-        if !may_pass && executor.takes_sample(delivery).await {
+        if !may_pass && sampler.takes_sample(delivery).await {
             self.0 += 1;
         }
         self.0 >= MAX_FAILURES
     }
+}
+
+/// Takes samples as events are taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sampler<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) archive: ArchivePolicy,
+    pub(super) outbox: Outbox,
 }
 
 /// How the transaction of a sample ends: it is never committed.
@@ -77,7 +87,7 @@ impl From<Error> for Undone {
     }
 }
 
-impl BatchExecutor {
+impl Sampler<'_> {
     /// Whether the database takes an event of the same kind of object now, and nobody else has
     /// locked a row that an event may need.
     async fn takes_sample(&self, delivery: &Delivery) -> bool {
